@@ -1,1 +1,16 @@
-//! app
+//! Wiring, and nothing else: the one place that knows all parts.
+
+mod engine;
+mod events;
+mod job;
+pub mod logging;
+mod pages;
+mod publish;
+mod rim;
+mod running;
+mod worker;
+
+pub use engine::{Engine, Progress};
+pub use job::check;
+pub use running::{Reload, Running};
+pub use worker::Report;

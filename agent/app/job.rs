@@ -1,0 +1,58 @@
+//! A job: discovery, a pipeline and what is bound to it.
+
+use crate::config::{Config, ScrapeConfig};
+use crate::diagnostic::Diagnostics;
+use crate::discovery::Discovery;
+use crate::geoip::GeoIpSet;
+use crate::metrics::Store;
+use crate::pipeline::Pipeline;
+
+/// One scrape config at work.
+pub struct Job {
+    pub name: String,
+    pub discovery: Discovery,
+    pub pipeline: Pipeline,
+    /// Bytes read for the job.
+    pub bytes: u64,
+    /// Lines that were cut to the limit.
+    pub cut: u64,
+}
+
+impl Job {
+    /// Compiles a job; `None` when something cannot run, which then has been reported.
+    pub fn compile(
+        config: &ScrapeConfig,
+        series: &mut Store,
+        geoip: &GeoIpSet,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Job> {
+        // Both are compiled before either is given up, so that each mistake is reported.
+        let discovery = Discovery::compile(&config.source, &config.relabel_configs, diagnostics);
+        let pipeline = Pipeline::compile(&config.pipeline_stages, series, geoip, diagnostics);
+        let name = config.job_name.value.clone();
+        Some(Job { name, discovery: discovery?, pipeline: pipeline?, bytes: 0, cut: 0 })
+    }
+}
+
+/// Compiles all jobs of a configuration into a store of their own.
+pub fn compile_all(
+    config: &Config,
+    series: &mut Store,
+    geoip: &GeoIpSet,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<Job>> {
+    let jobs: Vec<_> =
+        config.scrape_configs.iter().map(|job| Job::compile(job, series, geoip, diagnostics)).collect();
+    jobs.into_iter().collect()
+}
+
+/// Whether a configuration can run: everything is compiled and thrown away. Says what is not built in yet.
+pub fn check(config: &Config, diagnostics: &mut Diagnostics) -> bool {
+    for client in config.active_clients() {
+        diagnostics
+            .warning(client.url.span, "delivery to Loki is not built in yet: lines are counted and not forwarded")
+            .help("keep the agent that forwards them running beside weir");
+    }
+    compile_all(config, &mut Store::new(), &GeoIpSet::default(), diagnostics);
+    !diagnostics.has_errors()
+}

@@ -1,0 +1,121 @@
+//! The worker thread: turns of the engine, and answers between them.
+
+use super::engine::Engine;
+use super::rim::Shared;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::geoip::{GeoIpSet, LookupCounts};
+use crate::ledger::JobBooks;
+use crate::metrics::Snapshot;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use tokio::sync::oneshot;
+
+/// What the worker is asked; each answer goes back by its own channel.
+pub enum Command {
+    /// Something may have been written: look now.
+    Wake,
+    Report(oneshot::Sender<Report>),
+    /// Goes over to a new configuration; series that are defined as before go on.
+    Reconfigure(Box<Config>, oneshot::Sender<()>),
+    /// Answers when everything that is there now was read.
+    Drain(oneshot::Sender<()>),
+    Stop,
+}
+
+/// The state of the worker at one moment.
+pub struct Report {
+    pub snapshot: Snapshot,
+    pub books: Vec<JobBooks>,
+    pub facts: Facts,
+}
+
+/// Facts of the worker for the agent's own metrics.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Sources that are read, by job.
+    pub sources: Vec<(String, u64)>,
+    pub targets: u64,
+    /// Targets that discovery left out since the start, by reason.
+    pub targets_dropped: Vec<(String, u64)>,
+    /// Files that are not read, by reason.
+    pub files_refused: Vec<(String, u64)>,
+    pub files_unreadable: u64,
+    pub lag_bytes: u64,
+    pub lag_bytes_max: u64,
+    pub lag_seconds_max: f64,
+    pub geoip: LookupCounts,
+}
+
+/// Runs the engine until it is told to stop, or nobody is left to tell it.
+pub fn run(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    geoip: GeoIpSet,
+    shared: Arc<Shared>,
+    wake: Wake,
+    commands: &Receiver<Command>,
+) {
+    let mut engine = Engine::with_geoip(config, clock, geoip);
+    engine.watch(wake);
+    let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
+    loop {
+        loop {
+            match commands.try_recv() {
+                Ok(Command::Drain(done)) => {
+                    // Files that appeared a moment ago count as being there.
+                    engine.refresh();
+                    draining.push(done);
+                }
+                Ok(command) => {
+                    if !answer(&mut engine, command) {
+                        return;
+                    }
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return,
+            }
+        }
+        if engine.refresh_if_due() {
+            shared.leave(engine.pages());
+        }
+        if engine.turn().more {
+            continue;
+        }
+        for done in draining.drain(..) {
+            let _ = done.send(());
+        }
+        match commands.recv_timeout(engine.pause()) {
+            Ok(Command::Drain(done)) => {
+                engine.refresh();
+                draining.push(done);
+            }
+            Ok(command) => {
+                if !answer(&mut engine, command) {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// Wakes the worker when a directory changed.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// Whether to go on.
+fn answer(engine: &mut Engine, command: Command) -> bool {
+    match command {
+        Command::Wake => engine.hint(),
+        // Whoever asked may have gone; that is no concern of the worker's.
+        Command::Report(reply) => drop(reply.send(engine.report())),
+        Command::Reconfigure(config, reply) => {
+            engine.reconfigure(&config);
+            drop(reply.send(()));
+        }
+        Command::Drain(reply) => drop(reply.send(())),
+        Command::Stop => return false,
+    }
+    true
+}

@@ -1,0 +1,192 @@
+//! The top level of the file.
+
+use super::scrape::ScrapeConfig;
+use super::secrets::without_secrets;
+use crate::diagnostic::Diagnostics;
+use crate::server::ServerConfig;
+use crate::sink::ClientConfig;
+use crate::yaml::{ByteSize, Fields, FromNode, Node, Spanned};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// What the user wrote, checked for itself.
+#[derive(Debug)]
+pub struct Config {
+    pub server: ServerConfig,
+    pub clients: Vec<ClientConfig>,
+    pub positions: PositionsConfig,
+    pub scrape_configs: Vec<ScrapeConfig>,
+    pub target_config: TargetConfig,
+    pub limits: LimitsConfig,
+    pub metrics: MetricsDefaults,
+    /// All of it as YAML, secrets hidden.
+    text: String,
+}
+
+/// `positions`: read for what comes with durable cursors; today the agent starts from the beginning of its files.
+#[derive(Debug)]
+pub struct PositionsConfig {
+    pub filename: Option<String>,
+    /// Default 10 s.
+    pub sync_period: Duration,
+    pub ignore_invalid_yaml: bool,
+}
+
+/// `target_config`.
+#[derive(Debug)]
+pub struct TargetConfig {
+    /// How often targets are looked for (default 10 s). Directories of pods are looked at every second.
+    pub sync_period: Duration,
+    pub stdin: bool,
+}
+
+/// `limits_config`: what concerns the sending of entries is checked now and used with delivery.
+#[derive(Debug, Default)]
+pub struct LimitsConfig {
+    pub readline_rate_enabled: bool,
+    pub readline_rate: Option<f64>,
+    pub readline_burst: Option<f64>,
+    pub readline_rate_drop: Option<bool>,
+    pub max_streams: Option<u64>,
+    pub max_line_size: Option<u64>,
+    pub max_line_size_truncate: bool,
+}
+
+/// `metrics`, of ours: defaults for every metric of the file.
+#[derive(Debug)]
+pub struct MetricsDefaults {
+    /// Series that a metric may have before new ones go to `__other__` (default 100,000).
+    pub series_max: u64,
+}
+
+impl Config {
+    pub(super) fn from_root(root: &Node, d: &mut Diagnostics) -> Option<Self> {
+        let mut fields = Fields::new(root, "the configuration", d)?;
+        let server = match fields.node("server") {
+            Some(node) => ServerConfig::from_node(node, d),
+            None => Some(ServerConfig::default()),
+        };
+        let clients = read_clients(&mut fields, d);
+        let positions = PositionsConfig::from_optional(fields.node("positions"), d);
+        let target_config = TargetConfig::from_optional(fields.node("target_config"), d);
+        let limits = fields.optional("limits_config", d).unwrap_or_default();
+        let metrics = MetricsDefaults::from_optional(fields.node("metrics"), d);
+        let span = fields.span();
+        let scrape_node = fields.node("scrape_configs");
+        let scrape_configs = scrape_node.map_or(Some(Vec::new()), |node| Vec::from_node(node, d));
+        tolerate_the_rest(&mut fields, d);
+        fields.finish(d);
+        let scrape_configs: Vec<ScrapeConfig> = scrape_configs?;
+        check_jobs(&scrape_configs, d);
+        if scrape_configs.is_empty() && !d.has_errors() {
+            d.warning(span, "no `scrape_configs`: there is nothing to read");
+        }
+        Some(Config { server: server?, clients, positions, scrape_configs, target_config, limits, metrics, text: without_secrets(root) })
+    }
+
+    /// The configuration as YAML, secrets hidden.
+    pub fn text_without_secrets(&self) -> &str {
+        &self.text
+    }
+
+    /// Clients that something would be sent to.
+    pub fn active_clients(&self) -> impl Iterator<Item = &ClientConfig> {
+        self.clients.iter().filter(|client| !client.url.value.is_empty())
+    }
+}
+
+/// `clients`, and the single `client` of old files; without any, the agent counts and forwards nothing.
+fn read_clients(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Vec<ClientConfig> {
+    let mut clients: Vec<ClientConfig> = fields.optional("clients", d).unwrap_or_default();
+    if let Some(node) = fields.node("client").filter(|node| !node.is_null()) {
+        let span = fields.key_span("client").unwrap_or(node.span);
+        d.warning(span, "`client` is deprecated").help("write a list: `clients: [{url: …}]`");
+        clients.extend(ClientConfig::from_node(node, d));
+    }
+    clients
+}
+
+/// Blocks of Promtail's that have nothing to do with what is counted or sent.
+fn tolerate_the_rest(fields: &mut Fields<'_>, d: &mut Diagnostics) {
+    fields.ignored(&["global"], "weir polls files at its own pace (docs/operations.md)", d);
+    fields.ignored(&["options"], "Promtail has no options here either", d);
+    if let Some(tracing) = fields.node("tracing")
+        && tracing.get("enabled").is_some_and(|node| bool::from_node(node, d) == Some(true))
+    {
+        d.warning(tracing.span, "`tracing` has no effect here: weir sends no traces");
+    }
+    if let Some(wal) = fields.node("wal")
+        && wal.get("enabled").is_some_and(|node| bool::from_node(node, d) == Some(true))
+    {
+        d.warning(wal.span, "`wal` has no effect here: the log files themselves are the buffer");
+    }
+}
+
+fn check_jobs(jobs: &[ScrapeConfig], d: &mut Diagnostics) {
+    let mut seen = HashSet::new();
+    for job in jobs {
+        if !seen.insert(&job.job_name.value) {
+            d.error(job.job_name.span, format!("the job name `{}` is taken already", job.job_name.value))
+                .help("every scrape config has a name of its own");
+        }
+    }
+}
+
+impl PositionsConfig {
+    fn from_optional(node: Option<&Node>, d: &mut Diagnostics) -> Self {
+        let mut config =
+            PositionsConfig { filename: None, sync_period: Duration::from_secs(10), ignore_invalid_yaml: false };
+        if let Some(mut fields) = node.and_then(|node| Fields::new(node, "`positions`", d)) {
+            config.filename = fields.optional("filename", d);
+            config.sync_period = fields.or("sync_period", config.sync_period, d);
+            config.ignore_invalid_yaml = fields.or("ignore_invalid_yaml", false, d);
+            fields.finish(d);
+        }
+        config
+    }
+}
+
+impl TargetConfig {
+    fn from_optional(node: Option<&Node>, d: &mut Diagnostics) -> Self {
+        let mut config = TargetConfig { sync_period: Duration::from_secs(10), stdin: false };
+        if let Some(mut fields) = node.and_then(|node| Fields::new(node, "`target_config`", d)) {
+            config.sync_period = fields.or("sync_period", config.sync_period, d).max(Duration::from_millis(100));
+            config.stdin = fields.or("stdin", false, d);
+            fields.finish(d);
+        }
+        config
+    }
+}
+
+impl FromNode for LimitsConfig {
+    fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
+        let mut fields = Fields::new(node, "`limits_config`", d)?;
+        let enabled = fields.optional::<Spanned<bool>>("readline_rate_enabled", d);
+        if let Some(enabled) = enabled.as_ref().filter(|e| e.value) {
+            d.warning(enabled.span, "`readline_rate_enabled` has no effect yet: no line is held back or dropped");
+        }
+        let config = LimitsConfig {
+            readline_rate_enabled: enabled.is_some_and(|e| e.value),
+            readline_rate: fields.optional("readline_rate", d),
+            readline_burst: fields.optional("readline_burst", d),
+            readline_rate_drop: fields.optional("readline_rate_drop", d),
+            max_streams: fields.optional("max_streams", d),
+            max_line_size: fields.optional::<ByteSize>("max_line_size", d).map(|size| size.0),
+            max_line_size_truncate: fields.or("max_line_size_truncate", false, d),
+        };
+        fields.finish(d);
+        Some(config)
+    }
+}
+
+impl MetricsDefaults {
+    fn from_optional(node: Option<&Node>, d: &mut Diagnostics) -> Self {
+        let mut config = MetricsDefaults { series_max: 100_000 };
+        if let Some(mut fields) = node.and_then(|node| Fields::new(node, "`metrics`", d)) {
+            config.series_max = fields.or("max_series", config.series_max, d).max(1);
+            fields.finish(d);
+        }
+        config
+    }
+}
+

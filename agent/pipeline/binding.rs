@@ -1,0 +1,53 @@
+//! A pipeline bound to one source: the label values that every line of it starts with.
+
+use super::scope::Names;
+use super::text::{Place, Text, Value};
+use crate::labels::Labels;
+use crate::metrics::{LabelName, Store};
+
+/// What every record of one source starts from, in the order of the pipeline's ids.
+pub struct Binding {
+    /// The bytes of the target's label values.
+    pub(super) bytes: Vec<u8>,
+    /// Initial labels: first those that the pipeline names, then those that only the target has.
+    pub(super) labels: Vec<Option<Text>>,
+    /// Names of the labels by id.
+    pub(super) names: Vec<Box<str>>,
+    /// Label ids in the order of their names.
+    pub(super) order: Vec<u16>,
+    /// Initial extracted values: Promtail seeds them with the labels.
+    pub(super) slots: Vec<Value>,
+    /// The metric store's name of each label by id; `None` for names that never reach a series (`__…`).
+    pub(super) series_names: Vec<Option<LabelName>>,
+}
+
+impl Binding {
+    pub(super) fn new(labels: &Labels, label_names: &Names, slots: &Names, series: &mut Store) -> Self {
+        let mut names: Vec<Box<str>> = label_names.iter().map(Box::from).collect();
+        for (name, _) in labels.iter() {
+            if label_names.position(name).is_none() {
+                names.push(name.into());
+            }
+        }
+        let mut bytes = Vec::new();
+        let mut place = |name: &str| {
+            labels.contains(name).then(|| {
+                let start = bytes.len();
+                bytes.extend_from_slice(labels.get(name).as_bytes());
+                Text::new(Place::Target, start, bytes.len())
+            })
+        };
+        let initial: Vec<Option<Text>> = names.iter().map(|name| place(name)).collect();
+        let slots = slots.iter().map(|name| place(name).map_or(Value::Missing, Value::Text)).collect();
+        let mut order: Vec<u16> = (0..names.len() as u16).collect();
+        order.sort_by(|a, b| names[*a as usize].cmp(&names[*b as usize]));
+        let series_names =
+            names.iter().map(|name| (!name.starts_with("__")).then(|| series.label_name(name))).collect();
+        Binding { bytes, labels: initial, names, order, slots, series_names }
+    }
+
+    /// Label ids in the order of their names, each with the metric store's name for it.
+    pub fn series_labels(&self) -> impl Iterator<Item = (super::scope::LabelId, LabelName)> + '_ {
+        self.order.iter().filter_map(|&id| Some((super::scope::LabelId(id), self.series_names[id as usize]?)))
+    }
+}

@@ -1,0 +1,219 @@
+//! The record: one line on its way through a pipeline. It is reset, not rebuilt.
+
+use super::binding::Binding;
+use super::scope::{LabelId, ReasonId, Slot};
+use super::text::{Place, Text, Value};
+use crate::clock::UnixNanos;
+use crate::decode::number;
+use crate::units::parse_seconds;
+
+/// Room for a float64 without an exponent: 309 digits and what stands around them.
+const NUMBER_BYTES: usize = 352;
+
+/// The part of a record that is kept from line to line: after a few lines nothing of it grows any more.
+#[derive(Default)]
+pub struct State {
+    scratch: Vec<u8>,
+    slots: Vec<Value>,
+    labels: Vec<Option<Text>>,
+    line: Option<Text>,
+    timestamp: UnixNanos,
+    refused: Option<ReasonId>,
+    lines: u64,
+    number: Vec<u8>,
+}
+
+/// One line, its labels and what was extracted from it so far.
+pub struct Record<'r> {
+    input: &'r [u8],
+    fixed: &'r [u8],
+    source: usize,
+    binding: &'r Binding,
+    state: &'r mut State,
+}
+
+impl<'r> Record<'r> {
+    /// A fresh record: the line as read, the target's labels, nothing extracted but these labels.
+    pub(super) fn new(
+        state: &'r mut State,
+        fixed: &'r [u8],
+        source: usize,
+        binding: &'r Binding,
+        input: &'r [u8],
+        read_at: UnixNanos,
+    ) -> Self {
+        state.scratch.clear();
+        state.slots.clear();
+        state.slots.extend_from_slice(&binding.slots);
+        state.labels.clear();
+        state.labels.extend_from_slice(&binding.labels);
+        state.line = Some(Text::new(Place::Input, 0, input.len()));
+        state.timestamp = read_at;
+        state.refused = None;
+        state.lines = 1;
+        Record { input, fixed, source, binding, state }
+    }
+
+    pub fn binding(&self) -> &'r Binding {
+        self.binding
+    }
+
+    /// Which of the pipeline's sources the line is from: a key for what a stage keeps per source.
+    pub fn source(&self) -> usize {
+        self.source
+    }
+
+    /// Lines of the file that went into this record: more than one when pieces were joined.
+    pub fn lines(&self) -> u64 {
+        self.state.lines
+    }
+
+    /// Says how many lines of the file went into this record.
+    pub fn set_lines(&mut self, lines: u64) {
+        self.state.lines = lines;
+    }
+
+    pub fn bytes(&self, text: Text) -> &[u8] {
+        let place: &[u8] = match text.place {
+            Place::Input => self.input,
+            Place::Scratch => &self.state.scratch,
+            Place::Fixed => self.fixed,
+            Place::Target => &self.binding.bytes,
+        };
+        &place[text.start as usize..text.end as usize]
+    }
+
+    /// The line as it stands now: a stage may have taken a part of it.
+    pub fn line(&self) -> &[u8] {
+        self.bytes(self.line_text())
+    }
+
+    pub fn line_text(&self) -> Text {
+        self.state.line.unwrap_or(Text::EMPTY)
+    }
+
+    pub fn set_line(&mut self, text: Text) {
+        self.state.line = Some(text);
+    }
+
+    pub fn timestamp(&self) -> UnixNanos {
+        self.state.timestamp
+    }
+
+    pub fn set_timestamp(&mut self, timestamp: UnixNanos) {
+        self.state.timestamp = timestamp;
+    }
+
+    pub fn value(&self, slot: Slot) -> Value {
+        self.state.slots[slot.0 as usize]
+    }
+
+    pub fn set_value(&mut self, slot: Slot, value: Value) {
+        self.state.slots[slot.0 as usize] = value;
+    }
+
+    pub fn label(&self, id: LabelId) -> Option<Text> {
+        self.state.labels[id.0 as usize]
+    }
+
+    pub fn set_label(&mut self, id: LabelId, value: Option<Text>) {
+        self.state.labels[id.0 as usize] = value;
+    }
+
+    /// All label ids of this record: those of the pipeline, then those that only the target has.
+    pub fn label_ids(&self) -> impl Iterator<Item = LabelId> + use<> {
+        (0..self.state.labels.len() as u16).map(LabelId)
+    }
+
+    /// The labels that are set, in the order of their names.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.binding.order.iter().filter_map(|&id| {
+            let text = self.state.labels[id as usize]?;
+            Some((&*self.binding.names[id as usize], self.bytes(text)))
+        })
+    }
+
+    /// Marks the line as one that could not be read as what the pipeline wants of it. The first reason stays.
+    pub fn refuse(&mut self, reason: ReasonId) {
+        self.state.refused.get_or_insert(reason);
+    }
+
+    pub fn refusal(&self) -> Option<ReasonId> {
+        self.state.refused
+    }
+
+    /// Appends bytes to the scratch space.
+    pub fn push(&mut self, bytes: &[u8]) -> Text {
+        self.build(|scratch| scratch.extend_from_slice(bytes))
+    }
+
+    /// Lets `write` append to the scratch space; what it appended is the text.
+    pub fn build(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Text {
+        let start = self.state.scratch.len();
+        write(&mut self.state.scratch);
+        Text::new(Place::Scratch, start, self.state.scratch.len())
+    }
+
+    /// Appends a text of the record itself to the scratch space, directly behind what was appended last.
+    pub fn append(&mut self, text: Text) {
+        match text.place {
+            Place::Input => self.state.scratch.extend_from_slice(&self.input[text.start as usize..text.end as usize]),
+            Place::Scratch => self.state.scratch.extend_from_within(text.start as usize..text.end as usize),
+            Place::Fixed => self.state.scratch.extend_from_slice(&self.fixed[text.start as usize..text.end as usize]),
+            Place::Target => {
+                self.state.scratch.extend_from_slice(&self.binding.bytes[text.start as usize..text.end as usize])
+            }
+        }
+    }
+
+    /// A value as text, the way Promtail's `getString` reads it: numbers as Go prints a float64 without an exponent,
+    /// booleans as words; nothing for what is missing or null.
+    pub fn text(&mut self, slot: Slot) -> Option<Text> {
+        let value = self.value(slot);
+        self.value_text(value)
+    }
+
+    /// As [`text`](Self::text), for a value at hand.
+    pub fn value_text(&mut self, value: Value) -> Option<Text> {
+        match value {
+            Value::Missing | Value::Nil => None,
+            Value::Bool(true) => Some(self.push(b"true")),
+            Value::Bool(false) => Some(self.push(b"false")),
+            Value::Text(text) => Some(text),
+            Value::Number(raw) if number::is_canonical_number(self.bytes(raw)) => Some(raw),
+            Value::Number(raw) => Some(self.canonical(raw)),
+        }
+    }
+
+    /// Out of line: most numbers are written as they read.
+    #[cold]
+    fn canonical(&mut self, raw: Text) -> Text {
+        match number::parse_f64(self.bytes(raw)) {
+            Some(number) => {
+                let mut spare = std::mem::take(&mut self.state.number);
+                spare.clear();
+                spare.reserve(NUMBER_BYTES);
+                number::write_f64(number, &mut spare);
+                let text = self.push(&spare);
+                self.state.number = spare;
+                text
+            }
+            // A number that is none (009 of a lenient parser) stays as it was written.
+            None => raw,
+        }
+    }
+
+    /// A value as a number, the way Promtail's `getFloat` reads it: booleans are 1 and 0; a text is a number or a Go
+    /// duration, which gives seconds.
+    pub fn number(&self, slot: Slot) -> Option<f64> {
+        match self.value(slot) {
+            Value::Missing | Value::Nil => None,
+            Value::Bool(yes) => Some(f64::from(u8::from(yes))),
+            Value::Number(raw) => number::parse_f64(self.bytes(raw)),
+            Value::Text(text) => {
+                let bytes = self.bytes(text);
+                number::parse_f64(bytes).or_else(|| std::str::from_utf8(bytes).ok().and_then(parse_seconds))
+            }
+        }
+    }
+}

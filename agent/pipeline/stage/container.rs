@@ -1,0 +1,57 @@
+//! `container`, of ours: the prefix of a container's log, whichever runtime wrote it.
+//!
+//! A CRI line begins with a date, a record of docker's json-file driver with a brace. The shipped configuration uses
+//! this stage, so that one file serves both kinds of node.
+
+use super::cri::{Cri, CriConfig};
+use super::docker::{Docker, DockerConfig};
+use super::{Flow, Held, Run, StageConfig, When};
+use crate::diagnostic::Diagnostics;
+use crate::pipeline::{Context, Record, Scope};
+use crate::yaml::{Fields, Node};
+
+#[derive(Debug, PartialEq)]
+pub struct ContainerConfig {}
+
+impl StageConfig for ContainerConfig {
+    type Stage = Container;
+
+    fn from_node(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        Fields::new(node, "the `container` stage", diagnostics)?.finish(diagnostics);
+        Some(ContainerConfig {})
+    }
+
+    fn compile(&self, scope: &mut Scope<'_>) -> Option<Container> {
+        Some(Container { cri: CriConfig::default().compile(scope)?, docker: DockerConfig {}.compile(scope)? })
+    }
+}
+
+pub struct Container {
+    cri: Cri,
+    docker: Docker,
+}
+
+impl Run for Container {
+    #[inline]
+    fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
+        match record.line().first() {
+            Some(b'{') => self.docker.process(record, context),
+            _ => self.cri.process(record, context),
+        }
+    }
+
+    fn due(&self, when: When) -> Option<Held> {
+        self.cri.due(when).or_else(|| self.docker.due(when))
+    }
+
+    fn release(&mut self, when: When, record: &mut Record<'_>) {
+        match self.cri.due(when) {
+            Some(_) => self.cri.release(when, record),
+            None => self.docker.release(when, record),
+        }
+    }
+
+    fn held_lines(&self) -> u64 {
+        self.cri.held_lines() + self.docker.held_lines()
+    }
+}

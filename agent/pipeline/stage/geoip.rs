@@ -1,0 +1,168 @@
+//! `geoip`: what a database says of an address becomes labels.
+//!
+//! Promtail writes labels and no extracted values, so does weir. `db_type: country` and `custom_lookups` are Alloy's;
+//! the results of custom lookups are extracted values.
+
+use super::{Flow, Run, StageConfig};
+use crate::decode::json::{Expression, Extracted};
+use crate::diagnostic::Diagnostics;
+use crate::geoip::{Cache, Database, Field, Lookup};
+use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Value};
+use crate::yaml::{Fields, Node, Spanned};
+use std::net::IpAddr;
+
+/// As Promtail's `city`: no country code.
+const CITY: &[Field] = &[
+    Field::CityName,
+    Field::CountryName,
+    Field::ContinentName,
+    Field::ContinentCode,
+    Field::LocationLatitude,
+    Field::LocationLongitude,
+    Field::PostalCode,
+    Field::Timezone,
+    Field::SubdivisionName,
+    Field::SubdivisionCode,
+];
+const ASN: &[Field] = &[Field::AutonomousSystemNumber, Field::AutonomousSystemOrganization];
+/// As Alloy's `country`.
+const COUNTRY: &[Field] = &[Field::CountryName, Field::CountryCode, Field::ContinentName, Field::ContinentCode];
+
+#[derive(Debug)]
+pub struct GeoIpConfig {
+    pub db: String,
+    /// The extracted value that holds the address.
+    pub source: String,
+    pub db_type: DbType,
+    /// Extracted name → JMESPath on the record.
+    pub custom_lookups: Vec<(Spanned<String>, Spanned<String>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DbType {
+    City,
+    Asn,
+    Country,
+    /// Custom lookups only.
+    None,
+}
+
+impl StageConfig for GeoIpConfig {
+    type Stage = GeoIp;
+
+    fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
+        let mut fields = Fields::new(node, "the `geoip` stage", d)?;
+        let (db, source) = (fields.required("db", d), fields.required("source", d));
+        let db_type = fields.optional::<Spanned<String>>("db_type", d);
+        let custom_lookups: Vec<_> = fields.optional("custom_lookups", d).unwrap_or_default();
+        let span = fields.span();
+        fields.finish(d);
+        let db_type = match db_type.as_ref().map(|t| t.value.as_str()) {
+            Some("city") => DbType::City,
+            Some("asn") => DbType::Asn,
+            Some("country") => DbType::Country,
+            None | Some("") if !custom_lookups.is_empty() => DbType::None,
+            None | Some("") => {
+                d.error(span, "the `geoip` stage needs `db_type`").help("`city`, `asn` or `country`");
+                return None;
+            }
+            Some(other) => {
+                let at = db_type.as_ref().map_or(span, |t| t.span);
+                d.error(at, format!("unknown db_type `{other}`")).help("`city`, `asn` or `country`");
+                return None;
+            }
+        };
+        Some(GeoIpConfig { db: db?, source: source?, db_type, custom_lookups })
+    }
+
+    fn compile(&self, scope: &mut Scope<'_>) -> Option<GeoIp> {
+        let fields = match self.db_type {
+            DbType::City => CITY,
+            DbType::Asn => ASN,
+            DbType::Country => COUNTRY,
+            DbType::None => &[],
+        };
+        let mut lookups = Vec::new();
+        for (name, expression) in &self.custom_lookups {
+            match Expression::compile(&expression.value) {
+                Ok(compiled) => lookups.push((compiled, scope.slot(&name.value))),
+                Err(why) => {
+                    let message = format!("`{}` is no JMESPath expression: {why}", expression.value);
+                    scope.diagnostics.error(expression.span, message);
+                    return None;
+                }
+            }
+        }
+        let (lookups, lookup_slots) = lookups.into_iter().unzip();
+        Some(GeoIp {
+            source: scope.slot(&self.source),
+            labels: fields.iter().map(|field| scope.label(&format!("geoip_{}", field.name()))).collect(),
+            asked: Asked { fields, lookups },
+            lookup_slots,
+            cache: Cache::new(scope.geoip.handle(&self.db).reader(), Cache::<Answers>::ENTRIES_DEFAULT),
+        })
+    }
+}
+
+pub struct GeoIp {
+    source: Slot,
+    labels: Vec<LabelId>,
+    asked: Asked,
+    lookup_slots: Vec<Slot>,
+    cache: Cache<Answers>,
+}
+
+/// What is asked of a record.
+struct Asked {
+    fields: &'static [Field],
+    lookups: Vec<Expression>,
+}
+
+/// The answers for one address, in the order of the questions.
+struct Answers {
+    labels: Box<[Option<Box<str>>]>,
+    lookups: Box<[Option<Box<str>>]>,
+}
+
+impl Run for GeoIp {
+    fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
+        let Some(address) = record.text(self.source) else { return Flow::Next };
+        let asked = &self.asked;
+        if let Lookup::Found(answers) = self.cache.get(record.bytes(address), |db, ip| asked.answer(db, ip)) {
+            for (label, answer) in self.labels.iter().zip(&answers.labels) {
+                if let Some(answer) = answer {
+                    let text = record.push(answer.as_bytes());
+                    record.set_label(*label, Some(text));
+                }
+            }
+            for (slot, answer) in self.lookup_slots.iter().zip(&answers.lookups) {
+                if let Some(answer) = answer {
+                    let text = record.push(answer.as_bytes());
+                    record.set_value(*slot, Value::Text(text));
+                }
+            }
+        }
+        context.geoip.add(self.cache.take_counts());
+        Flow::Next
+    }
+}
+
+impl Asked {
+    fn answer(&self, database: &Database, ip: IpAddr) -> Option<Answers> {
+        let found = database.lookup(ip)?;
+        let labels = self.fields.iter().map(|field| found.text(*field).map(|text| text.into())).collect();
+        let lookups = if self.lookups.is_empty() {
+            Box::default()
+        } else {
+            let document = found.json()?.to_string();
+            let results = self.lookups.iter().map(|lookup| match lookup.search(document.as_bytes()) {
+                Extracted::Nil => None,
+                Extracted::Bool(yes) => Some(yes.to_string().into()),
+                Extracted::Number(number) => Some(number.to_string().into()),
+                Extracted::Text(text) => Some(text.into()),
+            });
+            results.collect()
+        };
+        Some(Answers { labels, lookups })
+    }
+}

@@ -1,0 +1,412 @@
+//! `ingress_nginx`, of ours: an access line of ingress-nginx becomes one set of extracted values, whatever its format.
+//!
+//! JSON lines are read by the names that the usual `log-format-upstream` settings give their fields, or by the names
+//! that the configuration gives; other lines are tried as the controller's default text format, then as nginx's
+//! combined one. Numbers are taken leniently: nginx writes a status of 009 when an upstream sends no status line, and
+//! such a line counts like any other.
+
+use super::json::rewrite;
+use super::{Flow, Run, StageConfig};
+use crate::decode::json::{self, Field, Mode, Picker};
+use crate::decode::nginx::{self, TextAccess};
+use crate::decode::number;
+use crate::diagnostic::{Diagnostics, did_you_mean};
+use crate::geoip::address;
+use crate::pipeline::{Context, ReasonId, Record, Scope, Slot, Text, Value};
+use crate::yaml::{Fields, Node, Spanned};
+
+/// What a line gives, and under which JSON keys, the usual ones first.
+const NAMES: [(&str, &[&str]); N] = [
+    ("time", &["time", "timestamp"]),
+    ("client_ip", &["remote_address", "remote_addr", "remoteIp", "client_ip", "remote_ip"]),
+    ("method", &["method", "request_method", "requestMethod"]),
+    ("path", &["path", "uri", "requestUrl"]),
+    ("status", &["status"]),
+    ("host", &["host", "vhost"]),
+    ("namespace", &["ingress_namespace", "namespace"]),
+    ("ingress", &["ingress_name", "ingressName"]),
+    ("service", &["service_name", "serviceName"]),
+    ("service_port", &["service_port", "servicePort"]),
+    ("request_bytes", &["request_length", "requestSize"]),
+    ("response_bytes", &["body_bytes_sent", "bytes_sent", "responseSize"]),
+    ("duration", &["request_time", "duration", "latency"]),
+    ("upstream_addr", &["upstream_addr", "upstreamAddr"]),
+    ("upstream_status", &["upstream_status", "upstreamStatus"]),
+    ("upstream_response_time", &["upstream_response_time", "upstreamResponseTime"]),
+    ("upstream_response_bytes", &["upstream_response_length"]),
+    ("upstream_name", &["proxy_upstream_name", "proxyUpstreamName"]),
+    ("user_agent", &["http_user_agent", "user_agent", "userAgent"]),
+    ("referrer", &["http_referrer", "http_referer", "referer", "referrer"]),
+    ("request_id", &["request_id", "requestID", "req_id"]),
+    ("request", &["request"]),
+    ("query", &["request_query", "args"]),
+    ("protocol", &["request_proto", "protocol", "server_protocol"]),
+    ("remote_user", &["remote_user"]),
+    ("x_forwarded_for", &["x_forwarded_for", "http_x_forwarded_for"]),
+];
+const N: usize = 26;
+const CLIENT_IP: usize = 1;
+const METHOD: usize = 2;
+const STATUS: usize = 4;
+const HOST: usize = 5;
+const NAMESPACE: usize = 6;
+const INGRESS: usize = 7;
+const UPSTREAM_RESPONSE_TIME: usize = 15;
+
+/// JSON keys that one line is searched for.
+const KEYS_MAX: usize = 64;
+
+/// The methods that nginx itself knows; any other token is a client's invention and reads [`OTHER`].
+const METHODS: [&str; 16] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "OPTIONS", "PROPFIND", "PROPPATCH", "LOCK",
+    "UNLOCK", "PATCH", "TRACE", "CONNECT",
+];
+
+/// Stands for whatever is outside a bounded set.
+const OTHER: &str = "__other__";
+
+#[derive(Debug)]
+pub struct IngressNginxConfig {
+    pub format: Format,
+    /// Extracted name → JSON key, in place of the usual ones.
+    pub fields: Vec<(Spanned<String>, Spanned<String>)>,
+    /// Bits of an IPv6 address that make one client (default 64).
+    pub ipv6_prefix_bits: u8,
+    /// Bits of an IPv4 address that make one client (default 32).
+    pub ipv4_prefix_bits: u8,
+    /// What becomes of a line that is no access line.
+    pub other: Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Format {
+    Auto,
+    Json,
+    Text,
+}
+
+/// What becomes of a line of another kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Other {
+    /// It goes on and is entered in the books as refused.
+    Refuse,
+    /// It goes on; another stage will read it.
+    Pass,
+}
+
+impl StageConfig for IngressNginxConfig {
+    type Stage = IngressNginx;
+
+    fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
+        let mut fields = Fields::new(node, "the `ingress_nginx` stage", d)?;
+        let format = match fields.optional::<Spanned<String>>("format", d) {
+            None => Format::Auto,
+            Some(text) => match text.value.as_str() {
+                "auto" => Format::Auto,
+                "json" => Format::Json,
+                "text" => Format::Text,
+                other => {
+                    d.error(text.span, format!("unknown format `{other}`")).help("`auto`, `json` or `text`");
+                    Format::Auto
+                }
+            },
+        };
+        let config = IngressNginxConfig {
+            format,
+            fields: fields.optional("fields", d).unwrap_or_default(),
+            ipv6_prefix_bits: prefix_bits(&mut fields, "ipv6_prefix", 64, 128, d),
+            ipv4_prefix_bits: prefix_bits(&mut fields, "ipv4_prefix", 32, 32, d),
+            other: read_other(&mut fields, d),
+        };
+        fields.finish(d);
+        for (name, key) in &config.fields {
+            if !NAMES.iter().any(|(known, _)| *known == name.value) {
+                let finding = d.error(name.span, format!("`{}` is no field of an access line", name.value));
+                match did_you_mean(&name.value, NAMES.iter().map(|(known, _)| *known)) {
+                    Some(near) => finding.help(format!("did you mean `{near}`?")),
+                    None => finding.help("the fields are listed in docs/stages.md"),
+                };
+            }
+            if key.value.is_empty() {
+                d.error(key.span, format!("`{}` needs the JSON key that holds it", name.value));
+            }
+        }
+        Some(config)
+    }
+
+    fn compile(&self, scope: &mut Scope<'_>) -> Option<IngressNginx> {
+        let mut keys: Vec<Vec<String>> = Vec::new();
+        let mut target = Vec::new();
+        for (at, (name, usual)) in NAMES.iter().enumerate() {
+            let given: Vec<&str> =
+                self.fields.iter().filter(|(n, _)| n.value == *name).map(|(_, key)| key.value.as_str()).collect();
+            for key in if given.is_empty() { usual.to_vec() } else { given } {
+                keys.push(key.split('.').map(str::to_string).collect());
+                target.push(at);
+            }
+        }
+        keys.truncate(KEYS_MAX);
+        Some(IngressNginx {
+            format: self.format,
+            picker: Picker::new(&keys),
+            target,
+            slots: NAMES.map(|(name, _)| scope.slot(name)),
+            client: Client::new(self.ipv4_prefix_bits, self.ipv6_prefix_bits, scope),
+            status_class: scope.slot("status_class"),
+            upstream_duration: scope.slot("upstream_duration"),
+            methods: METHODS.map(|method| scope.constant(method)),
+            other_method: scope.constant(OTHER),
+            refused: (self.other == Other::Refuse).then(|| scope.reason("not_access_line")),
+            spare: Vec::new(),
+        })
+    }
+}
+
+/// `other: refuse | pass`.
+pub(super) fn read_other(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Other {
+    match fields.optional::<Spanned<String>>("other", d) {
+        None => Other::Refuse,
+        Some(text) => match text.value.as_str() {
+            "refuse" => Other::Refuse,
+            "pass" => Other::Pass,
+            other => {
+                d.error(text.span, format!("unknown value `{other}`")).help("`refuse` or `pass`");
+                Other::Refuse
+            }
+        },
+    }
+}
+
+pub(super) fn prefix_bits(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    default: u8,
+    most: u8,
+    d: &mut Diagnostics,
+) -> u8 {
+    let Some(bits) = fields.optional::<Spanned<u64>>(key, d) else { return default };
+    match u8::try_from(bits.value) {
+        Ok(value) if value <= most => value,
+        _ => {
+            d.error(bits.span, format!("`{key}` is a number of bits from 0 to {most}"));
+            default
+        }
+    }
+}
+
+pub struct IngressNginx {
+    format: Format,
+    picker: Picker,
+    /// Which of [`NAMES`] each picked key gives.
+    target: Vec<usize>,
+    slots: [Slot; N],
+    client: Client,
+    status_class: Slot,
+    upstream_duration: Slot,
+    methods: [Text; METHODS.len()],
+    other_method: Text,
+    refused: Option<ReasonId>,
+    spare: Vec<u8>,
+}
+
+/// The client that an address stands for: the address itself, or its network.
+pub(super) struct Client {
+    ipv4_prefix_bits: u8,
+    ipv6_prefix_bits: u8,
+    slot: Slot,
+}
+
+impl Client {
+    pub(super) fn new(ipv4_prefix_bits: u8, ipv6_prefix_bits: u8, scope: &mut Scope<'_>) -> Self {
+        Client { ipv4_prefix_bits, ipv6_prefix_bits, slot: scope.slot("client") }
+    }
+
+    /// Extracts `client` from the text of an address; what is no address stands for itself.
+    pub(super) fn extract(&self, record: &mut Record<'_>, address: Text) {
+        let raw = record.bytes(address);
+        // An IPv4 address in its usual form is its own name.
+        if self.ipv4_prefix_bits == 32 && !raw.contains(&b':') {
+            return record.set_value(self.slot, Value::Text(address));
+        }
+        let client = match address::parse_client(raw) {
+            Some(ip) => record.build(|out| {
+                address::prefix_text(ip, self.ipv4_prefix_bits, self.ipv6_prefix_bits, out);
+            }),
+            None => address,
+        };
+        record.set_value(self.slot, Value::Text(client));
+    }
+}
+
+impl Run for IngressNginx {
+    fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
+        let mut line = record.line_text();
+        // Docker's records end with the newline that the program wrote.
+        while let [.., b'\n' | b'\r'] = record.bytes(line) {
+            line = line.slice(0, line.len() - 1);
+        }
+        let json = record.bytes(line).first() == Some(&b'{');
+        let read = match self.format {
+            Format::Json => self.read_json(record, line),
+            Format::Auto if json => self.read_json(record, line),
+            Format::Auto | Format::Text => self.read_text(record, line),
+        };
+        if !read {
+            if let Some(reason) = self.refused {
+                record.refuse(reason);
+            }
+            return Flow::Next;
+        }
+        self.derive(record, context);
+        Flow::Next
+    }
+}
+
+impl IngressNginx {
+    /// Whether the line is an access line in JSON: an object with a status and a client.
+    fn read_json(&mut self, record: &mut Record<'_>, line: Text) -> bool {
+        let whole = record.bytes(line);
+        let mut fields = [Field::Missing; KEYS_MAX];
+        let count = self.target.len().min(KEYS_MAX);
+        if self.picker.pick(whole, Mode::Lenient, &mut fields[..count]).is_err() {
+            return false;
+        }
+        let mut found: [Option<(Text, bool)>; N] = [None; N];
+        for (field, &at) in fields[..count].iter().zip(&self.target) {
+            if found[at].is_some() {
+                continue;
+            }
+            found[at] = match *field {
+                Field::Text { raw, escaped } => Some((line.part(whole, raw), escaped)),
+                Field::Number(raw) => Some((line.part(whole, raw), false)),
+                _ => None,
+            };
+        }
+        if found[STATUS].is_none() || found[CLIENT_IP].is_none() {
+            return false;
+        }
+        for (slot, found) in self.slots.iter().zip(found) {
+            // What the line leaves out is nil and not missing: a label of the pod must not stand in for it.
+            let value = match found {
+                None => Value::Nil,
+                Some((text, false)) => Value::Text(text),
+                Some((text, true)) => Value::Text(rewrite(record, &mut self.spare, text, json::unescape)),
+            };
+            record.set_value(*slot, value);
+        }
+        true
+    }
+
+    fn read_text(&mut self, record: &mut Record<'_>, line: Text) -> bool {
+        let whole = record.bytes(line);
+        let Some(access) = nginx::parse_upstreaminfo(whole).or_else(|| nginx::parse_combined(whole)) else {
+            return false;
+        };
+        let parts = parts_of(&access).map(|part| line.part(whole, part));
+        for (slot, part) in self.slots.iter().zip(parts) {
+            record.set_value(*slot, Value::Text(part));
+        }
+        true
+    }
+
+    /// What follows from the fields: bounded forms for labels, and the ingress of the host.
+    fn derive(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) {
+        if let Value::Text(address) = record.value(self.slots[CLIENT_IP]) {
+            self.client.extract(record, address);
+        }
+        if let Value::Text(method) = record.value(self.slots[METHOD]) {
+            let known = self.method(record.bytes(method));
+            record.set_value(self.slots[METHOD], Value::Text(known));
+        }
+        if let Value::Text(status) = record.value(self.slots[STATUS]) {
+            let class = match record.bytes(status).first() {
+                Some(digit @ b'1'..=b'5') => [*digit, b'x', b'x'],
+                _ => *b"0xx",
+            };
+            let class = record.push(&class);
+            record.set_value(self.status_class, Value::Text(class));
+        }
+        if let Value::Text(times) = record.value(self.slots[UPSTREAM_RESPONSE_TIME])
+            && let Some(seconds) = list_sum(record.bytes(times))
+        {
+            let sum = record.build(|scratch| number::write_f64(seconds, scratch));
+            record.set_value(self.upstream_duration, Value::Number(sum));
+        }
+        let [host, namespace, ingress] = [HOST, NAMESPACE, INGRESS].map(|at| match record.value(self.slots[at]) {
+            Value::Text(text) => record.bytes(text),
+            _ => b"",
+        });
+        context.hosts.learn(host, namespace, ingress);
+    }
+
+    fn method(&self, method: &[u8]) -> Text {
+        // A request that was refused before its method was read has none.
+        if method.is_empty() {
+            return Text::EMPTY;
+        }
+        let known = METHODS.iter().position(|known| known.as_bytes() == method);
+        known.map_or(self.other_method, |at| self.methods[at])
+    }
+}
+
+/// The parts of a text line in the order of [`NAMES`].
+fn parts_of<'a>(access: &TextAccess<'a>) -> [&'a [u8]; N] {
+    [
+        access.time,
+        access.remote_addr,
+        access.method,
+        access.path,
+        access.status,
+        b"",
+        b"",
+        b"",
+        access.upstream_name,
+        b"",
+        access.request_bytes,
+        access.body_bytes,
+        access.request_time,
+        access.upstream_addr,
+        access.upstream_status,
+        access.upstream_response_time,
+        access.upstream_response_bytes,
+        access.upstream_name,
+        access.user_agent,
+        access.referrer,
+        access.request_id,
+        access.request,
+        access.query,
+        access.protocol,
+        access.remote_user,
+        b"",
+    ]
+}
+
+/// The sum of nginx's lists, `0.003, 0.010 : 0.001`: attempts are separated by commas, internal redirects by colons,
+/// and `-` stands for an attempt without a number.
+fn list_sum(list: &[u8]) -> Option<f64> {
+    let mut sum = None;
+    for item in list.split(|b| matches!(b, b',' | b':' | b' ')) {
+        if let Some(seconds) = number::parse_f64(item) {
+            sum = Some(sum.unwrap_or(0.0) + seconds);
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::list_sum;
+
+    #[test]
+    fn lists_of_upstream_times_are_summed() {
+        for (list, sum) in [
+            (&b"0.005"[..], Some(0.005)),
+            (b"0.250, 0.500", Some(0.75)),
+            (b"0.250, - : 0.125", Some(0.375)),
+            (b"-", None),
+            (b"", None),
+        ] {
+            assert_eq!(list_sum(list), sum, "{list:?}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `json`: fields of a JSON object become extracted values.
+//!
+//! Paths of plain names are picked in one pass that borrows; any other JMESPath goes the slow way over the parsed
+//! document. Promtail's rules: the input must be an object; a path that leads nowhere gives a value of nil, which
+//! hides an older one of that name.
+
+use super::{Flow, Run, StageConfig};
+use crate::decode::json::{self, Expression, Extracted, Field, Mode, Picker};
+use crate::diagnostic::Diagnostics;
+use crate::pipeline::{Context, ReasonId, Record, Scope, Slot, Text, Value};
+use crate::yaml::{Fields, Node, Spanned};
+
+/// Fields that one picker finds in a pass; a stage with more makes several passes.
+const FIELDS_MAX: usize = 32;
+
+#[derive(Debug)]
+pub struct JsonConfig {
+    /// Extracted name → JMESPath; the empty text means the field of that name.
+    pub expressions: Vec<(Spanned<String>, Spanned<String>)>,
+    /// The extracted value to read instead of the line.
+    pub source: Option<String>,
+    /// Whether a line that is no JSON object is dropped.
+    pub drop_malformed: bool,
+}
+
+impl StageConfig for JsonConfig {
+    type Stage = Json;
+
+    fn from_node(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let mut fields = Fields::new(node, "the `json` stage", diagnostics)?;
+        let expressions = fields.required("expressions", diagnostics);
+        let source = fields.optional("source", diagnostics);
+        let drop_malformed = fields.or("drop_malformed", false, diagnostics);
+        fields.finish(diagnostics);
+        Some(JsonConfig { expressions: expressions?, source, drop_malformed })
+    }
+
+    fn compile(&self, scope: &mut Scope<'_>) -> Option<Json> {
+        let mut plain: Vec<(Vec<String>, Slot)> = Vec::new();
+        let mut general = Vec::new();
+        let mut whole = true;
+        for (name, expression) in &self.expressions {
+            let slot = scope.slot(&name.value);
+            if expression.value.is_empty() {
+                plain.push((vec![name.value.clone()], slot));
+                continue;
+            }
+            match Expression::compile(&expression.value) {
+                Ok(compiled) => match compiled.plain_path() {
+                    Some(path) => plain.push((path.to_vec(), slot)),
+                    None => general.push((compiled, slot)),
+                },
+                Err(why) => {
+                    let message = format!("`{}` is no JMESPath expression: {why}", expression.value);
+                    scope.diagnostics.error(expression.span, message).help("a name with other characters needs quotes: `'\"my-key\"'`");
+                    whole = false;
+                }
+            }
+        }
+        let pickers = plain.chunks(FIELDS_MAX).map(|chunk| {
+            let paths: Vec<Vec<String>> = chunk.iter().map(|(path, _)| path.clone()).collect();
+            (Picker::new(&paths), chunk.iter().map(|(_, slot)| *slot).collect())
+        });
+        whole.then_some(Json {
+            pickers: pickers.collect(),
+            general,
+            source: self.source.as_ref().map(|source| scope.slot(source)),
+            malformed: scope.reason("malformed_json"),
+            drop: self.drop_malformed.then(|| scope.reason("malformed_json")),
+            found: Vec::new(),
+            spare: Vec::new(),
+        })
+    }
+}
+
+pub struct Json {
+    pickers: Vec<(Picker, Vec<Slot>)>,
+    general: Vec<(Expression, Slot)>,
+    source: Option<Slot>,
+    malformed: ReasonId,
+    drop: Option<ReasonId>,
+    /// Fields of this line, as texts of the record.
+    found: Vec<Found>,
+    spare: Vec<u8>,
+}
+
+/// A picked field: its value, or what must be rewritten to become one.
+enum Found {
+    Value(Value),
+    Escaped(Text),
+    Composite(Text),
+}
+
+impl Run for Json {
+    fn process(&mut self, record: &mut Record<'_>, _context: &mut Context<'_>) -> Flow {
+        let text = match self.source {
+            None => record.line_text(),
+            Some(slot) => match record.text(slot) {
+                Some(text) => text,
+                None => return Flow::Next,
+            },
+        };
+        if self.pick(record, text).is_none() {
+            return match self.drop {
+                // The line is not what the configuration says it is: refused, and dropped as it wants.
+                Some(reason) => {
+                    record.refuse(self.malformed);
+                    Flow::Drop(reason)
+                }
+                None => Flow::Next,
+            };
+        }
+        self.search(record, text);
+        Flow::Next
+    }
+}
+
+impl Json {
+    /// Picks the plain fields; `None` when the text is no JSON object.
+    fn pick(&mut self, record: &mut Record<'_>, text: Text) -> Option<()> {
+        self.found.clear();
+        let whole = record.bytes(text);
+        if self.pickers.is_empty() {
+            Picker::new(&[]).pick(whole, Mode::Strict, &mut []).ok()?;
+        }
+        for (picker, slots) in &mut self.pickers {
+            let mut fields = [Field::Missing; FIELDS_MAX];
+            picker.pick(whole, Mode::Strict, &mut fields[..slots.len()]).ok()?;
+            self.found.extend(fields[..slots.len()].iter().map(|field| match *field {
+                Field::Missing | Field::Null => Found::Value(Value::Nil),
+                Field::Bool(yes) => Found::Value(Value::Bool(yes)),
+                Field::Number(raw) => Found::Value(Value::Number(text.part(whole, raw))),
+                Field::Text { raw, escaped: false } => Found::Value(Value::Text(text.part(whole, raw))),
+                Field::Text { raw, escaped: true } => Found::Escaped(text.part(whole, raw)),
+                Field::Composite(raw) => Found::Composite(text.part(whole, raw)),
+            }));
+        }
+        let slots = self.pickers.iter().flat_map(|(_, slots)| slots);
+        for (found, &slot) in self.found.iter().zip(slots) {
+            let value = match *found {
+                Found::Value(value) => value,
+                Found::Escaped(raw) => Value::Text(rewrite(record, &mut self.spare, raw, json::unescape)),
+                Found::Composite(raw) => Value::Text(rewrite(record, &mut self.spare, raw, json::write_compact)),
+            };
+            record.set_value(slot, value);
+        }
+        Some(())
+    }
+
+    fn search(&mut self, record: &mut Record<'_>, text: Text) {
+        for (expression, slot) in &self.general {
+            let value = match expression.search(record.bytes(text)) {
+                Extracted::Nil => Value::Nil,
+                Extracted::Bool(yes) => Value::Bool(yes),
+                Extracted::Number(number) => {
+                    Value::Text(record.build(|scratch| crate::decode::number::write_f64(number, scratch)))
+                }
+                Extracted::Text(found) => Value::Text(record.push(found.as_bytes())),
+            };
+            record.set_value(*slot, value);
+        }
+    }
+}
+
+/// Writes a text anew into the record's scratch space, where the text itself may stand.
+pub(super) fn rewrite(
+    record: &mut Record<'_>,
+    spare: &mut Vec<u8>,
+    raw: Text,
+    write: impl FnOnce(&[u8], &mut Vec<u8>),
+) -> Text {
+    spare.clear();
+    write(record.bytes(raw), spare);
+    record.push(spare)
+}

@@ -1,0 +1,58 @@
+//! `labels`: extracted values become labels.
+
+use super::{Flow, Run, StageConfig};
+use crate::diagnostic::Diagnostics;
+use crate::labels::is_label_name;
+use crate::pipeline::{Context, LabelId, Record, Scope, Slot};
+use crate::yaml::{FromNode, Node, Spanned};
+
+#[derive(Debug)]
+pub struct LabelsConfig {
+    /// Label name → extracted name; the empty text means the same name.
+    pub labels: Vec<(Spanned<String>, Spanned<String>)>,
+}
+
+impl StageConfig for LabelsConfig {
+    type Stage = Labels;
+
+    fn from_node(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let labels = Vec::<(Spanned<String>, Spanned<String>)>::from_node(node, diagnostics)?;
+        if labels.is_empty() {
+            diagnostics.error(node.span, "the `labels` stage needs at least one label");
+        }
+        for (name, _) in &labels {
+            if !is_label_name(&name.value) {
+                diagnostics
+                    .error(name.span, format!("`{}` cannot be a label name", name.value))
+                    .help("letters, digits and `_`, not starting with a digit");
+            }
+        }
+        Some(LabelsConfig { labels })
+    }
+
+    fn compile(&self, scope: &mut Scope<'_>) -> Option<Labels> {
+        let pairs = self.labels.iter().map(|(name, source)| {
+            let source = if source.value.is_empty() { &name.value } else { &source.value };
+            (scope.slot(source), scope.label(&name.value))
+        });
+        Some(Labels { pairs: pairs.collect() })
+    }
+}
+
+pub struct Labels {
+    pairs: Vec<(Slot, LabelId)>,
+}
+
+impl Run for Labels {
+    fn process(&mut self, record: &mut Record<'_>, _context: &mut Context<'_>) -> Flow {
+        for &(slot, label) in &self.pairs {
+            // What is missing or null leaves the label as it is; so does a text that is no UTF-8 (Promtail skips it,
+            // since Loki would refuse the stream).
+            let Some(text) = record.text(slot) else { continue };
+            if std::str::from_utf8(record.bytes(text)).is_ok() {
+                record.set_label(label, Some(text));
+            }
+        }
+        Flow::Next
+    }
+}

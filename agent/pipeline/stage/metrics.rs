@@ -1,0 +1,412 @@
+//! `metrics`: counts, sums and observes.
+//!
+//! With Promtail's keys a series has all labels of the entry at this point of the pipeline. Of ours: `labels` names
+//! the labels of a metric and where their values come from, and `max_series` bounds their number. Metrics with the
+//! same labels and bounds share their rows: one lookup for all of them.
+
+use super::{Flow, Run, StageConfig};
+use crate::diagnostic::{Diagnostics, did_you_mean};
+use crate::labels::{is_label_name, is_metric_name};
+use crate::metrics::{Family, GroupId, Kind, LabelKey, LabelName, Limit, Row, Store};
+use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Text, Value};
+use crate::yaml::{Fields, FromNode, Node, Spanned, Value as Yaml};
+use std::time::Duration;
+
+/// Promtail's default: a series that was not touched for so long is removed.
+const IDLE_DEFAULT: Duration = Duration::from_secs(300);
+/// Series of a metric whose configuration does not say.
+pub const SERIES_MAX_DEFAULT: u64 = 100_000;
+/// Prometheus' default buckets.
+const BUCKETS_DEFAULT: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+#[derive(Debug)]
+pub struct MetricsConfig {
+    pub metrics: Vec<MetricConfig>,
+}
+
+#[derive(Debug)]
+pub struct MetricConfig {
+    /// Prefix and name.
+    pub name: Spanned<String>,
+    pub description: String,
+    pub kind: Kind,
+    pub source: String,
+    pub max_idle: Duration,
+    pub action: Action,
+    /// Only lines whose source reads exactly so.
+    pub value: Option<String>,
+    /// `None`: all labels of the entry. Else label → extracted name, or the label of that name.
+    pub labels: Option<Vec<(Spanned<String>, Spanned<String>)>>,
+    pub series_max: u64,
+    pub overflow_labels: Vec<Spanned<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action {
+    /// Every line counts one.
+    CountLine,
+    /// Every line counts its bytes.
+    CountBytes,
+    /// A line with the source counts one.
+    Inc,
+    Dec,
+    /// The source's number.
+    Add,
+    Sub,
+    Set,
+    Observe,
+    /// A counter that Promtail accepts and never counts.
+    Nothing,
+}
+
+impl StageConfig for MetricsConfig {
+    type Stage = Metrics;
+
+    fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
+        let Yaml::Map(entries) = &node.value else {
+            d.error(node.span, "the `metrics` stage is a map of metrics by their names");
+            return None;
+        };
+        let read: Vec<_> = entries.iter().map(|(name, body)| MetricConfig::read(name, body, d)).collect();
+        Some(MetricsConfig { metrics: read.into_iter().collect::<Option<_>>()? })
+    }
+
+    fn compile(&self, scope: &mut Scope<'_>) -> Option<Metrics> {
+        let mut groups: Vec<(&MetricConfig, Vec<&MetricConfig>)> = Vec::new();
+        for metric in &self.metrics {
+            match groups.iter_mut().find(|(first, _)| first.shares_rows_with(metric)) {
+                Some((_, members)) => members.push(metric),
+                None => groups.push((metric, vec![metric])),
+            }
+        }
+        let compiled: Vec<_> = groups.iter().map(|(_, members)| Group::compile(members, scope)).collect();
+        Some(Metrics { groups: compiled.into_iter().collect::<Option<_>>()?, key: LabelKey::default() })
+    }
+}
+
+impl MetricConfig {
+    fn read(name: &Node, body: &Node, d: &mut Diagnostics) -> Option<Self> {
+        let mut fields = Fields::new(body, "a metric", d)?;
+        let bare = name.text().unwrap_or_default().to_string();
+        let prefix = fields.optional::<String>("prefix", d).unwrap_or_default();
+        // An empty prefix is Promtail's default one.
+        let prefix = if prefix.is_empty() { "promtail_custom_" } else { &prefix };
+        let full = Spanned { value: format!("{prefix}{bare}"), span: name.span };
+        if !is_metric_name(&full.value) {
+            d.error(name.span, format!("`{}` cannot be a metric name", full.value))
+                .help("letters, digits, `_` and `:`, not starting with a digit");
+        }
+        let kind = fields.required::<Spanned<String>>("type", d);
+        let settings = fields.node("config").cloned();
+        let metric = MetricConfig {
+            source: fields.optional("source", d).unwrap_or(bare),
+            description: fields.or("description", String::new(), d),
+            max_idle: fields.or("max_idle_duration", IDLE_DEFAULT, d),
+            labels: fields.optional("labels", d).or_else(|| {
+                fields.key_span("labels").map(|_| Vec::new())
+            }),
+            series_max: fields.or("max_series", SERIES_MAX_DEFAULT, d).max(1),
+            overflow_labels: fields.or("overflow_labels", Vec::new(), d),
+            name: full,
+            kind: Kind::Counter,
+            action: Action::Inc,
+            value: None,
+        };
+        if let Some(span) = fields.key_span("max_idle_duration")
+            && metric.max_idle < Duration::from_secs(1)
+        {
+            d.error(span, "`max_idle_duration` is at least 1s");
+        }
+        fields.finish(d);
+        metric.check_labels(d);
+        metric.with_settings(&kind?, settings.as_ref(), body, d)
+    }
+
+    fn check_labels(&self, d: &mut Diagnostics) {
+        let labels = self.labels.as_deref().unwrap_or_default();
+        for (label, _) in labels.iter().filter(|(label, _)| !is_label_name(&label.value)) {
+            d.error(label.span, format!("`{}` cannot be a label name", label.value))
+                .help("letters, digits and `_`, not starting with a digit");
+        }
+        for label in &self.overflow_labels {
+            if self.labels.is_some() && !labels.iter().any(|(known, _)| known.value == label.value) {
+                let finding = d.error(label.span, format!("`{}` is no label of this metric", label.value));
+                if let Some(near) = did_you_mean(&label.value, labels.iter().map(|(known, _)| known.value.as_str())) {
+                    finding.help(format!("did you mean `{near}`?"));
+                }
+            }
+        }
+    }
+
+    /// Reads `config`, whose keys depend on the type.
+    fn with_settings(
+        mut self,
+        kind: &Spanned<String>,
+        settings: Option<&Node>,
+        body: &Node,
+        d: &mut Diagnostics,
+    ) -> Option<Self> {
+        let null = Node { span: body.span, value: Yaml::Null };
+        let mut fields = Fields::new(settings.unwrap_or(&null), "the `config` of a metric", d)?;
+        let span = fields.span();
+        self.value = fields.optional("value", d);
+        let read = match kind.value.to_ascii_lowercase().as_str() {
+            "counter" => self.counter_settings(&mut fields, d),
+            "gauge" => {
+                self.kind = Kind::Gauge;
+                self.gauge_settings(&mut fields, d)
+            }
+            "histogram" => {
+                self.action = Action::Observe;
+                self.histogram_settings(&mut fields, d)
+            }
+            other => {
+                d.error(kind.span, format!("unknown metric type `{other}`")).help("`Counter`, `Gauge` or `Histogram`");
+                return None;
+            }
+        };
+        fields.finish(d);
+        if let Err(message) = read {
+            d.error(span, message);
+            return None;
+        }
+        Some(self)
+    }
+
+    fn counter_settings(&mut self, fields: &mut Fields<'_>, d: &mut Diagnostics) -> Result<(), String> {
+        let match_all = fields.or("match_all", false, d);
+        let count_bytes = fields.or("count_entry_bytes", false, d);
+        let action = fields.optional::<String>("action", d);
+        self.action = match action.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            Some("inc") => Action::Inc,
+            Some("add") => Action::Add,
+            Some(other) => return Err(format!("a counter has no action `{other}`: `inc` or `add`")),
+            None => return Err("a counter needs `action`: `inc` or `add`".into()),
+        };
+        if match_all && self.value.is_some() {
+            return Err("`match_all` counts every line: it cannot go with `value`".into());
+        }
+        if count_bytes && !(match_all && self.action == Action::Add) {
+            return Err("`count_entry_bytes` needs `match_all: true` and `action: add`".into());
+        }
+        match (match_all, count_bytes, self.action) {
+            (true, true, _) => self.action = Action::CountBytes,
+            (true, false, Action::Inc) => self.action = Action::CountLine,
+            // Promtail takes this and never counts, since there is no value to add.
+            (true, false, _) => {
+                d.warning(fields.span(), "this counter never counts: `match_all` has nothing to add")
+                    .help("write `action: inc`, or add `count_entry_bytes: true`");
+                self.action = Action::Nothing;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn gauge_settings(&mut self, fields: &mut Fields<'_>, d: &mut Diagnostics) -> Result<(), String> {
+        let action = fields.optional::<String>("action", d);
+        self.action = match action.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            Some("set") => Action::Set,
+            Some("inc") => Action::Inc,
+            Some("dec") => Action::Dec,
+            Some("add") => Action::Add,
+            Some("sub") => Action::Sub,
+            Some(other) => {
+                return Err(format!("a gauge has no action `{other}`: `set`, `inc`, `dec`, `add` or `sub`"));
+            }
+            None => return Err("a gauge needs `action`: `set`, `inc`, `dec`, `add` or `sub`".into()),
+        };
+        Ok(())
+    }
+
+    fn histogram_settings(&mut self, fields: &mut Fields<'_>, d: &mut Diagnostics) -> Result<(), String> {
+        let mut buckets: Vec<f64> =
+            fields.optional("buckets", d).unwrap_or_else(|| BUCKETS_DEFAULT.to_vec());
+        // The last bucket is always there.
+        if buckets.last() == Some(&f64::INFINITY) {
+            buckets.pop();
+        }
+        if buckets.iter().any(|bound| !bound.is_finite()) || buckets.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err("the buckets of a histogram are finite and increase".into());
+        }
+        if buckets.is_empty() {
+            return Err("a histogram needs at least one bucket".into());
+        }
+        self.kind = Kind::Histogram { buckets };
+        Ok(())
+    }
+
+    fn shares_rows_with(&self, other: &MetricConfig) -> bool {
+        let names = |metric: &MetricConfig| {
+            metric.labels.as_ref().map(|labels| {
+                let mut names: Vec<_> = labels.iter().map(|(l, s)| (l.value.clone(), s.value.clone())).collect();
+                names.sort();
+                names
+            })
+        };
+        let overflow = |m: &MetricConfig| m.overflow_labels.iter().map(|l| l.value.clone()).collect::<Vec<_>>();
+        names(self) == names(other) && self.series_max == other.series_max && overflow(self) == overflow(other)
+    }
+}
+
+pub struct Metrics {
+    groups: Vec<Group>,
+    key: LabelKey,
+}
+
+/// Metrics with the same labels.
+struct Group {
+    id: GroupId,
+    /// `None`: all labels of the entry. In the order of the names.
+    labels: Option<Vec<(LabelName, Slot, LabelId)>>,
+    updates: Vec<Update>,
+}
+
+/// What one metric does with a line.
+struct Update {
+    source: Slot,
+    value: Option<Vec<u8>>,
+    action: Action,
+}
+
+impl Group {
+    fn compile(members: &[&MetricConfig], scope: &mut Scope<'_>) -> Option<Self> {
+        let first = members.first()?;
+        let mut families = Vec::new();
+        for metric in members {
+            let family = Family {
+                name: metric.name.value.clone(),
+                help: metric.description.clone(),
+                kind: metric.kind.clone(),
+                max_idle: Some(metric.max_idle),
+            };
+            match scope.series.define(family) {
+                Ok(id) => families.push(id),
+                Err(conflict) => {
+                    scope
+                        .diagnostics
+                        .error(metric.name.span, conflict.to_string())
+                        .help("two metrics of one name must have the same type and buckets");
+                    return None;
+                }
+            }
+        }
+        let overflow = first.overflow_labels.iter().map(|label| scope.series.label_name(&label.value)).collect();
+        let series_max = usize::try_from(first.series_max).unwrap_or(usize::MAX);
+        let id = scope.series.group(&families, Limit { series_max, overflow });
+        let labels = first.labels.as_ref().map(|labels| {
+            let mut sorted: Vec<_> = labels.iter().collect();
+            sorted.sort_by(|a, b| a.0.value.cmp(&b.0.value));
+            sorted
+                .into_iter()
+                .map(|(label, source)| {
+                    let source = if source.value.is_empty() { &label.value } else { &source.value };
+                    (scope.series.label_name(&label.value), scope.slot(source), scope.label(source))
+                })
+                .collect()
+        });
+        let updates = members.iter().map(|metric| Update {
+            source: scope.slot(&metric.source),
+            value: metric.value.clone().map(String::into_bytes),
+            action: metric.action,
+        });
+        Some(Group { id, labels, updates: updates.collect() })
+    }
+
+    /// Fills the key with the labels of this line.
+    fn fill(&self, key: &mut LabelKey, record: &mut Record<'_>) {
+        key.clear();
+        match &self.labels {
+            None => {
+                for (label, name) in record.binding().series_labels() {
+                    if let Some(text) = record.label(label) {
+                        key.push(name, record.bytes(text));
+                    }
+                }
+            }
+            Some(labels) => {
+                for &(name, slot, label) in labels {
+                    // What no stage extracted may be a label of the target, or of the geoip stage.
+                    let text = match record.value(slot) {
+                        Value::Missing => record.label(label),
+                        value => record.value_text(value),
+                    };
+                    if let Some(text) = text {
+                        key.push(name, record.bytes(text));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Run for Metrics {
+    fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
+        for group in &self.groups {
+            // The row is looked up for the first metric that this line touches.
+            let mut row: Option<Row> = None;
+            for (at, update) in group.updates.iter().enumerate() {
+                let Some(change) = update.change(record) else { continue };
+                let row = *row.get_or_insert_with(|| {
+                    group.fill(&mut self.key, record);
+                    context.series.row(group.id, &mut self.key, context.now)
+                });
+                apply(context.series, (group.id, row, at), change, context.now);
+            }
+        }
+        Flow::Next
+    }
+}
+
+/// A number and what is done with it.
+#[derive(Clone, Copy)]
+enum Change {
+    Inc,
+    Dec,
+    Add(f64),
+    Sub(f64),
+    Set(f64),
+    Observe(f64),
+}
+
+impl Update {
+    /// What a line does to the metric; nothing when it does not concern it.
+    fn change(&self, record: &mut Record<'_>) -> Option<Change> {
+        match self.action {
+            Action::CountLine => return Some(Change::Inc),
+            Action::CountBytes => return Some(Change::Add(record.line().len() as f64)),
+            _ => {}
+        }
+        if !record.value(self.source).is_present() {
+            return None;
+        }
+        if let Some(wanted) = &self.value {
+            let text: Option<Text> = record.text(self.source);
+            if text.is_none_or(|text| record.bytes(text) != &wanted[..]) {
+                return None;
+            }
+        }
+        // As in Promtail, `inc` needs no value: a field that is there without one counts.
+        match self.action {
+            Action::Inc => Some(Change::Inc),
+            Action::Dec => Some(Change::Dec),
+            Action::Add => record.number(self.source).map(Change::Add),
+            Action::Sub => record.number(self.source).map(Change::Sub),
+            Action::Set => record.number(self.source).map(Change::Set),
+            Action::Observe => record.number(self.source).map(Change::Observe),
+            Action::CountLine | Action::CountBytes | Action::Nothing => None,
+        }
+    }
+}
+
+fn apply(store: &mut Store, cell: (GroupId, Row, usize), change: Change, now: crate::metrics::Seconds) {
+    let (group, row, at) = cell;
+    match change {
+        Change::Inc => store.inc(group, row, at, now),
+        Change::Dec => store.dec(group, row, at, now),
+        Change::Add(by) => store.add(group, row, at, by, now),
+        Change::Sub(by) => store.sub(group, row, at, by, now),
+        Change::Set(to) => store.set(group, row, at, to, now),
+        Change::Observe(value) => store.observe(group, row, at, value, now),
+    }
+}

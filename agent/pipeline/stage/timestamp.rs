@@ -1,0 +1,155 @@
+//! `timestamp`: an extracted value becomes the time of the entry.
+
+use super::{Flow, Run, StageConfig};
+use crate::clock::UnixNanos;
+use crate::decode::time_layout::{self, Layout};
+use crate::diagnostic::Diagnostics;
+use crate::pipeline::{Context, Record, Scope, Slot};
+use crate::yaml::{Fields, Node, Spanned};
+use foldhash::quality::RandomState;
+use jiff::tz::TimeZone;
+use lru::LruCache;
+use std::hash::{BuildHasher, Hasher};
+use std::num::NonZeroUsize;
+
+/// Streams whose last good time is remembered, as in Promtail.
+const STREAMS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+
+#[derive(Debug)]
+pub struct TimestampConfig {
+    pub source: String,
+    pub format: Spanned<String>,
+    pub fallback_formats: Vec<Spanned<String>>,
+    /// IANA name, for layouts without a zone.
+    pub location: Option<Spanned<String>>,
+    pub action_on_failure: ActionOnFailure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ActionOnFailure {
+    /// The stream's last good time and a nanosecond.
+    Fudge,
+    /// The time at which the line was read.
+    Skip,
+}
+
+impl StageConfig for TimestampConfig {
+    type Stage = Timestamp;
+
+    fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
+        let mut fields = Fields::new(node, "the `timestamp` stage", d)?;
+        let (source, format) = (fields.required("source", d), fields.required("format", d));
+        let fallback_formats = fields.or("fallback_formats", Vec::new(), d);
+        let location = fields.optional("location", d);
+        let action = fields.optional::<Spanned<String>>("action_on_failure", d);
+        fields.finish(d);
+        let action_on_failure = match action.as_ref().map_or("fudge", |a| a.value.as_str()) {
+            "fudge" => ActionOnFailure::Fudge,
+            "skip" => ActionOnFailure::Skip,
+            other => {
+                let span = action.as_ref().map_or(node.span, |a| a.span);
+                d.error(span, format!("unknown action_on_failure `{other}`")).help("`fudge` or `skip`");
+                return None;
+            }
+        };
+        Some(TimestampConfig { source: source?, format: format?, fallback_formats, location, action_on_failure })
+    }
+
+    fn compile(&self, scope: &mut Scope<'_>) -> Option<Timestamp> {
+        let mut layouts = Vec::new();
+        for format in std::iter::once(&self.format).chain(&self.fallback_formats) {
+            match Layout::compile(&format.value) {
+                Ok(layout) => layouts.push(layout),
+                Err(why) => {
+                    scope.diagnostics.error(format.span, why);
+                }
+            }
+        }
+        let zone = match &self.location {
+            None => None,
+            Some(name) => match TimeZone::get(&name.value) {
+                Ok(zone) => Some(zone),
+                Err(_) => {
+                    scope
+                        .diagnostics
+                        .error(name.span, format!("`{}` is no time zone", name.value))
+                        .help("an IANA name such as `Europe/London`");
+                    return None;
+                }
+            },
+        };
+        (layouts.len() == 1 + self.fallback_formats.len()).then(|| Timestamp {
+            source: scope.slot(&self.source),
+            layouts,
+            zone,
+            fudge: (self.action_on_failure == ActionOnFailure::Fudge).then(Fudge::default),
+        })
+    }
+}
+
+pub struct Timestamp {
+    source: Slot,
+    layouts: Vec<Layout>,
+    zone: Option<TimeZone>,
+    fudge: Option<Fudge>,
+}
+
+impl Run for Timestamp {
+    fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
+        let parsed = record.text(self.source).and_then(|text| {
+            let clock = time_layout::Context { zone: self.zone.as_ref(), now: context.wall };
+            self.layouts.iter().find_map(|layout| layout.parse(record.bytes(text), &clock))
+        });
+        if let Some(fudge) = &mut self.fudge {
+            if let Some(timestamp) = fudge.apply(record, parsed) {
+                record.set_timestamp(timestamp);
+            }
+        } else if let Some(timestamp) = parsed {
+            record.set_timestamp(timestamp);
+        }
+        Flow::Next
+    }
+}
+
+/// The last good time of each stream, that is, of each label set at this point of the pipeline.
+struct Fudge {
+    last: LruCache<u64, UnixNanos>,
+    hasher: RandomState,
+}
+
+impl Default for Fudge {
+    fn default() -> Self {
+        Fudge { last: LruCache::new(STREAMS_MAX), hasher: RandomState::default() }
+    }
+}
+
+impl Fudge {
+    /// The time for this record: the parsed one, or the stream's last one and a nanosecond; nothing for a stream that
+    /// never had a good one.
+    fn apply(&mut self, record: &Record<'_>, parsed: Option<UnixNanos>) -> Option<UnixNanos> {
+        let mut hasher = self.hasher.build_hasher();
+        for (name, value) in record.labels() {
+            hasher.write(name.as_bytes());
+            hasher.write(b"\xff");
+            hasher.write(value);
+            hasher.write(b"\xff");
+        }
+        let stream = hasher.finish();
+        match parsed {
+            Some(time) => {
+                match self.last.get_mut(&stream) {
+                    Some(last) => *last = time,
+                    None => {
+                        self.last.put(stream, time);
+                    }
+                }
+                Some(time)
+            }
+            None => {
+                let last = self.last.get_mut(&stream)?;
+                *last = last.saturating_add(1);
+                Some(*last)
+            }
+        }
+    }
+}

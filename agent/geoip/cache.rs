@@ -216,8 +216,10 @@ mod tests {
         assert_eq!(ask(&mut cache, "2001:db8::1"), found("DE"));
         assert_eq!(ask(&mut cache, "192.0.2.1"), Lookup::NotFound);
         assert_eq!(cache.get(b"192.0.2.1", never), Lookup::NotFound);
-        assert_eq!(ask(&mut cache, "-"), Lookup::Invalid);
-        assert_eq!(cache.take_counts(), Counts { hits: 5, misses: 3, not_found: 2, invalid: 1 });
+        for text in ["-", "", " ", "::1::", &"1".repeat(46), &"1.".repeat(99_999)] {
+            assert_eq!(ask(&mut cache, text), Lookup::Invalid);
+        }
+        assert_eq!(cache.take_counts(), Counts { hits: 5, misses: 3, not_found: 2, invalid: 6 });
         assert_eq!(cache.take_counts(), Counts::default());
     }
 

@@ -50,7 +50,8 @@ pub struct Database {
 }
 
 impl Database {
-    /// Reads and checks a file: takes tens of milliseconds for a country database, so not on an async thread.
+    /// Reads and checks a file. Measured: 30 ms for a country database of 8 MB, 250 ms for a city one of 63 MB; so not
+    /// on an async thread.
     pub fn load(path: &Path) -> Result<Database, LoadError> {
         Database::from_bytes(read_whole(path)?)
     }

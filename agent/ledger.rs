@@ -49,6 +49,25 @@ impl JobBooks {
         }
     }
 
+    /// Both taken together: the books of a job over a change of its configuration.
+    pub fn plus(mut self, other: &JobBooks) -> Self {
+        self.bytes += other.bytes;
+        self.read += other.read;
+        self.counted += other.counted;
+        self.joined += other.joined;
+        self.held += other.held;
+        self.cut += other.cut;
+        for (mine, theirs) in [(&mut self.refused, &other.refused), (&mut self.dropped, &other.dropped)] {
+            for (reason, lines) in theirs {
+                match mine.iter_mut().find(|(known, _)| known == reason) {
+                    Some((_, sum)) => *sum += lines,
+                    None => mine.push((reason.clone(), *lines)),
+                }
+            }
+        }
+        self
+    }
+
     pub fn refused_total(&self) -> u64 {
         self.refused.iter().map(|(_, n)| n).sum()
     }

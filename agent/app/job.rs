@@ -2,8 +2,9 @@
 
 use crate::config::{Config, ScrapeConfig};
 use crate::diagnostic::Diagnostics;
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, Found};
 use crate::geoip::GeoIpSet;
+use crate::ledger::JobBooks;
 use crate::metrics::Store;
 use crate::pipeline::Pipeline;
 
@@ -16,6 +17,10 @@ pub struct Job {
     pub bytes: u64,
     /// Lines that were cut to the limit.
     pub cut: u64,
+    /// What discovery found last.
+    pub found: Found,
+    /// The books of the pipelines that this one replaced.
+    before: Vec<JobBooks>,
 }
 
 impl Job {
@@ -30,7 +35,20 @@ impl Job {
         let discovery = Discovery::compile(&config.source, &config.relabel_configs, diagnostics);
         let pipeline = Pipeline::compile(&config.pipeline_stages, series, geoip, diagnostics);
         let name = config.job_name.value.clone();
-        Some(Job { name, discovery: discovery?, pipeline: pipeline?, bytes: 0, cut: 0 })
+        Some(Job { name, discovery: discovery?, pipeline: pipeline?, bytes: 0, cut: 0, found: Found::default(), before: Vec::new() })
+    }
+}
+
+impl Job {
+    /// The job's books since the agent started.
+    pub fn books(&self) -> JobBooks {
+        let now = JobBooks::of(&self.name, &self.pipeline, self.bytes, self.cut);
+        self.before.iter().fold(now, JobBooks::plus)
+    }
+
+    /// Goes on with the books of the job that this one replaces.
+    pub fn carry_books(&mut self, old: &Job) {
+        self.before = vec![old.books()];
     }
 }
 

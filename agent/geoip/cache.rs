@@ -62,6 +62,15 @@ pub struct Counts {
     pub invalid: u64,
 }
 
+impl Counts {
+    pub fn add(&mut self, more: Counts) {
+        self.hits += more.hits;
+        self.misses += more.misses;
+        self.not_found += more.not_found;
+        self.invalid += more.invalid;
+    }
+}
+
 impl<T> Cache<T> {
     /// Entries enough for the clients of a busy node between two visits of each. 16 Ki entries take 1 MiB, and with ten
     /// label texts each some 8 MiB once they are all in use.

@@ -8,11 +8,13 @@ mod cache;
 mod database;
 mod handle;
 mod record;
+mod set;
 
-pub use cache::{Cache, Counts, Lookup};
+pub use cache::{Cache, Counts as LookupCounts, Lookup};
 pub use database::{Database, FILE_BYTES_MAX, Kind, LoadError};
 pub use handle::{Event, Facts, GeoIp, Reader};
 pub use record::{Field, Record};
+pub use set::GeoIpSet;
 
 #[cfg(test)]
 #[path = "../../tests/support/mmdb.rs"]

@@ -1,0 +1,376 @@
+//! The engine: jobs, sources and series, turned by whoever owns it. No thread, no network; time comes from a clock.
+
+use super::events;
+use super::job::{Job, compile_all};
+use super::pages::Pages;
+use super::worker::{Facts, Report, Wake};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::diagnostic::Diagnostics;
+use crate::discovery::Found;
+use crate::geoip::{GeoIpSet, LookupCounts};
+use crate::labels::Labels;
+use crate::ledger::JobBooks;
+use crate::metrics::{Seconds, Snapshot, Store};
+use crate::pipeline::stage::When;
+use crate::pipeline::{BindingId, Context, IngressHosts, Inspect, Output};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes that one source may have read in a turn before the next one has its own: fairness among busy files.
+const TURN_BYTES: usize = 4 << 20;
+/// How often directories of pods are looked at; they are few and short-lived pods are many.
+const PODS_EVERY: Duration = Duration::from_secs(1);
+
+pub struct Engine {
+    jobs: Vec<Job>,
+    series: Store,
+    hosts: IngressHosts,
+    lookups: LookupCounts,
+    geoip: GeoIpSet,
+    reader: super::reader::Reader,
+    /// Sources that were fed by hand: job, labels, binding.
+    fed: Vec<(usize, Labels, BindingId)>,
+    output: Box<dyn Output>,
+    inspector: Option<Box<dyn Inspect>>,
+    clock: Arc<dyn Clock>,
+    refresh_every: Duration,
+    refreshed: Option<Duration>,
+}
+
+/// How far a run to the end is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    pub bytes_read: u64,
+    /// Bytes of the files when they were found.
+    pub bytes_total: u64,
+}
+
+/// What a turn did.
+pub struct Turn {
+    /// Whether there was more than the turn had time for.
+    pub more: bool,
+}
+
+impl Engine {
+    /// An engine of a configuration that [`check`](super::check) has passed.
+    pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
+        Engine::with_geoip(config, clock, GeoIpSet::default())
+    }
+
+    pub fn with_geoip(config: &Config, clock: Arc<dyn Clock>, geoip: GeoIpSet) -> Self {
+        let mut series = Store::new();
+        let jobs = compile(config, &mut series, &geoip);
+        Engine {
+            jobs,
+            series,
+            hosts: IngressHosts::default(),
+            lookups: LookupCounts::default(),
+            geoip,
+            reader: super::reader::Reader::default(),
+            fed: Vec::new(),
+            output: Box::new(()),
+            inspector: None,
+            clock,
+            refresh_every: refresh_period(config),
+            refreshed: None,
+        }
+    }
+
+    /// Where entries go that reach the end of a pipeline; nowhere by default.
+    pub fn set_output(&mut self, output: Box<dyn Output>) {
+        self.output = output;
+    }
+
+    /// Shows records after each stage; for lines that are fed by hand.
+    pub fn set_inspector(&mut self, inspector: Box<dyn Inspect>) {
+        self.inspector = Some(inspector);
+    }
+
+    /// Calls `wake` when a directory of sources changes, as far as the system tells.
+    pub fn watch(&mut self, wake: Wake) {
+        self.reader.watch(wake);
+    }
+
+    /// Looks at the databases now, on this thread.
+    pub fn check_geoip(&self) {
+        for (path, event) in self.geoip.check() {
+            events::geoip(&path, &event);
+        }
+    }
+
+    /// Looks for targets when it is time; whether it was.
+    pub fn refresh_if_due(&mut self) -> bool {
+        let now = self.clock.monotonic();
+        if self.refreshed.is_some_and(|at| now < at + self.refresh_every) {
+            return false;
+        }
+        self.refresh();
+        true
+    }
+
+    /// Looks for targets now.
+    pub fn refresh(&mut self) {
+        self.refreshed = Some(self.clock.monotonic());
+        let mut wanted: BTreeMap<PathBuf, Vec<(usize, Labels)>> = BTreeMap::new();
+        for (at, job) in self.jobs.iter_mut().enumerate() {
+            job.found = job.discovery.refresh();
+            collect(at, &job.found, &mut wanted);
+        }
+        let mut context = Turning {
+            jobs: &mut self.jobs,
+            series: &mut self.series,
+            hosts: &mut self.hosts,
+            lookups: &mut self.lookups,
+            output: &mut *self.output,
+            clock: &*self.clock,
+        };
+        self.reader.reconcile(wanted, &mut context);
+    }
+
+    /// Reads from every source what is there, up to a budget each.
+    pub fn turn(&mut self) -> Turn {
+        let mut context = Turning {
+            jobs: &mut self.jobs,
+            series: &mut self.series,
+            hosts: &mut self.hosts,
+            lookups: &mut self.lookups,
+            output: &mut *self.output,
+            clock: &*self.clock,
+        };
+        let more = self.reader.poll(TURN_BYTES, &mut context);
+        context.release(When::At(context.clock.now()));
+        Turn { more }
+    }
+
+    /// How long to wait for the next turn, if nobody wakes the engine.
+    pub fn pause(&self) -> Duration {
+        self.reader.pause()
+    }
+
+    /// Something may have changed: the next turn looks at everything.
+    pub fn hint(&mut self) {
+        self.reader.hint();
+    }
+
+    /// Reads what the targets hold now, rotated and compressed generations included, to the end.
+    pub fn run_to_end(&mut self, progress: &mut dyn FnMut(&Progress)) {
+        self.reader.from_the_beginning();
+        self.refresh();
+        let total = self.reader.lag_bytes();
+        loop {
+            let more = self.turn().more;
+            progress(&Progress { bytes_read: self.reader.bytes_read(), bytes_total: total });
+            if !more {
+                break;
+            }
+        }
+    }
+
+    /// Ends every source: last lines without a newline, and what stages still hold.
+    pub fn finish(&mut self) {
+        let mut context = Turning {
+            jobs: &mut self.jobs,
+            series: &mut self.series,
+            hosts: &mut self.hosts,
+            lookups: &mut self.lookups,
+            output: &mut *self.output,
+            clock: &*self.clock,
+        };
+        self.reader.finish(&mut context);
+        context.release(When::End);
+    }
+
+    /// Feeds text to a job as the lines of a source with the labels of the job's first target and this `filename`.
+    pub fn feed_job(&mut self, job: &str, filename: &str, text: &[u8]) {
+        let Some(at) = self.jobs.iter().position(|j| j.name == job) else { return };
+        let found = self.jobs[at].discovery.refresh();
+        let mut labels = found.targets.first().map(|target| target.labels.clone()).unwrap_or_default();
+        labels.set("filename", filename);
+        self.feed(at, &labels, text, false);
+    }
+
+    /// Feeds text to a job as Promtail's `-stdin` does: with exactly these labels, empty lines skipped, carriage
+    /// returns removed.
+    pub fn feed_lines(&mut self, job: &str, labels: &Labels, text: &[u8]) {
+        if let Some(at) = self.jobs.iter().position(|j| j.name == job) {
+            self.feed(at, labels, text, true);
+        }
+    }
+
+    fn feed(&mut self, at: usize, labels: &Labels, text: &[u8], trim: bool) {
+        let known = self.fed.iter().find(|(job, known, _)| *job == at && known == labels);
+        let id = match known {
+            Some((_, _, id)) => *id,
+            None => {
+                let id = self.jobs[at].pipeline.bind(labels, &mut self.series);
+                self.fed.push((at, labels.clone(), id));
+                id
+            }
+        };
+        let mut lines: Vec<&[u8]> = text.split(|b| *b == b'\n').collect();
+        if lines.last().is_some_and(|last| last.is_empty()) {
+            lines.pop();
+        }
+        let (wall, now) = (self.clock.now(), seconds(&*self.clock));
+        for line in lines {
+            let line = if trim { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
+            if trim && line.is_empty() {
+                continue;
+            }
+            let job = &mut self.jobs[at];
+            job.bytes += line.len() as u64 + 1;
+            let mut context = Context {
+                series: &mut self.series,
+                now,
+                wall,
+                overdue: false,
+                hosts: &mut self.hosts,
+                geoip: &mut self.lookups,
+            };
+            match &mut self.inspector {
+                Some(inspector) => {
+                    job.pipeline.inspect(id, line, &mut context, &mut *self.output, &mut **inspector);
+                }
+                None => job.pipeline.process(id, line, &mut context, &mut *self.output),
+            }
+        }
+    }
+
+    /// Goes over to another configuration, which [`check`](super::check) has passed. Series that are defined as before
+    /// keep their values, sources their places.
+    pub fn reconfigure(&mut self, config: &Config) {
+        let mut series = Store::new();
+        let mut jobs = compile(config, &mut series, &self.geoip);
+        series.adopt(&self.series);
+        // What the old stages hold must not get lost with them.
+        let mut context = Turning {
+            jobs: &mut self.jobs,
+            series: &mut self.series,
+            hosts: &mut self.hosts,
+            lookups: &mut self.lookups,
+            output: &mut *self.output,
+            clock: &*self.clock,
+        };
+        self.reader.unbind_all(&mut context);
+        series.adopt(&self.series);
+        for job in &mut jobs {
+            if let Some(old) = self.jobs.iter().find(|old| old.name == job.name) {
+                job.carry_books(old);
+            }
+        }
+        self.fed.clear();
+        self.jobs = jobs;
+        self.series = series;
+        self.refresh_every = refresh_period(config);
+        self.refresh();
+    }
+
+    /// All series as they are now.
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.series.expire(seconds(&*self.clock));
+        self.series.snapshot()
+    }
+
+    /// The state of everything now.
+    pub fn report(&mut self) -> Report {
+        Report { books: self.books(), facts: self.facts(), snapshot: self.snapshot() }
+    }
+
+    /// The books of every job.
+    pub fn books(&self) -> Vec<JobBooks> {
+        self.jobs.iter().map(Job::books).collect()
+    }
+
+    fn facts(&self) -> Facts {
+        let mut facts = self.reader.facts(&self.jobs);
+        facts.targets = self.jobs.iter().map(|job| job.found.targets.len() as u64).sum();
+        for dropped in self.jobs.iter().flat_map(|job| &job.found.dropped) {
+            let reason = dropped.reason.to_string();
+            match facts.targets_dropped.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, n)) => *n += 1,
+                None => facts.targets_dropped.push((reason, 1)),
+            }
+        }
+        facts.geoip = self.lookups;
+        facts
+    }
+
+    /// What the pages show.
+    pub fn pages(&self) -> Pages {
+        super::pages::of(&self.jobs, &self.reader)
+    }
+}
+
+/// What lines need on their way, while the reader hands them out.
+pub struct Turning<'e> {
+    pub jobs: &'e mut [Job],
+    pub series: &'e mut Store,
+    pub hosts: &'e mut IngressHosts,
+    pub lookups: &'e mut LookupCounts,
+    pub output: &'e mut dyn Output,
+    pub clock: &'e dyn Clock,
+}
+
+impl Turning<'_> {
+    /// The pipelines, and all else that a line touches.
+    pub fn split(&mut self) -> (&mut [Job], Context<'_>, &mut dyn Output) {
+        let context = Context {
+            series: self.series,
+            now: seconds(self.clock),
+            wall: self.clock.now(),
+            overdue: false,
+            hosts: self.hosts,
+            geoip: self.lookups,
+        };
+        (self.jobs, context, self.output)
+    }
+
+    /// Binds a source to a job.
+    pub fn bind(&mut self, job: usize, labels: &Labels) -> BindingId {
+        self.jobs[job].pipeline.bind(labels, self.series)
+    }
+
+    /// Ends a source for a job.
+    pub fn unbind(&mut self, job: usize, id: BindingId) {
+        let (jobs, mut context, output) = self.split();
+        jobs[job].pipeline.unbind(id, &mut context, output);
+    }
+
+    /// Lets go of what stages have held for long enough.
+    pub fn release(&mut self, when: When) {
+        let (jobs, mut context, output) = self.split();
+        for job in jobs {
+            job.pipeline.release(when, &mut context, output);
+        }
+    }
+}
+
+fn compile(config: &Config, series: &mut Store, geoip: &GeoIpSet) -> Vec<Job> {
+    let mut diagnostics = Diagnostics::new();
+    let jobs = compile_all(config, series, geoip, &mut diagnostics);
+    debug_assert!(!diagnostics.has_errors(), "the configuration was checked before");
+    jobs.unwrap_or_default()
+}
+
+fn refresh_period(config: &Config) -> Duration {
+    let pods = config.scrape_configs.iter().any(|job| job.source.is_pod_directory());
+    if pods { config.target_config.sync_period.min(PODS_EVERY) } else { config.target_config.sync_period }
+}
+
+fn collect(job: usize, found: &Found, wanted: &mut BTreeMap<PathBuf, Vec<(usize, Labels)>>) {
+    for target in &found.targets {
+        for path in &target.files {
+            let mut labels = target.labels.clone();
+            labels.set("filename", path.to_string_lossy());
+            wanted.entry(path.clone()).or_default().push((job, labels));
+        }
+    }
+}
+
+/// Monotonic seconds, for idle series.
+fn seconds(clock: &dyn Clock) -> Seconds {
+    Seconds::of(clock.monotonic())
+}

@@ -248,12 +248,11 @@ impl<'p> Reader<'p> {
                     continue;
                 }
                 match perl_class(c) {
-                    Some((members, false)) => self.out.push_str(members),
-                    Some((members, true)) => self.out.extend(["[^", members, "]"]),
+                    Some((members, negated)) => {
+                        self.out.extend(if negated { ["[^", members, "]"] } else { ["", members, ""] });
+                        continue;
+                    }
                     None => low = self.escaped_character(c)?,
-                }
-                if perl_class(c).is_some() {
-                    continue;
                 }
             }
             self.literal(low);

@@ -31,7 +31,7 @@ pub(super) fn strip(value: &str, glob: &str, prefix: bool, longest: bool) -> Str
         let piece = if prefix { head } else { tail };
         pattern.is_match(piece)
     });
-    let cut = if longest { matching.last() } else { matching.next() };
+    let cut = if longest { matching.next_back() } else { matching.next() };
     cut.map_or(value, |(head, tail)| if prefix { tail } else { head }).to_string()
 }
 

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod diagnostic;
 pub mod labels;
+pub mod pattern;
 pub mod span;
 pub mod units;
 pub mod yaml;

@@ -1,0 +1,156 @@
+//! From discovered labels to targets: relabelling, and Promtail's rules for what follows it.
+
+use super::glob::{Expansion, Glob};
+use super::tree::Tree;
+use crate::labels::Labels;
+use crate::relabel::{Rules, Verdict};
+
+/// The label that says which files; a glob.
+pub const PATH: &str = "__path__";
+/// The label that says which of them not; a glob.
+pub const PATH_EXCLUDE: &str = "__path_exclude__";
+/// The label that says on which machine they are.
+const HOST: &str = "__host__";
+
+/// Files that one scrape config reads under one set of labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// What its entries carry: the labels after relabelling, without those that begin with `__`. `filename` is the
+    /// source's to add.
+    pub labels: Labels,
+    /// The labels before relabelling, for people.
+    pub discovered: Labels,
+    pub path: Glob,
+    pub exclude: Option<Glob>,
+}
+
+/// A target's identity, which is Promtail's: its globs and its labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetKey {
+    path: String,
+    exclude: Option<String>,
+    labels: Labels,
+}
+
+/// Why a discovered target is none. The names are Promtail's, of `promtail_targets_failed_total{reason}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// A relabel rule dropped it.
+    Dropped,
+    /// Its `__host__` is another machine.
+    WrongHost,
+    /// It has no `__path__`.
+    NoPath,
+    /// Another one has the same path, exclusion and labels.
+    Exists,
+    /// Its `__path__` or `__path_exclude__` is no glob.
+    Error,
+}
+
+impl DropReason {
+    pub const ALL: [DropReason; 5] =
+        [DropReason::Dropped, DropReason::WrongHost, DropReason::NoPath, DropReason::Exists, DropReason::Error];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DropReason::Dropped => "dropped",
+            DropReason::WrongHost => "wrong_host",
+            DropReason::NoPath => "no_path",
+            DropReason::Exists => "exists",
+            DropReason::Error => "error",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DroppedTarget {
+    /// The labels before relabelling.
+    pub discovered: Labels,
+    pub reason: DropReason,
+}
+
+impl Target {
+    /// What the discovered labels become under the rules on the machine of that name. Whether the target exists
+    /// already is not known here.
+    pub fn from_labels(discovered: &Labels, rules: &Rules, hostname: &str) -> Result<Target, DropReason> {
+        let mut labels = discovered.clone();
+        if rules.apply(&mut labels) == Verdict::Drop || labels.is_empty() {
+            return Err(DropReason::Dropped);
+        }
+        if labels.contains(HOST) && labels.get(HOST) != hostname {
+            return Err(DropReason::WrongHost);
+        }
+        if !labels.contains(PATH) {
+            return Err(DropReason::NoPath);
+        }
+        let glob = |text: &str| Glob::compile(text).map_err(|_| DropReason::Error);
+        let path = glob(labels.get(PATH))?;
+        let exclude = Some(labels.get(PATH_EXCLUDE)).filter(|text| !text.is_empty()).map(glob).transpose()?;
+        labels.retain(|name, _| !name.starts_with("__"));
+        Ok(Target { labels, discovered: discovered.clone(), path, exclude })
+    }
+
+    /// What makes this target itself: by it the same target is known again in the next look.
+    pub fn key(&self) -> TargetKey {
+        let exclude = self.exclude.as_ref().map(|glob| glob.as_str().to_string());
+        TargetKey { path: self.path.as_str().to_string(), exclude, labels: self.labels.clone() }
+    }
+
+    /// The files that are there now.
+    pub fn files(&self, tree: &dyn Tree) -> Expansion {
+        let mut found = self.path.expand(tree);
+        found.files.retain(|file| !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(file)));
+        found
+    }
+
+    /// Whether a file, new perhaps, is one of this target's.
+    pub fn matches(&self, file: &std::path::Path) -> bool {
+        self.path.matches(file) && !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::PaperTree;
+    use super::*;
+    use crate::diagnostic::Diagnostics;
+    use crate::yaml::{FromNode, parse};
+
+    fn rules(text: &str) -> Rules {
+        let mut diagnostics = Diagnostics::new();
+        let node = parse(text, &mut diagnostics).unwrap();
+        let configs = Vec::from_node(&node, &mut diagnostics).unwrap();
+        Rules::compile(&configs, &mut diagnostics).unwrap()
+    }
+
+    fn labels(text: &str) -> Labels {
+        text.split_whitespace().filter_map(|pair| pair.split_once('=')).collect()
+    }
+
+    #[test]
+    fn promtails_rules_decide_in_its_order() {
+        let rules = rules("- {source_labels: [drop], regex: yes, action: drop}\n");
+        for (discovered, expected) in [
+            ("drop=yes __path__=/a", Err(DropReason::Dropped)),
+            ("", Err(DropReason::Dropped)),
+            ("__host__=other", Err(DropReason::WrongHost)),
+            ("__host__=here", Err(DropReason::NoPath)),
+            ("__path__= a=1", Err(DropReason::NoPath)),
+            ("__path__=/a[", Err(DropReason::Error)),
+            ("__path__=/a __path_exclude__=/{", Err(DropReason::Error)),
+            ("__path__=/a __host__=here job=x empty= __tenant_id__=t", Ok("{job=\"x\"}")),
+        ] {
+            let target = Target::from_labels(&labels(discovered), &rules, "here");
+            assert_eq!(target.map(|target| target.labels.to_string()), expected.map(str::to_string), "{discovered}");
+        }
+    }
+
+    #[test]
+    fn excluded_files_are_left_out() {
+        let discovered = labels("__path__=/l/*.log __path_exclude__=/l/{a,b}*.log");
+        let target = Target::from_labels(&discovered, &Rules::default(), "").unwrap();
+        let tree = PaperTree::of(&["/l/a1.log", "/l/c.log", "/l/b.log"]);
+        assert_eq!(target.files(&tree).files, [std::path::PathBuf::from("/l/c.log")]);
+        assert!(target.matches("/l/d.log".as_ref()) && !target.matches("/l/b2.log".as_ref()));
+    }
+}

@@ -7,7 +7,7 @@ use super::worker::{Facts, Report, Wake};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::discovery::Found;
+use crate::discovery::{Found, HostTree, SourceConfig};
 use crate::geoip::{GeoIpSet, LookupCounts};
 use crate::labels::Labels;
 use crate::ledger::JobBooks;
@@ -116,7 +116,7 @@ impl Engine {
         self.refreshed = Some(self.clock.monotonic());
         let mut wanted: BTreeMap<PathBuf, Vec<(usize, Labels)>> = BTreeMap::new();
         for (at, job) in self.jobs.iter_mut().enumerate() {
-            job.found = job.discovery.refresh();
+            job.refresh();
             collect(at, &job.found, &mut wanted);
         }
         let mut context = Turning {
@@ -186,7 +186,8 @@ impl Engine {
     /// Feeds text to a job as the lines of a source with the labels of the job's first target and this `filename`.
     pub fn feed_job(&mut self, job: &str, filename: &str, text: &[u8]) {
         let Some(at) = self.jobs.iter().position(|j| j.name == job) else { return };
-        let found = self.jobs[at].discovery.refresh();
+        self.jobs[at].refresh();
+        let found = &self.jobs[at].found;
         let mut labels = found.targets.first().map(|target| target.labels.clone()).unwrap_or_default();
         labels.set("filename", filename);
         self.feed(at, &labels, text, false);
@@ -288,7 +289,7 @@ impl Engine {
         let mut facts = self.reader.facts(&self.jobs);
         facts.targets = self.jobs.iter().map(|job| job.found.targets.len() as u64).sum();
         for dropped in self.jobs.iter().flat_map(|job| &job.found.dropped) {
-            let reason = dropped.reason.to_string();
+            let reason = dropped.reason.as_str().to_string();
             match facts.targets_dropped.iter_mut().find(|(known, _)| *known == reason) {
                 Some((_, n)) => *n += 1,
                 None => facts.targets_dropped.push((reason, 1)),
@@ -356,16 +357,16 @@ fn compile(config: &Config, series: &mut Store, geoip: &GeoIpSet) -> Vec<Job> {
 }
 
 fn refresh_period(config: &Config) -> Duration {
-    let pods = config.scrape_configs.iter().any(|job| job.source.is_pod_directory());
-    if pods { config.target_config.sync_period.min(PODS_EVERY) } else { config.target_config.sync_period }
+    let mut sources = config.scrape_configs.iter().flat_map(|job| &job.sources);
+    if sources.any(|source| matches!(source, SourceConfig::PodDirectory(_))) { config.target_config.sync_period.min(PODS_EVERY) } else { config.target_config.sync_period }
 }
 
 fn collect(job: usize, found: &Found, wanted: &mut BTreeMap<PathBuf, Vec<(usize, Labels)>>) {
     for target in &found.targets {
-        for path in &target.files {
+        for path in target.files(&HostTree).files {
             let mut labels = target.labels.clone();
             labels.set("filename", path.to_string_lossy());
-            wanted.entry(path.clone()).or_default().push((job, labels));
+            wanted.entry(path).or_default().push((job, labels));
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::config::{Config, ScrapeConfig};
 use crate::diagnostic::Diagnostics;
-use crate::discovery::{Discovery, Found};
+use crate::discovery::{Discovery, Found, HostTree, hostname};
 use crate::geoip::GeoIpSet;
 use crate::ledger::JobBooks;
 use crate::metrics::Store;
 use crate::pipeline::Pipeline;
+use crate::relabel::Rules;
+use std::sync::Arc;
 
 /// One scrape config at work.
 pub struct Job {
@@ -18,7 +20,7 @@ pub struct Job {
     /// Lines that were cut to the limit.
     pub cut: u64,
     /// What discovery found last.
-    pub found: Found,
+    pub found: Arc<Found>,
     /// The books of the pipelines that this one replaced.
     before: Vec<JobBooks>,
 }
@@ -32,10 +34,11 @@ impl Job {
         diagnostics: &mut Diagnostics,
     ) -> Option<Job> {
         // Both are compiled before either is given up, so that each mistake is reported.
-        let discovery = Discovery::compile(&config.source, &config.relabel_configs, diagnostics);
+        let rules = Rules::compile(&config.relabel_configs, diagnostics);
         let pipeline = Pipeline::compile(&config.pipeline_stages, series, geoip, diagnostics);
         let name = config.job_name.value.clone();
-        Some(Job { name, discovery: discovery?, pipeline: pipeline?, bytes: 0, cut: 0, found: Found::default(), before: Vec::new() })
+        let discovery = Discovery::new(config.sources.clone(), rules?, hostname());
+        Some(Job { name, discovery, pipeline: pipeline?, bytes: 0, cut: 0, found: Arc::default(), before: Vec::new() })
     }
 }
 
@@ -44,6 +47,11 @@ impl Job {
     pub fn books(&self) -> JobBooks {
         let now = JobBooks::of(&self.name, &self.pipeline, self.bytes, self.cut);
         self.before.iter().fold(now, JobBooks::plus)
+    }
+
+    /// Looks for targets again.
+    pub fn refresh(&mut self) {
+        self.found = self.discovery.refresh(&HostTree);
     }
 
     /// Goes on with the books of the job that this one replaces.

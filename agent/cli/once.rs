@@ -3,7 +3,9 @@
 use super::exit::Exit;
 use crate::app::{Engine, Progress};
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, ScrapeConfig};
+use crate::discovery::SourceConfig;
+use crate::labels::Labels;
 use crate::metrics::Format;
 use crate::pipeline::Inspect;
 use crate::sink::Printer;
@@ -59,7 +61,7 @@ pub fn stdin(config: &Config, dry_run: bool, inspect: bool) -> Exit {
         engine.set_inspector(Box::new(Inspector::default()));
     }
     let name = job.job_name.value.clone();
-    let labels = job.source.static_labels();
+    let labels = static_labels(job);
     let started = Instant::now();
     let mut rest = Vec::new();
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -89,6 +91,18 @@ pub fn stdin(config: &Config, dry_run: bool, inspect: bool) -> Exit {
     }
     summarize(&mut engine, started.elapsed());
     Exit::Clean
+}
+
+/// The labels of the job's first static target, as they stand.
+fn static_labels(job: &ScrapeConfig) -> Labels {
+    let discovered = job.sources.iter().find_map(|source| match source {
+        SourceConfig::Static(config) => config.discover().into_iter().next(),
+        _ => None,
+    });
+    let mut labels = discovered.unwrap_or_default();
+    // Every static target has an address; it is the one label that Promtail's raw merge leaves out.
+    labels.remove("__address__");
+    labels
 }
 
 fn summarize(engine: &mut Engine, elapsed: Duration) {

@@ -10,7 +10,7 @@ use crate::yaml::{Fields, FromNode, Node, Spanned};
 #[derive(Debug)]
 pub struct ScrapeConfig {
     pub job_name: Spanned<String>,
-    pub source: SourceConfig,
+    pub sources: Vec<SourceConfig>,
     pub relabel_configs: Vec<RelabelConfig>,
     pub pipeline_stages: Vec<AnyConfig>,
 }
@@ -19,7 +19,7 @@ impl FromNode for ScrapeConfig {
     fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
         let mut fields = Fields::new(node, "a scrape config", d)?;
         let job_name = fields.required("job_name", d);
-        let source = SourceConfig::read(&mut fields, d);
+        let sources = SourceConfig::read(&mut fields, d);
         let relabel_configs = fields.optional("relabel_configs", d);
         let had_relabel = fields.node("relabel_configs").is_some_and(|node| !node.is_null());
         let stages = fields.node("pipeline_stages").map_or(Some(Vec::new()), |node| read_stages(node, d));
@@ -32,7 +32,7 @@ impl FromNode for ScrapeConfig {
         }
         Some(ScrapeConfig {
             job_name: job_name?,
-            source: source?,
+            sources,
             relabel_configs: relabel_configs.unwrap_or_default(),
             pipeline_stages: stages?,
         })

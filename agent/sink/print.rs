@@ -1,6 +1,7 @@
 //! Entries on standard output, as Promtail's `-dry-run` prints them: timestamp, labels, line, separated by tabs.
 
 use crate::labels::write_quoted;
+use crate::pipeline::stage::tenant::TENANT_LABEL;
 use crate::pipeline::{Output, Record};
 use jiff::Timestamp;
 use std::fmt::Write as _;
@@ -29,8 +30,8 @@ impl<W: Write> Output for Printer<W> {
         self.line.push_str("\t{");
         let mut first = true;
         for (name, value) in record.labels() {
-            // Names that begin with two underscores are for the agent; the tenant is one of them.
-            if name.starts_with("__") {
+            // The tenant is no label of the stream.
+            if name == TENANT_LABEL {
                 continue;
             }
             let separator = if first { "" } else { ", " };

@@ -1,0 +1,160 @@
+//! Picking wanted fields out of an object.
+
+use std::collections::BTreeMap;
+
+use super::keys::Keys;
+use super::scan::Cursor;
+use super::{Field, Malformed, Mode};
+
+/// A set of paths, compiled, to look up in any number of lines.
+pub struct Picker {
+    outermost: Level,
+    len: usize,
+}
+
+/// The wanted keys of one object.
+struct Level {
+    keys: Keys,
+    /// By number of the key.
+    wanted: Vec<Wanted>,
+    /// The slots of all paths that go through this object.
+    slots: Vec<usize>,
+}
+
+struct Wanted {
+    /// The slots of the paths that end here.
+    slots: Vec<usize>,
+    /// What is wanted of the object below, where longer paths go on.
+    below: Option<Level>,
+}
+
+impl Picker {
+    /// A path is a list of keys from the outermost object inwards. The same path may stand there twice. An empty path
+    /// never finds anything. Nesting of objects costs stack only as deep as the longest path.
+    pub fn new(paths: &[Vec<String>]) -> Self {
+        let paths: Vec<(usize, &[String])> = paths.iter().map(Vec::as_slice).enumerate().collect();
+        Self { outermost: Level::new(&paths), len: paths.len() }
+    }
+
+    /// How many paths there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts what each path leads to into the slot of its number. Of a key that stands there twice the last one counts.
+    /// All slots are [`Field::Missing`] if the line is malformed, and the whole line is checked, wanted or not.
+    /// Allocates nothing.
+    ///
+    /// # Panics
+    /// If `out` has fewer slots than there are paths.
+    pub fn pick<'a>(&self, line: &'a [u8], mode: Mode, out: &mut [Field<'a>]) -> Result<(), Malformed> {
+        let out = &mut out[..self.len];
+        out.fill(Field::Missing);
+        let picked = match mode {
+            Mode::Strict => self.pick_checked::<true>(line, out),
+            Mode::Lenient => self.pick_checked::<false>(line, out),
+        };
+        if picked.is_err() {
+            out.fill(Field::Missing);
+        }
+        picked
+    }
+
+    fn pick_checked<'a, const STRICT: bool>(&self, line: &'a [u8], out: &mut [Field<'a>]) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new::<STRICT>(line);
+        match cursor.peek() {
+            b'{' => self.outermost.pick::<STRICT>(&mut cursor, 0, out)?,
+            b'n' if STRICT => cursor.literal(b"null")?,
+            _ => return Err(Malformed),
+        }
+        cursor.finish::<STRICT>()
+    }
+}
+
+impl Level {
+    fn new(paths: &[(usize, &[String])]) -> Self {
+        let mut by_key: BTreeMap<&str, Vec<(usize, &[String])>> = BTreeMap::new();
+        for (slot, path) in paths {
+            if let Some((key, rest)) = path.split_first() {
+                by_key.entry(key).or_default().push((*slot, rest));
+            }
+        }
+        Self {
+            keys: Keys::new(by_key.keys().map(|key| key.as_bytes().into())),
+            wanted: by_key.values().map(|paths| Wanted::new(paths)).collect(),
+            slots: paths.iter().map(|(slot, _)| *slot).collect(),
+        }
+    }
+
+    /// `cursor` stands at the opening bracket, `depth` objects below the outermost.
+    fn pick<'a, const STRICT: bool>(
+        &self,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+        out: &mut [Field<'a>],
+    ) -> Result<(), Malformed> {
+        cursor.pass();
+        if cursor.peek() == b'}' {
+            cursor.pass();
+            return Ok(());
+        }
+        // json-iterator reads the outermost object by another function, whose first key may be a bare null too.
+        let mut first = depth > 0;
+        loop {
+            let key = cursor.key::<STRICT>(first)?;
+            first = false;
+            match self.keys.find(key) {
+                Some(number) => self.wanted[number].take::<STRICT>(cursor, depth, out)?,
+                None => {
+                    cursor.value::<STRICT>(depth)?;
+                }
+            }
+            match cursor.peek() {
+                b',' => cursor.pass(),
+                b'}' => {
+                    cursor.pass();
+                    return Ok(());
+                }
+                _ => return Err(Malformed),
+            }
+        }
+    }
+}
+
+impl Wanted {
+    fn new(paths: &[(usize, &[String])]) -> Self {
+        let (here, deeper): (Vec<_>, Vec<_>) = paths.iter().copied().partition(|(_, rest)| rest.is_empty());
+        Self {
+            slots: here.into_iter().map(|(slot, _)| slot).collect(),
+            below: (!deeper.is_empty()).then(|| Level::new(&deeper)),
+        }
+    }
+
+    fn take<'a, const STRICT: bool>(
+        &self,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+        out: &mut [Field<'a>],
+    ) -> Result<(), Malformed> {
+        let value = match &self.below {
+            None => cursor.value::<STRICT>(depth)?,
+            Some(below) => {
+                // An earlier value under the same key, and all that was in it, no longer counts.
+                below.slots.iter().for_each(|slot| out[*slot] = Field::Missing);
+                if cursor.peek() == b'{' {
+                    let start = cursor.at();
+                    below.pick::<STRICT>(cursor, depth + 1, out)?;
+                    Field::Composite(cursor.since(start))
+                } else {
+                    cursor.value::<STRICT>(depth)?
+                }
+            }
+        };
+        self.slots.iter().for_each(|slot| out[*slot] = value);
+        Ok(())
+    }
+}

@@ -1,0 +1,284 @@
+//! Numbers as Go reads and prints them. Promtail holds every number as a float64, so its labels, comparisons and
+//! metrics see what `strconv` makes of the text: `1e6` becomes the label `1000000`, and `"0x1p-2"` counts as 0.25.
+
+use std::io::Write;
+
+/// `strconv.FormatFloat(value, 'f', -1, 64)`: the shortest digits that read back as `value`, never an exponent.
+pub fn write_f64(value: f64, out: &mut Vec<u8>) {
+    // Below 2^53 every whole number has exactly its integer's digits.
+    const WHOLE: f64 = 9_007_199_254_740_992.0;
+    let text = if value.is_nan() {
+        out.extend_from_slice(b"NaN");
+        return;
+    } else if value.is_infinite() {
+        out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
+        return;
+    } else if value.abs() < WHOLE && value.fract() == 0.0 && (value != 0.0 || value.is_sign_positive()) {
+        write!(out, "{}", value as i64)
+    } else {
+        write!(out, "{value}")
+    };
+    text.expect("writing into memory cannot fail");
+}
+
+/// `strconv.ParseFloat(text, 64)`: decimal and hexadecimal floats, `inf`, `infinity` and `nan` in any case. `None`
+/// where Go reports an error, out of range included.
+pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    parse_short_decimal(text).or_else(|| parse_any(text))
+}
+
+/// Whether `raw`, the text of a JSON number, is already what [`write_f64`] makes of its value. May say no where the
+/// answer is yes; never the other way round.
+pub fn is_canonical_number(raw: &[u8]) -> bool {
+    let digits = raw.strip_prefix(b"-").unwrap_or(raw);
+    // Up to 15 significant digits survive the way through a float64 unchanged.
+    if digits.is_empty() || digits.len() > 16 {
+        return false;
+    }
+    let whole = digits.iter().take_while(|b| b.is_ascii_digit()).count();
+    let leading_zero = digits[0] == b'0';
+    if whole == 0 || (leading_zero && whole > 1) {
+        return false;
+    }
+    match digits[whole..].split_first() {
+        // "-0" too prints as it reads.
+        None => whole <= 15,
+        Some((b'.', decimals)) => {
+            decimals.iter().all(u8::is_ascii_digit) && decimals.last().is_some_and(|last| *last != b'0')
+        }
+        Some(_) => false,
+    }
+}
+
+/// The texts that logs are made of: up to 15 digits, perhaps with a sign and a point. Digits and power of ten are
+/// exact as float64, so that one division rounds once, hence correctly.
+fn parse_short_decimal(text: &[u8]) -> Option<f64> {
+    const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let (negative, digits) = match text.split_first()? {
+        (b'-', rest) => (true, rest),
+        _ => (false, text),
+    };
+    if digits.len() > 16 {
+        return None;
+    }
+    let (mut mantissa, mut point) = (0u64, None);
+    for (at, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => mantissa = mantissa * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    let count = digits.len() - usize::from(point.is_some());
+    if count == 0 || count > 15 {
+        return None;
+    }
+    let decimals = point.map_or(0, |at| digits.len() - at - 1);
+    let value = mantissa as f64 / POWERS[decimals];
+    Some(if negative { -value } else { value })
+}
+
+fn parse_any(text: &[u8]) -> Option<f64> {
+    let text = str::from_utf8(text).ok()?;
+    let (sign, magnitude) = match text.as_bytes().first()? {
+        b'-' => (-1.0, &text[1..]),
+        b'+' => (1.0, &text[1..]),
+        _ => (1.0, text),
+    };
+    match magnitude.as_bytes() {
+        [b'0', b'x' | b'X', hexadecimal @ ..] => parse_hexadecimal(hexadecimal).map(|value| sign * value),
+        [b'0'..=b'9' | b'.', ..] => magnitude.parse().ok().filter(|v: &f64| v.is_finite()).map(|value| sign * value),
+        // Go takes a sign before an infinity, not before a NaN.
+        b if b.eq_ignore_ascii_case(b"inf") || b.eq_ignore_ascii_case(b"infinity") => Some(sign * f64::INFINITY),
+        _ if text.eq_ignore_ascii_case("nan") => Some(f64::NAN),
+        _ => None,
+    }
+}
+
+/// What follows `0x`: hexadecimal digits with at most one point, then `p` and a decimal exponent of two.
+fn parse_hexadecimal(text: &[u8]) -> Option<f64> {
+    let split = text.iter().position(|b| b.eq_ignore_ascii_case(&b'p'))?;
+    let (digits, exponent) = (&text[..split], &text[split + 1..]);
+    let (negative, exponent_digits) = match exponent.first()? {
+        b'-' => (true, &exponent[1..]),
+        b'+' => (false, &exponent[1..]),
+        _ => (false, exponent),
+    };
+    if exponent_digits.is_empty() {
+        return None;
+    }
+    let mut power = 0i64;
+    for byte in exponent_digits {
+        // Past this bound the result is 0 or out of range whatever the digits are.
+        power = (power * 10 + i64::from((*byte as char).to_digit(10)?)).min(1 << 40);
+    }
+    power = if negative { -power } else { power };
+
+    let (mut mantissa, mut sticky, mut seen, mut point) = (0u64, false, false, false);
+    for byte in digits {
+        if *byte == b'.' && !point {
+            point = true;
+            continue;
+        }
+        let digit = u64::from((*byte as char).to_digit(16)?);
+        seen = true;
+        if mantissa >> 60 == 0 {
+            mantissa = mantissa << 4 | digit;
+            power -= if point { 4 } else { 0 };
+        } else {
+            sticky |= digit != 0;
+            power += if point { 0 } else { 4 };
+        }
+    }
+    Some(scale(mantissa, sticky, power)).filter(|value| seen && value.is_finite())
+}
+
+/// `mantissa * 2^power`, rounded once to the nearest even; `sticky` tells of non-zero bits below the mantissa.
+fn scale(mantissa: u64, sticky: bool, power: i64) -> f64 {
+    if mantissa == 0 {
+        return 0.0;
+    }
+    let bits = 64 - i64::from(mantissa.leading_zeros());
+    // The lowest bit that a float64 of this size can hold: 53 bits, fewer among the subnormals.
+    let lowest = (bits + power - 53).max(-1074);
+    let drop = lowest - power;
+    let (kept, power) = if drop <= 0 {
+        (mantissa, power)
+    } else if drop > 64 {
+        (0, lowest)
+    } else {
+        let wide = u128::from(mantissa);
+        let (kept, rest, half) = (wide >> drop, wide & ((1u128 << drop) - 1), 1u128 << (drop - 1));
+        let up = rest > half || (rest == half && (sticky || kept & 1 == 1));
+        (kept as u64 + u64::from(up), lowest)
+    };
+    if power > 1024 {
+        return if kept == 0 { 0.0 } else { f64::INFINITY };
+    }
+    // `kept` has at most 53 bits and the result's lowest bit is representable, so that each product is exact.
+    let mut value = kept as f64;
+    let mut left = power;
+    while left > 0 {
+        let step = left.min(1000);
+        value *= f64::powi(2.0, step as i32);
+        left -= step;
+    }
+    while left < 0 {
+        let step = (-left).min(1000);
+        value *= f64::powi(0.5, step as i32);
+        left += step;
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(value: f64) -> String {
+        let mut out = Vec::new();
+        write_f64(value, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_number_is_written_without_an_exponent() {
+        for (value, text) in [
+            (1e6, "1000000"),
+            (1.50, "1.5"),
+            (1e-9, "0.000000001"),
+            (12345678901234567890.0, "12345678901234567000"),
+            (9007199254740993.0, "9007199254740992"),
+            (-9007199254740991.0, "-9007199254740991"),
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1e23, "100000000000000000000000"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ] {
+            assert_eq!(written(value), text);
+        }
+        assert_eq!(written(f64::MIN_POSITIVE).len(), 326);
+    }
+
+    #[test]
+    fn texts_are_read_as_strconv_reads_them() {
+        for (text, value) in [
+            ("200", 200.0),
+            ("009", 9.0),
+            ("-0.25", -0.25),
+            ("+.5", 0.5),
+            ("5.", 5.0),
+            ("1e6", 1e6),
+            ("1E-3", 1e-3),
+            ("123456789012345678", 123456789012345678.0),
+            ("0.1234567890123456789", 0.123_456_789_012_345_68),
+            ("0x1p-2", 0.25),
+            ("-0X1.8P1", -3.0),
+            ("0x.8p0", 0.5),
+            // Halfway between two doubles: to the even one, unless a bit further down says otherwise.
+            ("0x20000000000001p0", 9007199254740992.0),
+            ("0x20000000000003p0", 9007199254740996.0),
+            ("0x200000000000010000000001p0", 9007199254740994.0 * 1099511627776.0),
+            ("0x1p-1074", 5e-324),
+            ("0x0.8p-1074", 0.0),
+            ("0x0.80001p-1074", 5e-324),
+            ("0x1p-99999999999999999999", 0.0),
+            ("Inf", f64::INFINITY),
+            ("-iNFinity", f64::NEG_INFINITY),
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), Some(value), "{text}");
+        }
+        assert!(parse_f64(b"-0").unwrap().is_sign_negative());
+        assert!(parse_f64(b"nAn").unwrap().is_nan());
+    }
+
+    #[test]
+    fn what_strconv_refuses_is_no_number() {
+        for text in [
+            "", "-", "+", ".", "-.", "e5", "1e", "1e+", "1_000", " 1", "1 ", "1,5", "--1", "+-1", "+nan", "-NaN",
+            "infin", "1e400", "0x1p1024", "0x", "0x1", "0xp1", "0x1p", "0x1.p", "0x1..p1", "0b1", "1f", "\u{661}",
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(parse_f64(b"1\xff"), None);
+    }
+
+    #[test]
+    fn canonical_means_printed_as_written() {
+        for text in ["0", "-0", "200", "-7", "0.014", "123456789012345", "-1.5", "0.00000000000001"] {
+            assert!(is_canonical_number(text.as_bytes()), "{text}");
+        }
+        for text in
+            ["", "-", "009", "-00", "1.50", "0.000", "1e3", "1.", ".5", "+1", "1234567890123456", "0x1", "1.2.3"]
+        {
+            assert!(!is_canonical_number(text.as_bytes()), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_called_canonical_reads_and_prints_back(text in "-?[0-9]{1,9}(\\.[0-9]{1,8})?") {
+            let value = parse_f64(text.as_bytes()).unwrap();
+            prop_assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits());
+            if is_canonical_number(text.as_bytes()) {
+                prop_assert_eq!(written(value), text);
+            }
+        }
+
+        #[test]
+        fn every_float_survives_being_written_and_read(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            prop_assume!(value.is_finite());
+            prop_assert_eq!(parse_f64(written(value).as_bytes()).map(f64::to_bits), Some(bits));
+        }
+
+        #[test]
+        fn any_bytes_may_be_asked(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = (parse_f64(&text), is_canonical_number(&text));
+        }
+    }
+}

@@ -373,5 +373,5 @@ fn collect(job: usize, found: &Found, wanted: &mut BTreeMap<PathBuf, Vec<(usize,
 
 /// Monotonic seconds, for idle series.
 fn seconds(clock: &dyn Clock) -> Seconds {
-    Seconds::of(clock.monotonic())
+    Seconds::try_from(clock.monotonic().as_secs()).unwrap_or(Seconds::MAX)
 }

@@ -6,6 +6,7 @@ mod job;
 pub mod logging;
 mod pages;
 mod publish;
+mod reader;
 mod rim;
 mod running;
 mod worker;

@@ -19,7 +19,7 @@ use super::exit::Exit;
 use super::load::{Loaded, load_text};
 use crate::app::Engine;
 use crate::clock::ManualClock;
-use crate::metrics::Format;
+use crate::metrics::{Format, encode};
 use crate::sink::Printer;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -178,6 +178,7 @@ fn run_case(case: &Path) -> io::Result<Outcome> {
     };
     let entries = Shared::default();
     let mut engine = Engine::new(config, Arc::new(ManualClock::at(NOW)));
+    engine.check_geoip();
     engine.set_output(Box::new(Printer::new(entries.clone())));
     if folder.join("input").is_dir() {
         engine.run_to_end(&mut |_| {});
@@ -192,7 +193,7 @@ fn run_case(case: &Path) -> io::Result<Outcome> {
     }
     engine.finish();
     let mut exposition = Vec::new();
-    engine.snapshot().encode(Format::Text004, &mut exposition)?;
+    encode(Format::Text004, &engine.snapshot(), &[], &mut exposition).map_err(io::Error::other)?;
     let prefix = format!("{}/", folder.display());
     let tidy = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&prefix, "");
     let entries = entries.0.borrow();

@@ -6,7 +6,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, ScrapeConfig};
 use crate::discovery::SourceConfig;
 use crate::labels::Labels;
-use crate::metrics::Format;
+use crate::metrics::{Format, encode};
 use crate::pipeline::Inspect;
 use crate::sink::Printer;
 use rustix::termios::isatty;
@@ -35,8 +35,7 @@ pub fn one_shot(config: &Config, dry_run: bool) -> Exit {
     engine.finish();
     bar.clear();
     if !dry_run {
-        let mut out = BufWriter::new(io::stdout().lock());
-        if let Err(error) = engine.snapshot().encode(Format::Text004, &mut out).and_then(|()| out.flush()) {
+        if let Err(error) = print_exposition(&mut engine) {
             eprintln!("weir: standard output: {error}");
             return Exit::Failed;
         }
@@ -83,14 +82,18 @@ pub fn stdin(config: &Config, dry_run: bool, inspect: bool) -> Exit {
     }
     engine.feed_lines(&name, &labels, &rest);
     engine.finish();
-    if !dry_run {
-        let mut out = BufWriter::new(io::stdout().lock());
-        if engine.snapshot().encode(Format::Text004, &mut out).and_then(|()| out.flush()).is_err() {
-            return Exit::Failed;
-        }
+    if !dry_run && print_exposition(&mut engine).is_err() {
+        return Exit::Failed;
     }
     summarize(&mut engine, started.elapsed());
     Exit::Clean
+}
+
+/// The log-derived series on standard output.
+fn print_exposition(engine: &mut Engine) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    encode(Format::Text004, &engine.snapshot(), &[], &mut out).map_err(io::Error::other)?;
+    out.flush()
 }
 
 /// The labels of the job's first static target, as they stand.

@@ -91,7 +91,7 @@ impl Summary {
 }
 
 fn total(report: &Report, metric: &str) -> f64 {
-    report.snapshot.samples().filter(|s| s.name == metric).map(|s| s.value).sum()
+    report.snapshot.samples().filter(|s| s.name == metric).map(|s| s.value.as_f64()).sum()
 }
 
 /// The label values with the largest sums.
@@ -100,11 +100,11 @@ fn top(report: &Report, metric: &str, labels: &[&str]) -> Vec<(String, f64)> {
     for sample in report.snapshot.samples().filter(|s| s.name == metric) {
         let values: Vec<&str> = labels
             .iter()
-            .map(|label| sample.labels.iter().find(|(name, _)| name == label).map_or("-", |(_, value)| value.as_str()))
+            .map(|label| Some(sample.labels.get(label)).filter(|value| !value.is_empty()).unwrap_or("-"))
             .collect();
         // What a stranger's client sent must not steer the terminal.
         let key: String = values.join("  ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        *sums.entry(key).or_default() += sample.value;
+        *sums.entry(key).or_default() += sample.value.as_f64();
     }
     let mut rows: Vec<(String, f64)> = sums.into_iter().collect();
     rows.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));

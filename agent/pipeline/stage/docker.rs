@@ -67,7 +67,7 @@ impl Run for Docker {
         let Some(parsed) = docker::parse(whole) else { return Flow::Next };
         let (stream, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
         let timestamp = parse_rfc3339_nanos(parsed.time);
-        let partial = parsed.is_partial();
+        let partial = !parsed.ends_line();
         self.unescaped.clear();
         if parsed.log_escaped {
             json::unescape(parsed.log, &mut self.unescaped);

@@ -156,7 +156,7 @@ impl Asked {
         } else {
             let document = found.json()?.to_string();
             let results = self.lookups.iter().map(|lookup| match lookup.search(document.as_bytes()) {
-                Extracted::Nil => None,
+                Extracted::Nil | Extracted::Failed => None,
                 Extracted::Bool(yes) => Some(yes.to_string().into()),
                 Extracted::Number(number) => Some(number.to_string().into()),
                 Extracted::Text(text) => Some(text.into()),

@@ -352,33 +352,43 @@ impl IngressNginx {
 /// The parts of a text line in the order of [`NAMES`].
 fn parts_of<'a>(access: &TextAccess<'a>) -> [&'a [u8]; N] {
     [
-        access.time,
+        access.time_local,
         access.remote_addr,
         access.method,
-        access.path,
+        path_of(access.path),
         access.status,
         b"",
         b"",
         b"",
-        access.upstream_name,
+        access.proxy_upstream_name,
         b"",
-        access.request_bytes,
-        access.body_bytes,
+        access.request_length,
+        access.body_bytes_sent,
         access.request_time,
         access.upstream_addr,
         access.upstream_status,
         access.upstream_response_time,
-        access.upstream_response_bytes,
-        access.upstream_name,
-        access.user_agent,
-        access.referrer,
-        access.request_id,
+        access.upstream_response_length,
+        access.proxy_upstream_name,
+        access.http_user_agent,
+        access.http_referer,
+        access.req_id,
         access.request,
-        access.query,
+        query_of(access.path),
         access.protocol,
         access.remote_user,
         b"",
     ]
+}
+
+/// The target of a request line up to its query.
+fn path_of(target: &[u8]) -> &[u8] {
+    &target[..memchr::memchr(b'?', target).unwrap_or(target.len())]
+}
+
+/// The query of a request line's target, without the question mark.
+fn query_of(target: &[u8]) -> &[u8] {
+    memchr::memchr(b'?', target).map_or(b"", |at| &target[at + 1..])
 }
 
 /// The sum of nginx's lists, `0.003, 0.010 : 0.001`: attempts are separated by commas, internal redirects by colons,

@@ -150,6 +150,8 @@ impl Json {
     fn search(&mut self, record: &mut Record<'_>, text: Text) {
         for (expression, slot) in &self.general {
             let value = match expression.search(record.bytes(text)) {
+                // Promtail leaves the name as it was.
+                Extracted::Failed => continue,
                 Extracted::Nil => Value::Nil,
                 Extracted::Bool(yes) => Value::Bool(yes),
                 Extracted::Number(number) => {

@@ -7,7 +7,7 @@
 use super::{Flow, Run, StageConfig};
 use crate::diagnostic::{Diagnostics, did_you_mean};
 use crate::labels::{is_label_name, is_metric_name};
-use crate::metrics::{Family, GroupId, Kind, LabelKey, LabelName, Limit, Row, Store};
+use crate::metrics::{Family, GroupId, Kind, LabelKey, LabelName, Limit, Row};
 use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, FromNode, Node, Spanned, Value as Yaml};
 use std::time::Duration;
@@ -80,7 +80,7 @@ impl StageConfig for MetricsConfig {
             }
         }
         let compiled: Vec<_> = groups.iter().map(|(_, members)| Group::compile(members, scope)).collect();
-        Some(Metrics { groups: compiled.into_iter().collect::<Option<_>>()?, key: LabelKey::default() })
+        Some(Metrics { groups: compiled.into_iter().collect::<Option<_>>()?, key: LabelKey::new() })
     }
 }
 
@@ -351,7 +351,16 @@ impl Run for Metrics {
                     group.fill(&mut self.key, record);
                     context.series.row(group.id, &mut self.key, context.now)
                 });
-                apply(context.series, (group.id, row, at), change, context.now);
+                let mut cells = context.series.cells(group.id, row);
+                // What a cell refuses (a negative number for a counter), the store counts.
+                let _ = match change {
+                    Change::Inc => cells.inc(at),
+                    Change::Dec => cells.dec(at),
+                    Change::Add(by) => cells.add(at, by),
+                    Change::Sub(by) => cells.sub(at, by),
+                    Change::Set(to) => cells.set(at, to),
+                    Change::Observe(value) => cells.observe(at, value),
+                };
             }
         }
         Flow::Next
@@ -396,17 +405,5 @@ impl Update {
             Action::Observe => record.number(self.source).map(Change::Observe),
             Action::CountLine | Action::CountBytes | Action::Nothing => None,
         }
-    }
-}
-
-fn apply(store: &mut Store, cell: (GroupId, Row, usize), change: Change, now: crate::metrics::Seconds) {
-    let (group, row, at) = cell;
-    match change {
-        Change::Inc => store.inc(group, row, at, now),
-        Change::Dec => store.dec(group, row, at, now),
-        Change::Add(by) => store.add(group, row, at, by, now),
-        Change::Sub(by) => store.sub(group, row, at, by, now),
-        Change::Set(to) => store.set(group, row, at, to, now),
-        Change::Observe(value) => store.observe(group, row, at, value, now),
     }
 }

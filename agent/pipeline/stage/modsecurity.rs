@@ -99,10 +99,10 @@ impl Run for ModSecurity {
             return Flow::Next;
         };
         let texts = texts_of(&event).map(|part| line.part(whole, part));
-        let numbers = [event.phase.map(u64::from), event.code.map(u64::from), event.score()];
+        let numbers = [event.phase.map(u64::from), event.code.map(u64::from), event.score().map(u64::from)];
         let first_denial = event.action == Action::Blocked && self.seen.is_new(record.source(), &event);
         let action = if event.action == Action::Blocked { self.blocked } else { self.detected };
-        let candidates = event.candidates as u64;
+        let candidates = u64::from(event.candidates);
         for (slot, text) in self.slots.iter().zip(texts) {
             record.set_value(*slot, Value::Text(text));
         }
@@ -150,12 +150,12 @@ fn texts_of<'a>(event: &Event<'a>) -> [&'a [u8]; N] {
         event.server,
         event.uri,
         event.unique_id,
-        event.method,
-        event.request,
+        event.request.method,
+        event.request.target,
         event.referrer,
         event.hostname,
         event.matched,
-        event.tags_raw(),
+        event.tags().raw(),
         event.level,
         b"",
     ]
@@ -187,7 +187,7 @@ impl Transactions {
         if event.unique_id.is_empty() {
             return true;
         }
-        let key = self.hasher.hash_one((source, event.unique_id, event.connection, event.client));
+        let key = self.hasher.hash_one((source, event.unique_id, event.connection.tid, event.connection.number, event.client));
         if self.known.find(key, |known| *known == key).is_some() {
             return false;
         }

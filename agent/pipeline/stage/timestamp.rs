@@ -81,7 +81,7 @@ impl StageConfig for TimestampConfig {
         (layouts.len() == 1 + self.fallback_formats.len()).then(|| Timestamp {
             source: scope.slot(&self.source),
             layouts,
-            zone,
+            clock: time_layout::Context { zone, now: 0 },
             fudge: (self.action_on_failure == ActionOnFailure::Fudge).then(Fudge::default),
         })
     }
@@ -90,15 +90,16 @@ impl StageConfig for TimestampConfig {
 pub struct Timestamp {
     source: Slot,
     layouts: Vec<Layout>,
-    zone: Option<TimeZone>,
+    /// The zone of layouts without one, and the time of this line.
+    clock: time_layout::Context,
     fudge: Option<Fudge>,
 }
 
 impl Run for Timestamp {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         let parsed = record.text(self.source).and_then(|text| {
-            let clock = time_layout::Context { zone: self.zone.as_ref(), now: context.wall };
-            self.layouts.iter().find_map(|layout| layout.parse(record.bytes(text), &clock))
+            self.clock.now = context.wall;
+            self.layouts.iter().find_map(|layout| layout.parse(record.bytes(text), &self.clock))
         });
         if let Some(fudge) = &mut self.fudge {
             if let Some(timestamp) = fudge.apply(record, parsed) {

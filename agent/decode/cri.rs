@@ -1,0 +1,150 @@
+//! The kubelet's container log lines: `TIME STREAM FLAGS CONTENT`.
+//!
+//! A line is accepted exactly when Promtail's `cri` stage accepts it, which is decided by its expression
+//! `^(?s)(?P<time>\S+?) (?P<stream>stdout|stderr) (?P<flags>\S+?) (?P<content>.*)$`. The split is positional, by the
+//! first three spaces: what stands in the content never matters, however much it looks like another line.
+
+use memchr::memchr;
+
+pub use super::time_layout::parse_rfc3339_nanos;
+
+/// Which stream of the container wrote the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
+/// The four parts of a line, none of them changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CriLine<'a> {
+    /// Any bytes without white space, at least one; by convention RFC 3339 ([`parse_rfc3339_nanos`]).
+    pub time: &'a [u8],
+    pub stream: Stream,
+    /// Any bytes without white space, at least one: `P`, `F`, or tags separated by `:`.
+    pub flags: &'a [u8],
+    /// The rest of the line; may be empty, may begin with spaces.
+    pub content: &'a [u8],
+}
+
+impl CriLine<'_> {
+    /// Whether the content goes on in a later line, by Promtail's rule: the flags are `P` and nothing else.
+    pub fn is_partial(&self) -> bool {
+        self.flags == b"P"
+    }
+
+    /// The same by the kubelet's rule: the first of the tags separated by `:` is `P`. No runtime writes a second tag
+    /// today, so both rules agree on every line seen; where they differ this one is the format's own.
+    pub fn is_partial_by_first_tag(&self) -> bool {
+        matches!(self.flags, [b'P'] | [b'P', b':', ..])
+    }
+}
+
+/// Splits a line (without its newline). `None` if it is no CRI line, such as `TIME stdout F` with nothing behind the
+/// flags, not even a space.
+pub fn parse(line: &[u8]) -> Option<CriLine<'_>> {
+    let (time, rest) = word(line)?;
+    let (stream, rest) = match rest {
+        [b's', b't', b'd', b'o', b'u', b't', b' ', rest @ ..] => (Stream::Stdout, rest),
+        [b's', b't', b'd', b'e', b'r', b'r', b' ', rest @ ..] => (Stream::Stderr, rest),
+        _ => return None,
+    };
+    let (flags, content) = word(rest)?;
+    Some(CriLine { time, stream, flags, content })
+}
+
+/// `\S+?` and the space behind it. RE2's `\s` is tab, newline, form feed, carriage return and space.
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr(b' ', text)?;
+    let word = &text[..end];
+    if word.is_empty() || word.iter().any(|byte| matches!(byte, b'\t' | b'\n' | b'\x0c' | b'\r')) {
+        return None;
+    }
+    Some((word, &text[end + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(line: &str) -> Option<(&str, &str, &str, &str)> {
+        let text = |bytes| std::str::from_utf8(bytes).unwrap();
+        parse(line.as_bytes()).map(|l| (text(l.time), l.stream.as_str(), text(l.flags), text(l.content)))
+    }
+
+    #[test]
+    fn the_split_is_positional() {
+        let t = "2026-11-21T02:25:35.001526116Z";
+        let line = |rest: &str| format!("{t} {rest}");
+        assert_eq!(parts(&line("stdout F hello")), Some((t, "stdout", "F", "hello")));
+        assert_eq!(parts(&line("stderr P   two spaces")), Some((t, "stderr", "P", "  two spaces")));
+        assert_eq!(parts(&line("stdout F ")), Some((t, "stdout", "F", "")));
+        assert_eq!(parts(&line("stdout F a stdout F b")), Some((t, "stdout", "F", "a stdout F b")));
+        assert_eq!(parts(&line("stdout F:x a\nb")), Some((t, "stdout", "F:x", "a\nb")));
+        assert_eq!(parts("\x0b stdout F x"), Some(("\x0b", "stdout", "F", "x")), "RE2's \\s has no vertical tab");
+    }
+
+    #[test]
+    fn what_the_expression_refuses_is_no_line() {
+        for line in [
+            "",
+            " ",
+            "t stdout F",
+            "t stdout  x",
+            "t stdout F\tx",
+            " stdout F x",
+            "t  stdout F x",
+            "t stdin F x",
+            "t Stdout F x",
+            "t\r stdout F x",
+            "a b stdout F x",
+            "t stdout\tF x",
+        ] {
+            assert_eq!(parts(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn partial_by_promtail_is_p_alone_and_by_the_kubelet_the_first_tag() {
+        for (flags, promtail, kubelet) in
+            [("P", true, true), ("F", false, false), ("P:x", false, true), ("PF", false, false), ("F:P", false, false)]
+        {
+            let line = format!("t stdout {flags} x");
+            let line = parse(line.as_bytes()).unwrap();
+            assert_eq!((line.is_partial(), line.is_partial_by_first_tag()), (promtail, kubelet), "{flags}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn equal_to_promtails_expression(line in "[ a\t\n\u{0b}\u{0c}\r]{0,3}( (stdout|stderr|stdoutx))?[ PF:\t]{0,4}(?s:.{0,6})") {
+            let pattern = r"(?-u)^(?s)(?P<time>[^\t\n\f\r ]+?) (?P<stream>stdout|stderr) (?P<flags>[^\t\n\f\r ]+?) (?P<content>.*)$";
+            let expression = regex::bytes::Regex::new(pattern).unwrap();
+            let bytes = line.as_bytes();
+            let expected = expression.captures(bytes).map(|c| {
+                (c["time"].to_vec(), c["stream"].to_vec(), c["flags"].to_vec(), c["content"].to_vec())
+            });
+            let got = parse(bytes).map(|l| {
+                (l.time.to_vec(), l.stream.as_str().as_bytes().to_vec(), l.flags.to_vec(), l.content.to_vec())
+            });
+            prop_assert_eq!(got, expected);
+        }
+
+        #[test]
+        fn any_bytes_are_survived(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Some(parts) = parse(&line) {
+                prop_assert!(line.ends_with(parts.content) && line.starts_with(parts.time));
+            }
+        }
+    }
+}

@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::load::load_text;
 use crate::app::Running;
 use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
 use crate::units::parse_duration;
 use player::Player;
 use rustix::termios::isatty;
@@ -91,6 +92,13 @@ pub fn run(args: &[String]) -> Exit {
     }
 }
 
+/// Sets where the server listens: `HOST:PORT`, or a port of the loopback.
+fn listen(config: &mut Config, address: &str) {
+    let (host, port) = address.rsplit_once(':').unwrap_or(("127.0.0.1", address));
+    config.server.http_listen_address = host.to_string();
+    config.server.http_listen_port = port.parse().unwrap_or(0);
+}
+
 fn play(options: &Options) -> io::Result<Exit> {
     let folder = tempfile::Builder::new().prefix("weir-demo-").tempdir()?;
     let pods = folder.path().join("pods");
@@ -109,11 +117,11 @@ fn play(options: &Options) -> io::Result<Exit> {
         return Err(io::Error::other(loaded.report("config/kubernetes.yaml")));
     };
     // A stranger's machine: loopback only.
-    config.server.set_listen(options.listen.as_deref().unwrap_or("127.0.0.1:9080"));
+    listen(&mut config, options.listen.as_deref().unwrap_or("127.0.0.1:9080"));
     let agent = match Running::start(config, None) {
         Err(_) if options.listen.is_none() => {
             let mut config = load_text(CONFIG, Some(&environment)).config.expect("it was read a moment ago");
-            config.server.set_listen("127.0.0.1:0");
+            listen(&mut config, "127.0.0.1:0");
             Running::start(config, None)?
         }
         started => started?,

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Lines of a real ingress-nginx controller with ModSecurity, as containerd wrote them (tests/corpus/README.md).
-const STREAM: &[u8] = include_bytes!("../../../tests/corpus/demo/controller.log.gz");
+const STREAM: &[u8] = include_bytes!("../../../tests/corpus/demo/controller-d1.cri.gz");
 
 /// Rotated files that are kept, as the kubelet's `containerLogMaxFiles: 5` does.
 const ROTATED_MAX: usize = 4;

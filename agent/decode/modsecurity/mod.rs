@@ -187,6 +187,13 @@ impl<'a> Event<'a> {
 #[derive(Clone, Debug)]
 pub struct Tags<'a>(&'a [u8]);
 
+impl<'a> Tags<'a> {
+    /// The run of tags as it stands in the line: ` [tag "…"] [tag "…"]`.
+    pub fn raw(&self) -> &'a [u8] {
+        self.0
+    }
+}
+
 impl<'a> Iterator for Tags<'a> {
     type Item = &'a [u8];
 

@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostics, did_you_mean};
 use crate::labels::{is_label_name, is_metric_name};
 use crate::metrics::{Family, GroupId, Kind, LabelKey, LabelName, Limit, Row};
 use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Text, Value};
-use crate::yaml::{Fields, FromNode, Node, Spanned, Value as Yaml};
+use crate::yaml::{Fields, Node, Spanned, Value as Yaml};
 use std::time::Duration;
 
 /// Promtail's default: a series that was not touched for so long is removed.
@@ -232,7 +232,7 @@ impl MetricConfig {
         if buckets.is_empty() {
             return Err("a histogram needs at least one bucket".into());
         }
-        self.kind = Kind::Histogram { buckets };
+        self.kind = Kind::Histogram { buckets: buckets.into() };
         Ok(())
     }
 

@@ -1,0 +1,1 @@
+pub fn usage() -> String { String::new() }

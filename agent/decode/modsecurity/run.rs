@@ -138,7 +138,9 @@ fn cut_run<'a>(line: &'a [u8], match_start: usize, shape: &MatchShape) -> Run<'a
         // A head that stands elsewhere is a value's: the true one was cut off.
         chosen = Head::at(line, at).filter(|_| shape.ends_at(line, at)).or(chosen);
     }
-    let Some(head) = chosen else { return Run { matched: &line[match_start..], ..Run::default() } };
+    let Some(head) = chosen.filter(|head| shape.outlived_by(line, head.start)) else {
+        return Run { matched: &line[match_start..], ..Run::default() };
+    };
     let mut run = Run { matched: &line[match_start..head.start], head, ..Run::default() };
     let Some(msg_start) = head.msg_start else { return run };
     let Some((msg, rest)) = split_at(&line[msg_start..], DATA_OPENING) else { return run };
@@ -229,10 +231,23 @@ impl MatchShape {
             MatchShape::Operator { start } => start,
         };
         let Some(before) = line[start..at].strip_suffix(VALUE_CLOSING) else { return false };
-        let window = &before[before.len().saturating_sub(VALUE_BYTES_MAX + VALUE_OPENING.len())..];
-        let Some(opening) = memmem::rfind(window, VALUE_OPENING) else { return false };
-        characters(without_omitted(&window[opening + VALUE_OPENING.len()..])) <= VALUE_CHARACTERS_MAX
+        value(before).is_some_and(|value| characters(without_omitted(value)) <= VALUE_CHARACTERS_MAX)
     }
+
+    /// Whether the line goes on so far behind the head at `at` that a value can't reach to its end: else the head may
+    /// itself stand in the value, and the true one was cut off.
+    fn outlived_by(&self, line: &[u8], at: usize) -> bool {
+        let MatchShape::Operator { start } = *self else { return true };
+        let Some(value) = value(&line[start..at]) else { return false };
+        let behind = characters(value) + characters(&line[at..]);
+        behind > VALUE_CHARACTERS_MAX + VALUE_CLOSING.len() + "[file \"".len()
+    }
+}
+
+/// What stands behind the last opening of a value in `text`, if that is near enough to be the true one.
+fn value(text: &[u8]) -> Option<&[u8]> {
+    let window = &text[text.len().saturating_sub(VALUE_BYTES_MAX + VALUE_OPENING.len())..];
+    memmem::rfind(window, VALUE_OPENING).map(|opening| &window[opening + VALUE_OPENING.len()..])
 }
 
 /// A printed value without ` (N characters omitted)`.

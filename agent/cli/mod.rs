@@ -1,1 +1,4 @@
-//! cli
+//! The command line.
+
+pub mod flags;
+mod promtail_flags;

@@ -9,9 +9,11 @@ pub mod flags;
 pub mod golden;
 pub mod load;
 mod once;
+mod promtail_flags;
 
 pub use exit::Exit;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 const COMMANDS: &str = "\
@@ -24,24 +26,26 @@ commands:
 
 /// The program.
 pub fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     run(&args).into()
 }
 
 /// Runs a command line, the program's name left out.
-pub fn run(args: &[String]) -> Exit {
-    match args.first().map(String::as_str) {
-        Some("check") => check::run(&args[1..]),
-        Some("test") => golden::run(&args[1..]),
+pub fn run(args: &[OsString]) -> Exit {
+    // What a command is given are words and paths that were typed; an odd byte in one reads as U+FFFD.
+    let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    match words.first().map(String::as_str) {
+        Some("check") => check::run(&words[1..]),
+        Some("test") => golden::run(&words[1..]),
         #[cfg(feature = "demo")]
-        Some("demo") => demo::run(&args[1..]),
+        Some("demo") => demo::run(&words[1..]),
         #[cfg(not(feature = "demo"))]
         Some("demo") => {
             eprintln!("weir: this build has no demo (cargo feature `demo`)");
             Exit::Misused
         }
         Some("help") => {
-            print!("{COMMANDS}\n{}", flags::usage());
+            print!("{COMMANDS}\n{}", flags::Flags::usage());
             Exit::Clean
         }
         Some("version") => {

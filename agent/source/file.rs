@@ -1,15 +1,14 @@
 //! A log: the file that is written now, and the older generations of it that are still to be read.
 //!
-//! Generations are finished in their order. An older one is kept open for as long as it has a name: the runtime may
-//! append to it after the new file exists. It ends when it is unlinked (compressed or deleted) and read to its end, or
-//! when a newer one has been rotated away too.
+//! Generations are read in their order. An older one stays open for as long as it has a name: the runtime may append
+//! to it after the new file exists. It ends when it is unlinked (compressed or deleted) or when a newer one was
+//! rotated away too, and then gives out its last line, be it with a newline or without.
 
-use super::generation::{Generation, Plain};
+use super::generation::{Generation, Turn};
 use super::line_buffer::{Line, LineBuffer};
 use super::open::{FileId, Opener, Refusal};
-use super::rotation::{self, Rotated};
+use super::rotation::{self, Kind, Rotated};
 use std::collections::{BTreeSet, VecDeque};
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -27,12 +26,13 @@ pub enum Start {
 pub struct Progress {
     pub bytes: u64,
     pub lines: u64,
+    /// Lines that were longer than the limit.
     pub cut: u64,
     /// There is more to read at once.
     pub more: bool,
     /// Files that were truncated or rewritten while they were read.
     pub restarted: u64,
-    /// Compressed files whose rest could not be read.
+    /// Files whose rest could not be read: damaged, or an error of the disk.
     pub broken: u64,
 }
 
@@ -42,10 +42,10 @@ pub struct FileSource {
     real: PathBuf,
     opener: Opener,
     start: Start,
-    /// Oldest first; the last one may be the current file.
+    /// Oldest first.
     generations: VecDeque<Generation>,
-    /// Whether the last generation is the file that the path names.
-    has_current: bool,
+    /// The file that the path named at the last look; it is the last generation, unless that one is read already.
+    current: Option<FileId>,
     /// Rotated names that were taken up or that were there before, without `.gz`.
     seen: BTreeSet<String>,
     /// Older generations that are still to be opened, oldest first.
@@ -62,7 +62,7 @@ impl FileSource {
             opener,
             start,
             generations: VecDeque::new(),
-            has_current: false,
+            current: None,
             seen: BTreeSet::new(),
             waiting: VecDeque::new(),
             begun: false,
@@ -88,132 +88,88 @@ impl FileSource {
     /// The cursor in the current file.
     pub fn offset(&self) -> u64 {
         match self.generations.back() {
-            Some(Generation::Plain(plain)) if self.has_current => plain.offset(),
+            Some(Generation::Plain(plain)) if self.current == Some(plain.id) => plain.offset(),
             _ => 0,
         }
     }
 
     /// Whether nothing is left of the log: no file by its name, and all that was open is read.
     pub fn is_gone(&self) -> bool {
-        self.begun && !self.has_current && self.generations.is_empty() && self.waiting.is_empty()
+        self.begun && self.current.is_none() && self.generations.is_empty() && self.waiting.is_empty()
     }
 
     /// Looks for changes and reads whole lines, up to about `budget` bytes.
     pub fn poll(&mut self, buffer: &mut LineBuffer, budget: u64, mut take: impl FnMut(Line<'_>)) -> Progress {
         self.look();
         let mut progress = Progress::default();
-        while progress.bytes < budget {
-            if self.generations.is_empty() || !self.reads_on(0) {
-                break;
+        loop {
+            self.open_next();
+            // The current file waits until all older ones are open: lines come in their order.
+            let last_pass = self.waiting.is_empty();
+            let readable = if last_pass { self.generations.len() } else { self.older() };
+            for generation in self.generations.iter_mut().take(readable) {
+                let room = budget.saturating_sub(progress.bytes);
+                progress.add(generation.read(buffer, room, false, &mut take));
+                if progress.more {
+                    return progress;
+                }
             }
-            let more = self.read_front(buffer, budget, &mut progress, &mut take);
-            if more {
-                progress.more = true;
+            self.retire(buffer, &mut progress, &mut take);
+            if last_pass {
                 return progress;
             }
-            if !self.retire_front(buffer, &mut progress, &mut take) {
-                break;
-            }
         }
-        progress.more |= progress.bytes >= budget || !self.waiting.is_empty();
-        progress
     }
 
     /// The end: reads what is there, a last line without a newline included.
     pub fn finish(&mut self, buffer: &mut LineBuffer, mut take: impl FnMut(Line<'_>)) -> Progress {
         let mut progress = self.poll(buffer, u64::MAX, &mut take);
         for generation in &mut self.generations {
-            if let Ok(turn) = generation.read(buffer, u64::MAX, true, &mut take) {
-                progress.bytes += turn.bytes;
-                progress.lines += turn.lines;
-                progress.cut += turn.cut;
-            }
+            progress.add(generation.read(buffer, u64::MAX, true, &mut take));
         }
         progress
     }
 
-    /// Whether there is a generation at `at`, opening the next one that waits if need be.
-    fn reads_on(&mut self, at: usize) -> bool {
-        at < self.generations.len()
+    /// Open generations that are older than the current file.
+    fn older(&self) -> usize {
+        let last_is_current = match self.generations.back() {
+            Some(Generation::Plain(plain)) => self.current == Some(plain.id),
+            _ => false,
+        };
+        self.generations.len() - usize::from(last_is_current)
     }
 
-    fn read_front(
-        &mut self,
-        buffer: &mut LineBuffer,
-        budget: u64,
-        progress: &mut Progress,
-        take: &mut impl FnMut(Line<'_>),
-    ) -> bool {
-        let mut more = false;
-        // An old file that may still grow does not hold up the new one.
-        for generation in &mut self.generations {
-            let Ok(turn) = generation.read(buffer, budget.saturating_sub(progress.bytes), false, &mut *take) else {
-                continue;
-            };
-            progress.bytes += turn.bytes;
-            progress.lines += turn.lines;
-            progress.cut += turn.cut;
-            progress.restarted += u64::from(turn.restarted);
-            if turn.more {
-                more = true;
-                break;
-            }
-        }
-        more
-    }
-
-    /// Ends the oldest generation if nothing more can come to it, and opens what waits. Whether something was opened.
-    fn retire_front(
-        &mut self,
-        buffer: &mut LineBuffer,
-        progress: &mut Progress,
-        take: &mut impl FnMut(Line<'_>),
-    ) -> bool {
-        while let Some(front) = self.generations.front_mut() {
-            let older = self.generations_left_behind();
-            let front_is_current = self.generations.len() == 1 && self.has_current;
-            let Some(front) = self.generations.front_mut() else { break };
+    /// Ends the oldest generations to which nothing more can come.
+    fn retire(&mut self, buffer: &mut LineBuffer, progress: &mut Progress, take: &mut impl FnMut(Line<'_>)) {
+        while self.older() > 0 {
+            let newer_rotated = self.older() > 1;
+            let Some(front) = self.generations.front_mut() else { return };
             let over = match front {
                 Generation::Packed(packed) => {
                     progress.broken += u64::from(packed.broken);
                     true
                 }
-                Generation::Plain(plain) => !front_is_current && (older || plain.is_unlinked()),
+                Generation::Plain(plain) => newer_rotated || plain.is_unlinked(),
             };
             if !over {
-                break;
+                return;
             }
-            // Its last line will not be completed any more.
-            if let Ok(turn) = front.read(buffer, u64::MAX, true, &mut *take) {
-                progress.bytes += turn.bytes;
-                progress.lines += turn.lines;
-                progress.cut += turn.cut;
-            }
+            progress.add(front.read(buffer, u64::MAX, true, &mut *take));
             self.generations.pop_front();
         }
-        self.open_next()
     }
 
-    /// Whether the oldest open generation is at least two behind the current one.
-    fn generations_left_behind(&self) -> bool {
-        self.generations.len() + self.waiting.len() > 2
-    }
-
-    /// Opens the next generation that waits, in front of the current file. Whether there was one.
-    fn open_next(&mut self) -> bool {
+    /// Opens the next generation that waits, in front of the current file.
+    fn open_next(&mut self) {
         while let Some(path) = self.waiting.pop_front() {
             if let Ok(generation) = Generation::open(&self.opener, path) {
-                let at = self.generations.len() - usize::from(self.has_current);
-                self.generations.insert(at, generation);
-                return true;
+                self.generations.insert(self.older(), generation);
+                return;
             }
         }
-        false
     }
-}
 
-// Looking: which file the path names now.
-impl FileSource {
+    /// Looks which file the path names now.
     fn look(&mut self) {
         let found = self.opener.resolve(&self.path).and_then(|real| {
             let metadata = std::fs::metadata(&real)?;
@@ -222,35 +178,24 @@ impl FileSource {
         let (real, id) = match found {
             Ok(found) => found,
             Err(refusal) => {
-                // Between the renaming and the new file there is none: what is open goes on being read.
-                if self.has_current && refusal.is_absence() {
-                    self.current_is_rotated();
-                }
+                // Between the renaming and the new file there is none; what is open goes on being read.
+                self.current = None;
                 self.begun = true;
                 self.refusal = Some(refusal);
                 return;
             }
         };
-        if !self.begun {
-            self.begin(&real);
-        }
-        if self.current().is_some_and(|current| current.id == id) {
+        if self.current == Some(id) {
             return;
         }
-        if self.has_current {
-            self.current_is_rotated();
+        if self.seen.is_empty() && self.generations.is_empty() {
+            self.begin(&real);
         }
         self.take_up_missed(id);
-        self.open_current(real);
+        self.open_current(real, id);
     }
 
-    fn current(&self) -> Option<&Plain> {
-        match self.generations.back() {
-            Some(Generation::Plain(plain)) if self.has_current => Some(plain),
-            _ => None,
-        }
-    }
-
+    /// The first look: what there is beside the file.
     fn begin(&mut self, real: &Path) {
         self.begun = true;
         self.real = real.to_path_buf();
@@ -262,73 +207,49 @@ impl FileSource {
         }
     }
 
-    fn open_current(&mut self, real: PathBuf) {
-        // A file that was renamed away and back is the one that is open already.
-        match Generation::open(&self.opener, real.clone()) {
-            Ok(Generation::Plain(plain)) => {
-                self.real = real;
-                self.refusal = None;
-                let known = self.generations.iter().position(|g| matches!(g, Generation::Plain(p) if p.id == plain.id));
-                let generation = match known.and_then(|at| self.generations.remove(at)) {
-                    Some(known) => known,
-                    None => Generation::Plain(plain),
-                };
-                self.generations.push_back(generation);
-                self.has_current = true;
-            }
-            // A target that is itself compressed is read once.
-            Ok(packed) => {
-                self.refusal = None;
-                if self.real != real || self.generations.is_empty() {
-                    self.generations.push_back(packed);
+    fn open_current(&mut self, real: PathBuf, id: FileId) {
+        // A file that was renamed away and back is open already.
+        let known = self.generations.iter().position(|g| matches!(g, Generation::Plain(plain) if plain.id == id));
+        let generation = match known.and_then(|at| self.generations.remove(at)) {
+            Some(known) => known,
+            None => match Generation::open(&self.opener, real.clone()) {
+                Ok(opened) => opened,
+                Err(refusal) => {
+                    self.refusal = Some(refusal);
+                    return;
                 }
-                self.real = real;
-            }
-            Err(refusal) => self.refusal = Some(refusal),
-        }
+            },
+        };
+        // What was opened may be newer than what was looked at; the next look finds out.
+        self.current = Some(if let Generation::Plain(plain) = &generation { plain.id } else { id });
+        self.generations.push_back(generation);
+        self.real = real;
+        self.refusal = None;
     }
 
-    fn current_is_rotated(&mut self) {
-        self.has_current = false;
-    }
-
-    /// Files that came and went between two looks: rotated names that were not there before, but for the one that
-    /// the file which was current has now.
+    /// Files that came and went between two looks: rotated names that were not there before, but for the one that the
+    /// file which was current has now. Numbers (`.1`) move from file to file and say nothing.
     fn take_up_missed(&mut self, current: FileId) {
-        let open: Vec<FileId> = self
-            .generations
-            .iter()
-            .filter_map(|g| match g {
-                Generation::Plain(plain) => Some(plain.id),
-                Generation::Packed(_) => None,
-            })
-            .collect();
-        let fresh: Vec<Rotated> =
-            self.siblings().into_iter().filter(|r| !self.seen.contains(logical(&r.name))).collect();
-        let mut ours_found = open.is_empty();
-        let mut missed = Vec::new();
-        for rotated in &fresh {
+        let is_open = |id: FileId| {
+            self.generations.iter().any(|g| matches!(g, Generation::Plain(plain) if plain.id == id))
+        };
+        let fresh = self.siblings().into_iter().filter(|rotated| {
+            !matches!(rotated.kind, Kind::Numbered(_)) && !self.seen.contains(logical(&rotated.name))
+        });
+        let (mut missed, mut names, mut ours_found) = (Vec::new(), Vec::new(), self.generations.is_empty());
+        for rotated in fresh {
             let path = self.real.with_file_name(&rotated.name);
-            let id = std::fs::metadata(&path).ok().map(|m| (m.dev(), m.ino()));
-            if id.is_some_and(|id| open.contains(&id) || id == current) {
-                ours_found = true;
-            } else {
-                missed.push(path);
+            match std::fs::metadata(&path).map(|m| (m.dev(), m.ino())) {
+                Ok(id) if id == current || is_open(id) => ours_found = true,
+                _ => missed.push(path),
             }
-            if !matches!(rotated.kind, rotation::Kind::Numbered(_)) {
-                self.seen.insert(logical(&rotated.name).to_string());
-            }
+            names.push(logical(&rotated.name).to_string());
         }
-        // The oldest new name is that of the file which was open, compressed meanwhile.
+        // The oldest new name is then that of the file which is open, compressed meanwhile.
         if !ours_found && !missed.is_empty() {
             missed.remove(0);
         }
-        // Numbers move from file to file, so a number alone says nothing new.
-        missed.retain(|path| {
-            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let base = self.real.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            !matches!(rotation::understand(&base, &name), Some(Rotated { kind: rotation::Kind::Numbered(_), .. }))
-        });
+        self.seen.extend(names);
         self.waiting.extend(missed);
     }
 
@@ -341,14 +262,26 @@ impl FileSource {
     }
 }
 
+impl Progress {
+    fn add(&mut self, turn: std::io::Result<Turn>) {
+        match turn {
+            Ok(turn) => {
+                self.bytes += turn.bytes;
+                self.lines += turn.lines;
+                self.cut += turn.cut;
+                self.more |= turn.more;
+                self.restarted += u64::from(turn.restarted);
+            }
+            Err(_) => self.broken += 1,
+        }
+    }
+}
+
 /// A rotated name without the ending of its compressed form.
 fn logical(name: &str) -> &str {
     name.strip_suffix(".gz").unwrap_or(name)
 }
 
-/// For callers that want an I/O error of a refusal.
-impl From<Refusal> for io::Error {
-    fn from(refusal: Refusal) -> Self {
-        io::Error::other(refusal.to_string())
-    }
-}
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

@@ -3,24 +3,27 @@
 use super::events;
 use super::job::{Job, compile_all};
 use super::pages::Pages;
+use super::reader::{Reader, Wanted};
+use super::watch::Watch;
 use super::worker::{Facts, Report, Wake};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::discovery::{Found, HostTree, SourceConfig};
+use crate::discovery::SourceConfig;
 use crate::geoip::{GeoIpSet, LookupCounts};
 use crate::labels::Labels;
 use crate::ledger::JobBooks;
 use crate::metrics::{Seconds, Snapshot, Store};
 use crate::pipeline::stage::When;
 use crate::pipeline::{BindingId, Context, IngressHosts, Inspect, Output};
+use crate::source::base_of;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that one source may have read in a turn before the next one has its own: fairness among busy files.
-const TURN_BYTES: usize = 4 << 20;
+const TURN_BYTES: u64 = 4 << 20;
 /// How often directories of pods are looked at; they are few and short-lived pods are many.
 const PODS_EVERY: Duration = Duration::from_secs(1);
 
@@ -30,7 +33,8 @@ pub struct Engine {
     hosts: IngressHosts,
     lookups: LookupCounts,
     geoip: GeoIpSet,
-    reader: super::reader::Reader,
+    reader: Reader,
+    watch: Option<Watch>,
     /// Sources that were fed by hand: job, labels, binding.
     fed: Vec<(usize, Labels, BindingId)>,
     output: Box<dyn Output>,
@@ -69,7 +73,8 @@ impl Engine {
             hosts: IngressHosts::default(),
             lookups: LookupCounts::default(),
             geoip,
-            reader: super::reader::Reader::default(),
+            reader: Reader::default(),
+            watch: None,
             fed: Vec::new(),
             output: Box::new(()),
             inspector: None,
@@ -89,9 +94,9 @@ impl Engine {
         self.inspector = Some(inspector);
     }
 
-    /// Calls `wake` when a directory of sources changes, as far as the system tells.
+    /// Has `wake` called when a directory of pods changes, as far as the system tells.
     pub fn watch(&mut self, wake: Wake) {
-        self.reader.watch(wake);
+        self.watch = Some(Watch::new(wake));
     }
 
     /// Looks at the databases now, on this thread.
@@ -114,10 +119,14 @@ impl Engine {
     /// Looks for targets now.
     pub fn refresh(&mut self) {
         self.refreshed = Some(self.clock.monotonic());
-        let mut wanted: BTreeMap<PathBuf, Vec<(usize, Labels)>> = BTreeMap::new();
+        let mut wanted = BTreeMap::new();
         for (at, job) in self.jobs.iter_mut().enumerate() {
             job.refresh();
-            collect(at, &job.found, &mut wanted);
+            job.want(at, &mut wanted);
+        }
+        leave_out_rotated(&mut wanted);
+        if let Some(watch) = &mut self.watch {
+            watch.follow(self.jobs.iter().flat_map(|job| &job.roots), wanted.keys());
         }
         let mut context = Turning {
             jobs: &mut self.jobs,
@@ -147,12 +156,12 @@ impl Engine {
 
     /// How long to wait for the next turn, if nobody wakes the engine.
     pub fn pause(&self) -> Duration {
-        self.reader.pause()
+        self.reader.pause(self.clock.monotonic())
     }
 
-    /// Something may have changed: the next turn looks at everything.
+    /// A directory of pods may have changed: the next turn looks for targets.
     pub fn hint(&mut self) {
-        self.reader.hint();
+        self.refreshed = None;
     }
 
     /// Reads what the targets hold now, rotated and compressed generations included, to the end.
@@ -161,6 +170,7 @@ impl Engine {
         self.refresh();
         let total = self.reader.lag_bytes();
         loop {
+            self.reader.hint();
             let more = self.turn().more;
             progress(&Progress { bytes_read: self.reader.bytes_read(), bytes_total: total });
             if !more {
@@ -286,7 +296,7 @@ impl Engine {
     }
 
     fn facts(&self) -> Facts {
-        let mut facts = self.reader.facts(&self.jobs);
+        let mut facts = self.reader.facts(&self.jobs, self.clock.monotonic());
         facts.targets = self.jobs.iter().map(|job| job.found.targets.len() as u64).sum();
         for dropped in self.jobs.iter().flat_map(|job| &job.found.dropped) {
             let reason = dropped.reason.as_str().to_string();
@@ -361,13 +371,15 @@ fn refresh_period(config: &Config) -> Duration {
     if sources.any(|source| matches!(source, SourceConfig::PodDirectory(_))) { config.target_config.sync_period.min(PODS_EVERY) } else { config.target_config.sync_period }
 }
 
-fn collect(job: usize, found: &Found, wanted: &mut BTreeMap<PathBuf, Vec<(usize, Labels)>>) {
-    for target in &found.targets {
-        for path in target.files(&HostTree).files {
-            let mut labels = target.labels.clone();
-            labels.set("filename", path.to_string_lossy());
-            wanted.entry(path).or_default().push((job, labels));
-        }
+/// A glob may match a log and its older generations: these are then read as what they are, and once.
+fn leave_out_rotated(wanted: &mut BTreeMap<PathBuf, Wanted>) {
+    let rotated = |path: &PathBuf| {
+        let base = path.file_name().and_then(|name| name.to_str()).and_then(base_of);
+        base.is_some_and(|base| wanted.contains_key(&path.with_file_name(base)))
+    };
+    let older: Vec<PathBuf> = wanted.keys().filter(|path| rotated(path)).cloned().collect();
+    for path in older {
+        wanted.remove(&path);
     }
 }
 

@@ -1,13 +1,17 @@
 //! A job: discovery, a pipeline and what is bound to it.
 
+use super::reader::Wanted;
 use crate::config::{Config, ScrapeConfig};
 use crate::diagnostic::Diagnostics;
-use crate::discovery::{Discovery, Found, HostTree, hostname};
+use crate::discovery::{Discovery, Found, HostTree, SourceConfig, hostname};
 use crate::geoip::GeoIpSet;
 use crate::ledger::JobBooks;
 use crate::metrics::Store;
 use crate::pipeline::Pipeline;
 use crate::relabel::Rules;
+use crate::source::Opener;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// One scrape config at work.
@@ -21,6 +25,8 @@ pub struct Job {
     pub cut: u64,
     /// What discovery found last.
     pub found: Arc<Found>,
+    /// Directories below which its files must really lie; empty: they may lie anywhere.
+    pub roots: Vec<PathBuf>,
     /// The books of the pipelines that this one replaced.
     before: Vec<JobBooks>,
 }
@@ -38,7 +44,8 @@ impl Job {
         let pipeline = Pipeline::compile(&config.pipeline_stages, series, geoip, diagnostics);
         let name = config.job_name.value.clone();
         let discovery = Discovery::new(config.sources.clone(), rules?, hostname());
-        Some(Job { name, discovery, pipeline: pipeline?, bytes: 0, cut: 0, found: Arc::default(), before: Vec::new() })
+        let roots = roots(&config.sources);
+        Some(Job { name, discovery, pipeline: pipeline?, bytes: 0, cut: 0, found: Arc::default(), roots, before: Vec::new() })
     }
 }
 
@@ -54,10 +61,37 @@ impl Job {
         self.found = self.discovery.refresh(&HostTree);
     }
 
+    /// Enters what the job wants to read.
+    pub fn want(&self, at: usize, wanted: &mut BTreeMap<PathBuf, Wanted>) {
+        let opener = if self.roots.is_empty() { Opener::anywhere() } else { Opener::below(self.roots.clone()) };
+        for target in &self.found.targets {
+            for path in target.files(&HostTree).files {
+                let mut labels = target.labels.clone();
+                labels.set("filename", path.to_string_lossy());
+                let wanted = wanted.entry(path).or_default();
+                // The strictest of the jobs that want a file decides how it is opened.
+                if !opener.is_anywhere() {
+                    wanted.opener = opener.clone();
+                }
+                wanted.feeds.push((at, labels));
+            }
+        }
+    }
+
     /// Goes on with the books of the job that this one replaces.
     pub fn carry_books(&mut self, old: &Job) {
         self.before = vec![old.books()];
     }
+}
+
+/// Where the files of pod directories may really lie: below the directory, or with docker's own files, to which the
+/// kubelet's names are links there.
+fn roots(sources: &[SourceConfig]) -> Vec<PathBuf> {
+    let pods = sources.iter().filter_map(|source| match source {
+        SourceConfig::PodDirectory(config) => Some([config.root.clone(), config.docker_root.clone()]),
+        _ => None,
+    });
+    pods.flatten().collect()
 }
 
 /// Compiles all jobs of a configuration into a store of their own.

@@ -9,6 +9,7 @@ mod publish;
 mod reader;
 mod rim;
 mod running;
+mod watch;
 mod worker;
 
 pub use engine::{Engine, Progress};

@@ -1,5 +1,6 @@
 //! A running agent: the worker thread and the rim.
 
+use super::engine::Engine;
 use super::events;
 use super::rim::Rim;
 use super::worker::{self, Command, Report};
@@ -32,8 +33,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the agent. Errors: a thread cannot be started, the address of the server cannot be taken.
-    pub fn start(config: Config, reload: Option<Reload>) -> io::Result<Running> {
+    /// Starts the agent; with `dry_run` entries are printed. Errors: a thread cannot be started, the address of the server cannot be taken.
+    pub fn start(config: Config, reload: Option<Reload>, dry_run: bool) -> io::Result<Running> {
         let geoip = GeoIpSet::default();
         let (commands, received) = mpsc::channel();
         let (end, ended) = watch::channel(false);
@@ -56,7 +57,8 @@ impl Running {
             let shared = rim.shared();
             thread::Builder::new().name("worker".into()).spawn(move || {
                 let wake: worker::Wake = Box::new(move || drop(waker.send(Command::Wake)));
-                worker::run(&config, Arc::new(SystemClock), geoip, shared, wake, &received);
+                let engine = Engine::with_geoip(&config, Arc::new(SystemClock), geoip);
+                worker::run(engine, dry_run, &shared, wake, &received);
             })?
         };
         if let Some(address) = address {

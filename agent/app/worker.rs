@@ -2,12 +2,11 @@
 
 use super::engine::Engine;
 use super::rim::Shared;
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::geoip::{GeoIpSet, LookupCounts};
+use crate::geoip::LookupCounts;
 use crate::ledger::JobBooks;
 use crate::metrics::Snapshot;
-use std::sync::Arc;
+use crate::sink::Printer;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use tokio::sync::oneshot;
 
@@ -40,7 +39,12 @@ pub struct Facts {
     pub targets_dropped: Vec<(String, u64)>,
     /// Files that are not read, by reason.
     pub files_refused: Vec<(String, u64)>,
+    /// Files that exist and cannot be read now.
     pub files_unreadable: u64,
+    /// Files that were truncated or rewritten while they were read.
+    pub files_restarted: u64,
+    /// Files whose rest could not be read.
+    pub files_broken: u64,
     pub lag_bytes: u64,
     pub lag_bytes_max: u64,
     pub lag_seconds_max: f64,
@@ -48,15 +52,10 @@ pub struct Facts {
 }
 
 /// Runs the engine until it is told to stop, or nobody is left to tell it.
-pub fn run(
-    config: &Config,
-    clock: Arc<dyn Clock>,
-    geoip: GeoIpSet,
-    shared: Arc<Shared>,
-    wake: Wake,
-    commands: &Receiver<Command>,
-) {
-    let mut engine = Engine::with_geoip(config, clock, geoip);
+pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, commands: &Receiver<Command>) {
+    if dry_run {
+        engine.set_output(Box::new(Printer::new(std::io::stdout())));
+    }
     engine.watch(wake);
     let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
     loop {

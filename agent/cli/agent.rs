@@ -1,10 +1,127 @@
-//! SCAFFOLD
+//! `weir -config.file=FILE`: the agent, and the other things that Promtail's flags ask for.
+
 use super::exit::Exit;
+use super::flags::Flags;
 use super::load::load_file;
-pub fn run(args: &[String]) -> Exit {
-    let file = args.iter().find_map(|a| a.strip_prefix("-config.file=")).unwrap();
-    let loaded = load_file(std::path::Path::new(file), true).unwrap();
-    eprint!("{}", loaded.report(file));
-    let Some(config) = loaded.config else { return Exit::Failed };
-    super::once::one_shot(&config, false)
+use super::{once, version};
+use crate::app::{Reload, Running, logging};
+use crate::config::Config;
+use crate::server::{LogFormat, LogLevel};
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+pub fn run(args: &[OsString]) -> Exit {
+    let flags = match Flags::parse(args.iter().cloned()) {
+        Ok(flags) => flags,
+        Err(error) => {
+            eprintln!("weir: {error}\nrun `weir help` for all flags");
+            return Exit::Misused;
+        }
+    };
+    let on = |flag: Option<bool>| flag == Some(true);
+    if on(flags.help) {
+        print!("{}\n{}", super::COMMANDS, Flags::usage());
+        return Exit::Clean;
+    }
+    if on(flags.version) {
+        println!("{}", version());
+        return Exit::Clean;
+    }
+    for warning in &flags.warnings {
+        eprintln!("weir: {warning}");
+    }
+    let Some(path) = flags.config_file.clone() else {
+        eprintln!("weir: -config.file is missing\nrun `weir help` for all flags, `weir demo` to see what it does");
+        return Exit::Misused;
+    };
+    let config = match load(&path, &flags) {
+        Ok(config) => config,
+        Err(report) => {
+            eprint!("{report}");
+            return Exit::Failed;
+        }
+    };
+    if on(flags.check_syntax) {
+        println!("Valid config file! No syntax issues found");
+        return Exit::Clean;
+    }
+    logging::start(level(config.server.log_level), format(config.server.log_format));
+    if on(flags.print_config_stderr) {
+        eprint!("{}", config.text_without_secrets());
+    }
+    if on(flags.stdin) || config.target_config.stdin {
+        return once::stdin(&config, on(flags.dry_run), on(flags.inspect));
+    }
+    if on(flags.one_shot) {
+        return once::one_shot(&config, on(flags.dry_run));
+    }
+    follow(config, path, flags)
+}
+
+/// Reads the configuration and lays the flags over it. Warnings go to standard error.
+fn load(path: &PathBuf, flags: &Flags) -> Result<Config, String> {
+    let name = path.display().to_string();
+    let loaded = load_file(path, flags.config_expand_env == Some(true))
+        .map_err(|error| format!("weir: {name}: {error}\n"))?;
+    let report = loaded.report(&name);
+    let Some(mut config) = loaded.config else { return Err(report) };
+    eprint!("{report}");
+    let server = &mut config.server;
+    let set = |flag: &Option<bool>, value: &mut bool| *value = flag.unwrap_or(*value);
+    set(&flags.server_disable, &mut server.disable);
+    set(&flags.server_enable_runtime_reload, &mut server.enable_runtime_reload);
+    server.http_listen_port = flags.server_http_listen_port.unwrap_or(server.http_listen_port);
+    server.log_level = flags.log_level.unwrap_or(server.log_level);
+    server.log_format = flags.log_format.unwrap_or(server.log_format);
+    if let Some(address) = &flags.server_http_listen_address {
+        server.http_listen_address.clone_from(address);
+    }
+    if let Some(prefix) = &flags.server_http_path_prefix {
+        server.http_path_prefix.clone_from(prefix);
+    }
+    if let Some(period) = flags.target_sync_period {
+        config.target_config.sync_period = period;
+    }
+    if let Some(file) = &flags.positions_file {
+        config.positions.filename = Some(file.display().to_string());
+    }
+    Ok(config)
+}
+
+/// Runs the agent until a signal ends it.
+fn follow(config: Config, path: PathBuf, flags: Flags) -> Exit {
+    // What the first reading had to say was said; of a reload only the errors matter.
+    let dry_run = flags.dry_run == Some(true);
+    let reload: Reload = Box::new(move || load(&path, &flags));
+    match Running::start(config, Some(reload), dry_run) {
+        Ok(running) => {
+            running.wait();
+            Exit::Clean
+        }
+        Err(error) => {
+            report_start(&error);
+            Exit::Failed
+        }
+    }
+}
+
+fn report_start(error: &io::Error) {
+    eprintln!("weir: {error}");
+}
+
+fn level(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    }
+}
+
+fn format(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Logfmt => "logfmt",
+        LogFormat::Json => "json",
+    }
 }

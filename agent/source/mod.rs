@@ -12,3 +12,4 @@ mod rotation;
 pub use file::{FileSource, Progress, Start};
 pub use line_buffer::{LINE_BYTES_MAX, Line, LineBuffer};
 pub use open::{Opener, Refusal};
+pub use rotation::base_of;

@@ -71,6 +71,10 @@ impl Opener {
         Opener { roots: roots.into_iter().map(|root| root.canonicalize().unwrap_or(root)).collect() }
     }
 
+    pub fn is_anywhere(&self) -> bool {
+        self.roots.is_empty()
+    }
+
     /// The real place of a path.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf, Refusal> {
         let real = path.canonicalize()?;

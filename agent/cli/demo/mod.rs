@@ -118,11 +118,11 @@ fn play(options: &Options) -> io::Result<Exit> {
     };
     // A stranger's machine: loopback only.
     listen(&mut config, options.listen.as_deref().unwrap_or("127.0.0.1:9080"));
-    let agent = match Running::start(config, None) {
+    let agent = match Running::start(config, None, false) {
         Err(_) if options.listen.is_none() => {
             let mut config = load_text(CONFIG, Some(&environment)).config.expect("it was read a moment ago");
             listen(&mut config, "127.0.0.1:0");
-            Running::start(config, None)?
+            Running::start(config, None, false)?
         }
         started => started?,
     };

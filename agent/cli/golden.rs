@@ -114,12 +114,12 @@ struct Outcome {
 pub fn check_case(case: &Path, update: bool) -> Result<(), String> {
     let outcome = run_case(case).map_err(|error| error.to_string())?;
     let mut compared = 0;
+    // A new case gets both expectations; an old one keeps those that it has.
+    let fresh = !case.join("expected.prom").exists() && !case.join("expected.entries").exists();
     let mut differences = String::new();
     for (name, got) in [("expected.prom", &outcome.exposition), ("expected.entries", &outcome.entries)] {
         let path = case.join(name);
         if update {
-            // A new case gets both; an old one keeps the expectations that it has.
-            let fresh = !case.join("expected.prom").exists() && !case.join("expected.entries").exists();
             if path.exists() || (fresh && !got.is_empty()) {
                 fs::write(&path, got).map_err(|error| format!("{}: {error}", path.display()))?;
             }

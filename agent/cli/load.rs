@@ -3,6 +3,7 @@
 use crate::app;
 use crate::config::{self, Config, expand};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::span::Span;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -21,10 +22,30 @@ pub fn load_text(text: &str, environment: Option<&dyn Fn(&str) -> Option<String>
     let mut diagnostics = Diagnostics::new();
     let text = match environment {
         Some(environment) => expand::expand(text, environment, &mut diagnostics),
-        None => text.to_string(),
+        None => {
+            warn_of_variables(text, &mut diagnostics);
+            text.to_string()
+        }
     };
     let config = config::read(&text, &mut diagnostics).filter(|config| app::check(config, &mut diagnostics));
     Loaded { config, findings: diagnostics.sorted(), text }
+}
+
+/// Says that variables stay as they stand. `${1}` and `${name}` of a relabelling are no variables.
+fn warn_of_variables(text: &str, diagnostics: &mut Diagnostics) {
+    for (line, number) in text.lines().zip(1..) {
+        let code = line.split(" #").next().unwrap_or_default();
+        let Some(at) = code.find("${") else { continue };
+        let name = code[at + 2..].chars().take_while(|c| c.is_ascii_uppercase() || *c == '_');
+        let length = name.count();
+        if length > 1 && !code.trim_start().starts_with('#') {
+            let column = code[..at].chars().count() as u32 + 1;
+            diagnostics
+                .warning(Span::new(number, column, length as u32 + 2), "`${…}` stays as it stands")
+                .help("run with -config.expand-env to expand variables");
+            return;
+        }
+    }
 }
 
 /// As [`load_text`], from a file.

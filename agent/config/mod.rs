@@ -11,10 +11,9 @@ pub use top::{Config, LimitsConfig, MetricsDefaults, PositionsConfig, TargetConf
 use crate::diagnostic::Diagnostics;
 use crate::yaml;
 
-/// Reads a configuration from its text, the environment already expanded. Everything wrong with it is in
-/// `diagnostics`; a configuration comes back only when there is no error.
+/// Reads a configuration from its text, the environment already expanded. What is wrong with it is in `diagnostics`;
+/// the rest comes back all the same, so that it can be checked further. With an error it must not run.
 pub fn read(text: &str, diagnostics: &mut Diagnostics) -> Option<Config> {
     let root = yaml::parse(text, diagnostics)?;
-    let config = Config::from_root(&root, diagnostics)?;
-    (!diagnostics.has_errors()).then_some(config)
+    Config::from_root(&root, diagnostics)
 }

@@ -20,21 +20,14 @@ impl FromNode for ScrapeConfig {
         let mut fields = Fields::new(node, "a scrape config", d)?;
         let job_name = fields.required("job_name", d);
         let sources = SourceConfig::read(&mut fields, d);
-        let relabel_configs = fields.optional("relabel_configs", d);
-        let had_relabel = fields.node("relabel_configs").is_some_and(|node| !node.is_null());
-        let stages = fields.node("pipeline_stages").map_or(Some(Vec::new()), |node| read_stages(node, d));
+        let relabel_configs = fields.list("relabel_configs", d);
+        let pipeline_stages = fields.node("pipeline_stages").map_or(Vec::new(), |node| read_stages(node, d));
         fields.refused(&["decompression"], "rotated `.gz` files are read as generations of their source", d);
         fields.refused(&["encoding"], "lines are read as UTF-8", d);
         fields.refused(&["entry_parser"], "it left Promtail in 2.0; write `pipeline_stages: [{cri: {}}]`", d);
         fields.finish(d);
-        if had_relabel && relabel_configs.is_none() {
-            return None;
-        }
-        Some(ScrapeConfig {
-            job_name: job_name?,
-            sources,
-            relabel_configs: relabel_configs.unwrap_or_default(),
-            pipeline_stages: stages?,
-        })
+        // A job without a name has been reported; what else is wrong with it is still to be found.
+        let job_name = job_name.unwrap_or(Spanned { value: String::new(), span: node.span });
+        Some(ScrapeConfig { job_name, sources, relabel_configs, pipeline_stages })
     }
 }

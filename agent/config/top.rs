@@ -63,8 +63,8 @@ impl Config {
     pub(super) fn from_root(root: &Node, d: &mut Diagnostics) -> Option<Self> {
         let mut fields = Fields::new(root, "the configuration", d)?;
         let server = match fields.node("server") {
-            Some(node) => ServerConfig::from_node(node, d),
-            None => Some(ServerConfig::default()),
+            Some(node) => ServerConfig::from_node(node, d).unwrap_or_default(),
+            None => ServerConfig::default(),
         };
         let clients = read_clients(&mut fields, d);
         let positions = PositionsConfig::from_optional(fields.node("positions"), d);
@@ -72,16 +72,14 @@ impl Config {
         let limits = fields.optional("limits_config", d).unwrap_or_default();
         let metrics = MetricsDefaults::from_optional(fields.node("metrics"), d);
         let span = fields.span();
-        let scrape_node = fields.node("scrape_configs");
-        let scrape_configs = scrape_node.map_or(Some(Vec::new()), |node| Vec::from_node(node, d));
+        let scrape_configs: Vec<ScrapeConfig> = fields.list("scrape_configs", d);
         tolerate_the_rest(&mut fields, d);
         fields.finish(d);
-        let scrape_configs: Vec<ScrapeConfig> = scrape_configs?;
         check_jobs(&scrape_configs, d);
         if scrape_configs.is_empty() && !d.has_errors() {
             d.warning(span, "no `scrape_configs`: there is nothing to read");
         }
-        Some(Config { server: server?, clients, positions, scrape_configs, target_config, limits, metrics, text: without_secrets(root) })
+        Some(Config { server, clients, positions, scrape_configs, target_config, limits, metrics, text: without_secrets(root) })
     }
 
     /// The configuration as YAML, secrets hidden.
@@ -97,7 +95,7 @@ impl Config {
 
 /// `clients`, and the single `client` of old files; without any, the agent counts and forwards nothing.
 fn read_clients(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Vec<ClientConfig> {
-    let mut clients: Vec<ClientConfig> = fields.optional("clients", d).unwrap_or_default();
+    let mut clients: Vec<ClientConfig> = fields.list("clients", d);
     if let Some(node) = fields.node("client").filter(|node| !node.is_null()) {
         let span = fields.key_span("client").unwrap_or(node.span);
         d.warning(span, "`client` is deprecated").help("write a list: `clients: [{url: …}]`");
@@ -125,7 +123,7 @@ fn tolerate_the_rest(fields: &mut Fields<'_>, d: &mut Diagnostics) {
 fn check_jobs(jobs: &[ScrapeConfig], d: &mut Diagnostics) {
     let mut seen = HashSet::new();
     for job in jobs {
-        if !seen.insert(&job.job_name.value) {
+        if !job.job_name.value.is_empty() && !seen.insert(&job.job_name.value) {
             d.error(job.job_name.span, format!("the job name `{}` is taken already", job.job_name.value))
                 .help("every scrape config has a name of its own");
         }

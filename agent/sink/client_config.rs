@@ -119,9 +119,11 @@ impl FromNode for ClientConfig {
 }
 
 fn check_url(url: &Spanned<String>, d: &mut Diagnostics) {
+    // An empty one is a client that is off: `${LOKI_URL:-}`.
     if url.value.is_empty() {
-        d.warning(url.span, "the client's `url` is empty: nothing is sent to it");
-    } else if !["http://", "https://"].iter().any(|scheme| url.value.starts_with(scheme)) {
+        return;
+    }
+    if !["http://", "https://"].iter().any(|scheme| url.value.starts_with(scheme)) {
         d.error(url.span, format!("`{}` is no URL that can be pushed to", url.value))
             .help("write `http://HOST:PORT/loki/api/v1/push`");
     } else if url.value.ends_with("/api/prom/push") {

@@ -78,6 +78,21 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// A list that may be missing. An item that cannot be read is reported and left out, so that what is wrong with the
+    /// others is reported too; a configuration with an error never runs.
+    pub fn list<T: FromNode>(&mut self, key: &'static str, diagnostics: &mut Diagnostics) -> Vec<T> {
+        match self.node(key) {
+            Some(Node { value: Value::List(items), .. }) => {
+                items.iter().filter_map(|item| T::from_node(item, diagnostics)).collect()
+            }
+            Some(node) if !node.is_null() => {
+                wrong::<Vec<T>>(node, "a list", diagnostics);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Keys of Promtail's that change nothing here: named in a warning with the reason.
     pub fn ignored(&mut self, keys: &[&'static str], why: &str, diagnostics: &mut Diagnostics) {
         for key in keys {

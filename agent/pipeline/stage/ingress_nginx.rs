@@ -304,7 +304,8 @@ impl IngressNginx {
         };
         let parts = parts_of(&access).map(|part| line.part(whole, part));
         for (slot, part) in self.slots.iter().zip(parts) {
-            record.set_value(*slot, Value::Text(part));
+            // What the format does not say is nil, as in JSON.
+            record.set_value(*slot, if part.is_empty() { Value::Nil } else { Value::Text(part) });
         }
         true
     }

@@ -25,20 +25,20 @@ impl StageConfig for MatchConfig {
         let selector = fields
             .required::<Spanned<String>>("selector", diagnostics)
             .and_then(|text| Selector::parse(&text.value, text.span, diagnostics));
-        let stages_node = fields.node("stages");
-        let stages = stages_node.map_or(Some(Vec::new()), |node| read_stages(node, diagnostics));
+        let stages_node = fields.node("stages").filter(|node| !node.is_null());
+        let stages = stages_node.map_or(Vec::new(), |node| read_stages(node, diagnostics));
         let action = fields.optional::<Spanned<String>>("action", diagnostics);
         let reason = fields.or("drop_counter_reason", "match_stage".to_string(), diagnostics);
         let _name = fields.optional::<String>("pipeline_name", diagnostics);
         fields.finish(diagnostics);
-        let (selector, stages) = (selector?, stages?);
+        let selector = selector?;
         let drop_reason = match action.as_ref().map_or("keep", |a| a.value.as_str()) {
-            "keep" if stages.is_empty() => {
+            "keep" if stages_node.is_none() => {
                 diagnostics.error(span, "the `match` stage needs `stages`, or `action: drop`");
                 return None;
             }
             "keep" => None,
-            "drop" if !stages.is_empty() => {
+            "drop" if stages_node.is_some() => {
                 diagnostics.error(span, "a `match` stage with `action: drop` takes no `stages`");
                 return None;
             }

@@ -67,8 +67,8 @@ impl StageConfig for MetricsConfig {
             d.error(node.span, "the `metrics` stage is a map of metrics by their names");
             return None;
         };
-        let read: Vec<_> = entries.iter().map(|(name, body)| MetricConfig::read(name, body, d)).collect();
-        Some(MetricsConfig { metrics: read.into_iter().collect::<Option<_>>()? })
+        let read = entries.iter().filter_map(|(name, body)| MetricConfig::read(name, body, d));
+        Some(MetricsConfig { metrics: read.collect() })
     }
 
     fn compile(&self, scope: &mut Scope<'_>) -> Option<Metrics> {
@@ -160,8 +160,8 @@ impl MetricConfig {
                 self.action = Action::Observe;
                 self.histogram_settings(&mut fields, d)
             }
-            other => {
-                d.error(kind.span, format!("unknown metric type `{other}`")).help("`Counter`, `Gauge` or `Histogram`");
+            _ => {
+                d.error(kind.span, format!("unknown metric type `{}`", kind.value)).help("`Counter`, `Gauge` or `Histogram`");
                 return None;
             }
         };

@@ -159,18 +159,17 @@ const NOT_YET: &[&str] = &[
 ];
 
 /// Reads a list of stages; every item is a map of one key.
-pub fn read_stages(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<AnyConfig>> {
-    let items = match &node.value {
-        Value::Null => return Some(Vec::new()),
-        Value::List(items) => items,
+///
+/// One that cannot be read is reported and left out, so that what is wrong with the others is reported too.
+pub fn read_stages(node: &Node, diagnostics: &mut Diagnostics) -> Vec<AnyConfig> {
+    match &node.value {
+        Value::Null => Vec::new(),
+        Value::List(items) => items.iter().filter_map(|item| read_stage(item, diagnostics)).collect(),
         _ => {
             diagnostics.error(node.span, format!("a pipeline is a list of stages, not {}", node.kind()));
-            return None;
+            Vec::new()
         }
-    };
-    // All of them are read before any is given up, so that each mistake is reported.
-    let read: Vec<_> = items.iter().map(|item| read_stage(item, diagnostics)).collect();
-    read.into_iter().collect()
+    }
 }
 
 fn read_stage(node: &Node, diagnostics: &mut Diagnostics) -> Option<AnyConfig> {

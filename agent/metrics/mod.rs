@@ -1,1 +1,41 @@
-//! metrics
+//! Series: the store of what the logs say, the agent's own metrics, and the one encoder for both.
+//!
+//! A [`Store`] belongs to one worker thread: plain loads and stores, no lock, no atomic. A scrape asks each worker for
+//! a [`Snapshot`], merges them and encodes the result elsewhere.
+//!
+//! ```text
+//! line → LabelKey → Store::row (one hash lookup) → Cells (all metrics with these labels, side by side)
+//!                                                          │ Store::snapshot
+//!                                  Own (prometheus crate) ─┴─ encode → text 0.0.4 | OpenMetrics
+//! ```
+
+mod cell;
+mod encode;
+mod expose;
+mod family;
+mod format;
+mod group;
+mod key;
+mod number;
+mod own;
+mod process;
+mod snapshot;
+mod store;
+
+pub use cell::Refused;
+pub use encode::{EncodeError, encode};
+pub use family::{Conflict, DEFAULT_BUCKETS, Family, FamilyId, Kind, LabelName};
+pub use format::Format;
+pub use group::{Cells, GroupId, Limit, OTHER, Row, Seconds};
+pub use key::{LABEL_VALUE_BYTES_MAX, LabelKey};
+pub use number::Number;
+pub use own::{Declared, Own, raise_to};
+pub use snapshot::{FamilyStats, Sample, Snapshot};
+pub use store::Store;
+
+#[cfg(test)]
+#[path = "../../tests/support/exposition.rs"]
+mod strict;
+
+#[cfg(test)]
+mod properties;

@@ -1,0 +1,264 @@
+//! Rows: all cells of the metrics that share a label set, behind one hash lookup.
+
+use super::cell::{self, Refused, Stamp, Update};
+use super::family::{FamilyId, Kind, LabelName};
+use super::key::{LabelKey, identity};
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// Whole seconds of a clock that never goes back.
+pub type Seconds = u32;
+
+/// The value of a label whose own value found no room.
+pub const OTHER: &str = "__other__";
+
+/// Label sets of `__other__` only, past all other limits: they differ by their label names, which come from the
+/// configuration.
+const OTHER_ROWS_MAX: usize = 64;
+
+/// A group of one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupId(pub(super) u32);
+
+/// How many label sets a group may hold, and what becomes of the others.
+///
+/// A new label set past `series_max` gets `__other__` in its `overflow` labels. The sets so made may be as many
+/// again; past `2 × series_max` rows every label becomes `__other__`, and past 64 further rows the line is counted
+/// in the series without labels. So a group never holds more than `2 × series_max + 65` rows, no living series is
+/// pushed out, and the sum over all series is always the true one.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    pub series_max: usize,
+    /// The labels that give way; all of them when the list is empty.
+    pub overflow: Vec<LabelName>,
+}
+
+/// The place of a label set in its group. Good until the next `Store::expire`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub(super) index: u32,
+    /// The line's own label set found no room, this row stands for it.
+    pub(super) limited: bool,
+}
+
+impl Row {
+    /// Whether the label set was replaced because the group is full.
+    pub fn is_limited(self) -> bool {
+        self.limited
+    }
+}
+
+/// One metric of a group.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub family: FamilyId,
+    pub kind: Kind,
+    /// First word of the metric's cell in a row.
+    pub at: usize,
+    /// Cells that hold a series.
+    pub series: usize,
+    /// Updates that went to a row of `__other__`, since the program started.
+    pub limited: u64,
+    /// Updates refused, by [`Refused`] in the order of [`Refused::ALL`].
+    pub refused: [u64; Refused::ALL.len()],
+}
+
+impl Column {
+    pub fn cell<'a>(&self, row: &'a [u64]) -> &'a [u64] {
+        &row[self.at..self.at + cell::width(&self.kind)]
+    }
+
+    pub fn cell_mut<'a>(&self, row: &'a mut [u64]) -> &'a mut [u64] {
+        &mut row[self.at..self.at + cell::width(&self.kind)]
+    }
+}
+
+/// The cells of one row, to be updated by the position of the metric in its group.
+pub struct Cells<'a> {
+    pub(super) columns: &'a mut [Column],
+    pub(super) row: &'a mut [u64],
+    pub(super) stamp: Stamp,
+    pub(super) limited: bool,
+}
+
+impl Cells<'_> {
+    /// One more: counters and gauges.
+    #[inline]
+    pub fn inc(&mut self, metric: usize) -> Result<(), Refused> {
+        self.update(metric, Update::Inc)
+    }
+
+    /// One less: gauges.
+    pub fn dec(&mut self, metric: usize) -> Result<(), Refused> {
+        self.update(metric, Update::Sub(1.0))
+    }
+
+    /// Counters (finite, not negative) and gauges (finite).
+    #[inline]
+    pub fn add(&mut self, metric: usize, by: f64) -> Result<(), Refused> {
+        self.update(metric, Update::Add(by))
+    }
+
+    /// Gauges, finite.
+    pub fn sub(&mut self, metric: usize, by: f64) -> Result<(), Refused> {
+        self.update(metric, Update::Sub(by))
+    }
+
+    /// Gauges, any value.
+    pub fn set(&mut self, metric: usize, to: f64) -> Result<(), Refused> {
+        self.update(metric, Update::Set(to))
+    }
+
+    /// Histograms, finite.
+    #[inline]
+    pub fn observe(&mut self, metric: usize, value: f64) -> Result<(), Refused> {
+        self.update(metric, Update::Observe(value))
+    }
+
+    /// A refusal is counted here; the caller need not look at it.
+    #[inline]
+    fn update(&mut self, metric: usize, update: Update) -> Result<(), Refused> {
+        let column = &mut self.columns[metric];
+        let cell = &mut self.row[column.at..column.at + cell::width(&column.kind)];
+        let outcome = cell::update(&column.kind, cell, update);
+        match outcome {
+            Ok(()) => {
+                column.series += usize::from(cell::stamp(cell) == Stamp::NEVER);
+                column.limited += u64::from(self.limited);
+                cell[0] = self.stamp.0;
+            }
+            Err(why) => column.refused[why as usize] += 1,
+        }
+        outcome
+    }
+}
+
+/// The stored keys of a group by row, in chunks that snapshots share: a chunk is copied only when a series is born or
+/// dies in it while a snapshot lives. An empty row has an empty key and is in no table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys {
+    chunks: Vec<Arc<[Box<[u8]>]>>,
+}
+
+const CHUNK: usize = 64;
+
+impl Keys {
+    #[inline]
+    pub fn get(&self, row: u32) -> &[u8] {
+        &self.chunks[row as usize / CHUNK][row as usize % CHUNK]
+    }
+
+    fn set(&mut self, row: u32, key: Box<[u8]>) {
+        let row = row as usize;
+        if row / CHUNK == self.chunks.len() {
+            self.chunks.push(vec![Box::default(); CHUNK].into());
+        }
+        Arc::make_mut(&mut self.chunks[row / CHUNK])[row % CHUNK] = key;
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Group {
+    pub columns: Vec<Column>,
+    /// Words of a row.
+    pub stride: usize,
+    pub limit: Limit,
+    /// The rows of all cells, one after another.
+    pub words: Vec<u64>,
+    pub keys: Keys,
+    /// Living rows by label set.
+    table: HashTable<u32>,
+    /// Rows to be used again; all their words are 0.
+    free: Vec<u32>,
+}
+
+impl Group {
+    pub fn new(columns: Vec<Column>, stride: usize, limit: Limit) -> Group {
+        Group {
+            columns,
+            stride,
+            limit,
+            words: Vec::new(),
+            keys: Keys::default(),
+            table: HashTable::new(),
+            free: Vec::new(),
+        }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.table.len()
+    }
+
+    #[inline]
+    pub fn find(&self, hasher: &RandomState, key: &LabelKey) -> Option<u32> {
+        self.table.find(hasher.hash_one(key.identity()), |row| key.is(self.keys.get(*row))).copied()
+    }
+
+    /// A row for a label set that has none yet; the key becomes what the row stands for.
+    pub fn admit(&mut self, hasher: &RandomState, key: &mut LabelKey) -> Row {
+        let max = self.limit.series_max;
+        if self.rows() < max {
+            return Row { index: self.insert(hasher, key), limited: false };
+        }
+        let overflow = std::mem::take(&mut self.limit.overflow);
+        let limited = key.replace_values(|name| overflow.is_empty() || overflow.contains(&name), OTHER.as_bytes());
+        self.limit.overflow = overflow;
+        if let Some(index) = self.find_or_insert(hasher, key, max.saturating_mul(2)) {
+            return Row { index, limited };
+        }
+        key.replace_values(|_| true, OTHER.as_bytes());
+        let index = self
+            .find_or_insert(hasher, key, max.saturating_mul(2).saturating_add(OTHER_ROWS_MAX))
+            .unwrap_or_else(|| {
+                key.clear();
+                self.find(hasher, key).unwrap_or_else(|| self.insert(hasher, key))
+            });
+        Row { index, limited: true }
+    }
+
+    fn find_or_insert(&mut self, hasher: &RandomState, key: &LabelKey, rows_max: usize) -> Option<u32> {
+        self.find(hasher, key).or_else(|| (self.rows() < rows_max).then(|| self.insert(hasher, key)))
+    }
+
+    fn insert(&mut self, hasher: &RandomState, key: &LabelKey) -> u32 {
+        let row = self.free.pop().unwrap_or_else(|| {
+            let row = (self.words.len() / self.stride) as u32;
+            self.words.resize(self.words.len() + self.stride, 0);
+            row
+        });
+        self.keys.set(row, key.to_stored());
+        let hash = |row: &u32| hasher.hash_one(identity(self.keys.get(*row)));
+        self.table.insert_unique(hash(&row), row, hash);
+        row
+    }
+
+    /// Empties the cells that `is_over` names (by family, with their stamp) and gives up the rows left without any.
+    pub fn expire(&mut self, hasher: &RandomState, is_over: impl Fn(FamilyId, Stamp) -> bool) -> usize {
+        let mut expired = 0;
+        let Group { columns, stride, words, keys, table, free, .. } = self;
+        for (row, words) in words.chunks_exact_mut(*stride).enumerate() {
+            for column in columns.iter_mut() {
+                let cell = column.cell_mut(words);
+                if cell::stamp(cell) != Stamp::NEVER && is_over(column.family, cell::stamp(cell)) {
+                    cell.fill(0);
+                    column.series -= 1;
+                    expired += 1;
+                }
+            }
+            let row = row as u32;
+            if columns.iter().any(|column| cell::stamp(column.cell(words)) != Stamp::NEVER) {
+                continue;
+            }
+            let hash = hasher.hash_one(identity(keys.get(row)));
+            // A free row is not in the table; the empty label set may be, under the same empty key.
+            if let Ok(entry) = table.find_entry(hash, |r| *r == row) {
+                entry.remove();
+                keys.set(row, Box::default());
+                free.push(row);
+            }
+        }
+        expired
+    }
+}

@@ -172,7 +172,11 @@ pub(super) fn number(kind: &Kind, cell: &[u64]) -> Number {
         Kind::Counter => {
             let (whole, fraction) = (cell[1], f64::from_bits(cell[2]));
             // Past 2^53 a float would round the whole part; there is no room for a fraction.
-            if fraction == 0.0 || whole >= 1 << 53 { Number::Whole(whole) } else { Number::Float(whole as f64 + fraction) }
+            if fraction == 0.0 || whole >= 1 << 53 {
+                Number::Whole(whole)
+            } else {
+                Number::Float(whole as f64 + fraction)
+            }
         }
         Kind::Gauge | Kind::Histogram { .. } => Number::Float(f64::from_bits(cell[1])),
     }

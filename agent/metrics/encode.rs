@@ -28,12 +28,7 @@ enum Source<'a> {
 /// order of their names, in chunks of some ten kilobytes.
 ///
 /// Nothing is written when a family stands in both. Summaries are left out: weir has none.
-pub fn encode(
-    format: Format,
-    logs: &Snapshot,
-    own: &[MetricFamily],
-    out: &mut impl Write,
-) -> Result<(), EncodeError> {
+pub fn encode(format: Format, logs: &Snapshot, own: &[MetricFamily], out: &mut impl Write) -> Result<(), EncodeError> {
     let view = View::of(logs);
     let mut families: BTreeMap<&str, Source<'_>> =
         view.families().map(|family| (family.family.name.as_str(), Source::Logs(family))).collect();

@@ -61,7 +61,10 @@ impl Family {
     /// Whether the definition stands by itself: the name fits Prometheus, the buckets ascend.
     pub(super) fn check(&self) -> Result<(), Conflict> {
         if !is_metric_name(&self.name) {
-            return Err(Conflict(format!("\"{}\" is not a metric name: it must match [a-zA-Z_:][a-zA-Z0-9_:]*", self.name)));
+            return Err(Conflict(format!(
+                "\"{}\" is not a metric name: it must match [a-zA-Z_:][a-zA-Z0-9_:]*",
+                self.name
+            )));
         }
         if let Kind::Histogram { buckets } = &self.kind
             && !(buckets.iter().all(|b| b.is_finite()) && buckets.is_sorted_by(|a, b| a < b))

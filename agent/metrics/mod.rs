@@ -17,6 +17,8 @@ mod format;
 mod group;
 mod key;
 mod number;
+mod own;
+mod process;
 mod snapshot;
 mod store;
 
@@ -27,6 +29,13 @@ pub use format::Format;
 pub use group::{Cells, GroupId, Limit, OTHER, Row, Seconds};
 pub use key::{LABEL_VALUE_BYTES_MAX, LabelKey};
 pub use number::Number;
+pub use own::{Declared, Own, raise_to};
 pub use snapshot::{FamilyStats, Sample, Snapshot};
 pub use store::Store;
 
+#[cfg(test)]
+#[path = "../../tests/support/exposition.rs"]
+mod strict;
+
+#[cfg(test)]
+mod properties;

@@ -17,13 +17,6 @@ impl Number {
             Number::Float(x) => x,
         }
     }
-
-    pub(super) fn append(self, to: &mut Vec<u8>) {
-        match self {
-            Number::Whole(n) => append_whole(to, n),
-            Number::Float(x) => append_float(to, x),
-        }
-    }
 }
 
 pub(super) fn append_whole(to: &mut Vec<u8>, mut n: u64) {
@@ -44,7 +37,13 @@ pub(super) fn append_whole(to: &mut Vec<u8>, mut n: u64) {
 /// of at least two digits below 1e-4 and from 1e+06 on.
 pub(super) fn append_float(to: &mut Vec<u8>, x: f64) {
     if !x.is_finite() {
-        let word: &[u8] = if x.is_nan() { b"NaN" } else if x > 0.0 { b"+Inf" } else { b"-Inf" };
+        let word: &[u8] = if x.is_nan() {
+            b"NaN"
+        } else if x > 0.0 {
+            b"+Inf"
+        } else {
+            b"-Inf"
+        };
         return to.extend_from_slice(word);
     }
     let start = to.len();

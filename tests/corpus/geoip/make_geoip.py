@@ -160,7 +160,9 @@ def excerpt_addresses():
     for path in HERE.parent.glob("*/truth.json"):
         total = json.loads(path.read_text())["sum_of_runs"]
         found |= set(total["access"]["by_client"]) | set(total["modsec"]["by_client"])
-    addresses = (ipaddress.ip_address(text) for text in found if not text.startswith("("))
+    addresses = [ipaddress.ip_address(text) for text in found if not text.startswith("(")]
+    # An IPv4 address in IPv6's clothes is looked up as the IPv4 address.
+    addresses = {getattr(address, "ipv4_mapped", None) or address for address in addresses}
     return sorted(addresses, key=lambda address: (address.version, address))
 
 

@@ -1,0 +1,5 @@
+//! What the tests of the whole program share. Each test crate uses a part of it, so the rest looks unused there.
+#![allow(dead_code)]
+
+pub mod corpus;
+pub mod truth;

@@ -67,7 +67,7 @@ impl Picker {
     fn pick_checked<'a, const STRICT: bool>(&self, line: &'a [u8], out: &mut [Field<'a>]) -> Result<(), Malformed> {
         let mut cursor = Cursor::new::<STRICT>(line);
         match cursor.peek() {
-            b'{' => self.outermost.pick::<STRICT>(&mut cursor, 0, out)?,
+            b'{' => self.outermost.pick::<STRICT>(&mut cursor, 1, out)?,
             b'n' if STRICT => cursor.literal(b"null")?,
             _ => return Err(Malformed),
         }
@@ -90,7 +90,7 @@ impl Level {
         }
     }
 
-    /// `cursor` stands at the opening bracket, `depth` objects below the outermost.
+    /// `cursor` stands at the opening bracket; with it `depth` objects stand open.
     fn pick<'a, const STRICT: bool>(
         &self,
         cursor: &mut Cursor<'a>,
@@ -103,7 +103,7 @@ impl Level {
             return Ok(());
         }
         // json-iterator reads the outermost object by another function, whose first key may be a bare null too.
-        let mut first = depth > 0;
+        let mut first = depth > 1;
         loop {
             let key = cursor.key::<STRICT>(first)?;
             first = false;

@@ -5,8 +5,9 @@ use memchr::memchr2;
 use super::{Field, Malformed};
 use crate::decode::number;
 
-/// json-iterator's limit on objects and arrays inside each other, below the outermost object.
-pub(super) const DEPTH_MAX: usize = 10_000;
+/// How many objects and arrays may stand open: json-iterator's limit of 10,000, and the outermost object, which it
+/// doesn't count.
+const DEPTH_MAX: usize = 10_001;
 
 /// A place in a line. `STRICT` in the methods is [`super::Mode::Strict`].
 pub(super) struct Cursor<'a> {
@@ -79,12 +80,12 @@ impl<'a> Cursor<'a> {
         if self.peek() == 0 && (STRICT || self.at == self.line.len()) { Ok(()) } else { Err(Malformed) }
     }
 
-    /// A key and its colon. `first` in a nested object: json-iterator lets a bare `null` stand for other keys.
+    /// A key and its colon. json-iterator lets a bare `null` stand for a key that isn't the `first` of a nested object.
     #[inline]
     pub(super) fn key<const STRICT: bool>(&mut self, first: bool) -> Result<Quoted<'a>, Malformed> {
         let key = match self.peek() {
             b'"' => self.string::<STRICT>()?,
-            b'n' if STRICT && !first => {
+            b'n' if !first => {
                 self.literal(b"null")?;
                 Quoted { raw: b"", escaped: false }
             }
@@ -105,7 +106,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Any value; `depth` objects stand open around it below the outermost.
+    /// Any value; `depth` objects stand open around it.
     #[inline]
     pub(super) fn value<const STRICT: bool>(&mut self, depth: usize) -> Result<Field<'a>, Malformed> {
         match self.peek() {
@@ -250,7 +251,7 @@ impl<'a> Cursor<'a> {
                     visitor.open(bracket);
                     if self.peek() != closing(bracket) {
                         if bracket == b'{' {
-                            visitor.key(self.key::<STRICT>(true)?);
+                            visitor.key(self.key::<STRICT>(depth + open.len > 1)?);
                         }
                         continue;
                     }

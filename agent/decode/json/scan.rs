@@ -1,6 +1,6 @@
 //! Walking over JSON text: tokens and whole values, checked as they are passed. No recursion, no allocation.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use super::{Field, Malformed};
 use crate::decode::number;
@@ -9,12 +9,14 @@ use crate::decode::number;
 /// doesn't count.
 const DEPTH_MAX: usize = 10_001;
 
-/// A place in a line. `STRICT` in the methods is [`super::Mode::Strict`].
+/// A place in a line. `STRICT` in the methods is [`super::Mode::Strict`]. What runs for every key is inlined into one
+/// loop that keeps the place in a register; for that the rest takes a copy and answers with a place.
+#[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     line: &'a [u8],
     at: usize,
-    /// The line has bytes below 0x20 somewhere, so that strings must be looked at for them.
-    control: bool,
+    /// No backslash in the line and, if `STRICT`, no control character: a string ends at the next quote.
+    plain: bool,
 }
 
 /// A string's bytes between its quotes.
@@ -22,6 +24,8 @@ pub(super) struct Cursor<'a> {
 pub(super) struct Quoted<'a> {
     pub(super) raw: &'a [u8],
     pub(super) escaped: bool,
+    /// See [`head`].
+    pub(super) head: u64,
 }
 
 /// What a walk over a value reports, in the order of the text.
@@ -44,21 +48,23 @@ impl<'a> Visitor<'a> for Unseen {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new<const STRICT: bool>(line: &'a [u8]) -> Self {
-        // One pass of vector code here is cheaper than a look at each string.
-        let control = STRICT && line.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ';
-        Self { line, at: 0, control }
+        // Two passes of vector code here are cheaper than a closer look at each string.
+        let control = STRICT && line.iter().fold(false, |seen, byte| seen | (*byte < b' '));
+        Self { line, at: 0, plain: !control && memchr(b'\\', line).is_none() }
     }
 
+    #[inline(always)]
     pub(super) fn at(&self) -> usize {
         self.at
     }
 
+    #[inline(always)]
     pub(super) fn since(&self, start: usize) -> &'a [u8] {
         &self.line[start..self.at]
     }
 
     /// The next byte that is no white space, or 0 at the end (where a NUL stands no token may either).
-    #[inline]
+    #[inline(always)]
     pub(super) fn peek(&mut self) -> u8 {
         while let Some(&byte) = self.line.get(self.at) {
             if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
@@ -69,8 +75,14 @@ impl<'a> Cursor<'a> {
         0
     }
 
+    /// Goes on at `at`, where a copy has ended.
+    #[inline(always)]
+    pub(super) fn go(&mut self, at: usize) {
+        self.at = at;
+    }
+
     /// Passes the byte that [`peek`](Self::peek) has shown.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pass(&mut self) {
         self.at += 1;
     }
@@ -81,13 +93,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// A key and its colon. json-iterator lets a bare `null` stand for a key that isn't the `first` of a nested object.
-    #[inline]
+    #[inline(always)]
     pub(super) fn key<const STRICT: bool>(&mut self, first: bool) -> Result<Quoted<'a>, Malformed> {
         let key = match self.peek() {
             b'"' => self.string::<STRICT>()?,
             b'n' if !first => {
                 self.literal(b"null")?;
-                Quoted { raw: b"", escaped: false }
+                Quoted { raw: b"", escaped: false, head: 0 }
             }
             _ => return Err(Malformed),
         };
@@ -98,6 +110,7 @@ impl<'a> Cursor<'a> {
         Ok(key)
     }
 
+    #[inline(always)]
     pub(super) fn literal(&mut self, text: &[u8]) -> Result<(), Malformed> {
         if !self.line[self.at..].starts_with(text) {
             return Err(Malformed);
@@ -107,29 +120,41 @@ impl<'a> Cursor<'a> {
     }
 
     /// Any value; `depth` objects stand open around it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value<const STRICT: bool>(&mut self, depth: usize) -> Result<Field<'a>, Malformed> {
         match self.peek() {
             b'{' | b'[' => {
                 let start = self.at;
-                self.walk::<STRICT>(depth, &mut Unseen)?;
+                self.at = self.walk::<STRICT>(depth, &mut Unseen)?;
                 Ok(Field::Composite(self.since(start)))
             }
             other => self.scalar::<STRICT>(other),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn scalar<const STRICT: bool>(&mut self, first: u8) -> Result<Field<'a>, Malformed> {
         if first == b'"' {
-            let Quoted { raw, escaped } = self.string::<STRICT>()?;
+            let Quoted { raw, escaped, .. } = self.string::<STRICT>()?;
             return Ok(Field::Text { raw, escaped });
         }
+        let start = self.at;
         if !STRICT {
-            return self.bare();
+            return self.bare().map(|(raw, end)| {
+                self.at = end;
+                match raw {
+                    b"null" => Field::Null,
+                    b"true" => Field::Bool(true),
+                    b"false" => Field::Bool(false),
+                    raw => Field::Number(raw),
+                }
+            });
         }
         match first {
-            b'-' | b'0'..=b'9' => self.number().map(Field::Number),
+            b'-' | b'0'..=b'9' => {
+                self.at = self.number_end()?;
+                Ok(Field::Number(self.since(start)))
+            }
             b't' => self.literal(b"true").map(|()| Field::Bool(true)),
             b'f' => self.literal(b"false").map(|()| Field::Bool(false)),
             b'n' => self.literal(b"null").map(|()| Field::Null),
@@ -138,109 +163,71 @@ impl<'a> Cursor<'a> {
     }
 
     /// From an opening quote past the closing one.
-    #[inline]
+    #[inline(always)]
     fn string<const STRICT: bool>(&mut self) -> Result<Quoted<'a>, Malformed> {
         let start = self.at + 1;
-        let stop = quote_or_backslash(self.line, start).ok_or(Malformed)?;
-        if self.control && self.line[start..stop].iter().any(|byte| *byte < b' ') {
-            return Err(Malformed);
-        }
-        let escaped = self.line[stop] == b'\\';
-        let end = if escaped { self.escaped_end::<STRICT>(stop)? } else { stop };
+        let (end, escaped) = if self.plain {
+            (quote(self.line, start).ok_or(Malformed)?, false)
+        } else {
+            string_end::<STRICT>(self.line, start)?
+        };
         self.at = end + 1;
-        Ok(Quoted { raw: &self.line[start..end], escaped })
+        Ok(Quoted { raw: &self.line[start..end], escaped, head: head(&self.line[start..], end - start) })
     }
 
-    /// The closing quote of a string whose first backslash stands at `at`.
-    #[cold]
-    fn escaped_end<const STRICT: bool>(&self, mut at: usize) -> Result<usize, Malformed> {
-        loop {
-            let escape = &self.line[at + 1..];
-            at += match escape.first().ok_or(Malformed)? {
-                b'u' if STRICT && !escape.get(1..5).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) => {
-                    return Err(Malformed);
-                }
-                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' | b'u' => 2,
-                _ if STRICT => return Err(Malformed),
-                _ => 2,
-            };
-            at = quote_or_backslash(self.line, at).ok_or(Malformed)?;
-            if self.line[at] == b'"' {
-                return Ok(at);
+    /// The end of the number that begins here.
+    #[inline]
+    fn number_end(self) -> Result<usize, Malformed> {
+        let byte = |at: usize| self.line.get(at).copied();
+        // One digit or more.
+        let digits = |start: usize| {
+            let mut at = start;
+            while self.line.get(at).is_some_and(u8::is_ascii_digit) {
+                at += 1;
             }
-        }
-    }
-
-    fn number(&mut self) -> Result<&'a [u8], Malformed> {
-        let start = self.at;
-        if self.line[self.at] == b'-' {
-            self.at += 1;
-        }
-        let leading_zero = self.line.get(self.at) == Some(&b'0');
-        let whole = self.digits()?;
-        if leading_zero && whole > 1 {
+            if at > start { Ok(at) } else { Err(Malformed) }
+        };
+        let whole = self.at + usize::from(byte(self.at) == Some(b'-'));
+        let mut at = digits(whole)?;
+        if byte(whole) == Some(b'0') && at > whole + 1 {
             return Err(Malformed);
         }
-        if self.line.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        let exponent = matches!(self.line.get(self.at), Some(b'e' | b'E'));
-        if exponent {
-            self.at += 1;
-            if matches!(self.line.get(self.at), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        let raw = self.since(start);
         // The largest float64 has 309 digits before the point.
-        if (exponent || whole > 308) && number::parse_f64(raw).is_none() {
+        let mut may_be_too_large = at - whole > 308;
+        if byte(at) == Some(b'.') {
+            at = digits(at + 1)?;
+        }
+        if let Some(b'e' | b'E') = byte(at) {
+            at = digits(at + 1 + usize::from(matches!(byte(at + 1), Some(b'+' | b'-'))))?;
+            may_be_too_large = true;
+        }
+        if may_be_too_large && number::parse_f64(&self.line[self.at..at]).is_none() {
             return Err(Malformed);
         }
-        Ok(raw)
+        Ok(at)
     }
 
-    /// Passes digits, at least one, and counts them.
-    fn digits(&mut self) -> Result<usize, Malformed> {
-        let start = self.at;
-        while self.line.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
+    /// What a format string has put where a value should be, and where it ends: at the next comma or closing bracket.
+    #[inline]
+    fn bare(self) -> Result<(&'a [u8], usize), Malformed> {
+        let rest = &self.line[self.at..];
+        let len =
+            rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b'"' | b'{' | b'[')).ok_or(Malformed)?;
+        match rest[len] {
+            // The beginning of something else: a comma is missing, or the line is torn.
+            b'"' | b'{' | b'[' => Err(Malformed),
+            _ => Ok((rest[..len].trim_ascii_end(), self.at + len)),
         }
-        if self.at > start { Ok(self.at - start) } else { Err(Malformed) }
     }
 
-    /// What a format string has put where a value should be, up to the next comma or closing bracket.
-    fn bare(&mut self) -> Result<Field<'a>, Malformed> {
-        let start = self.at;
-        let mut end = start;
-        loop {
-            match *self.line.get(self.at).ok_or(Malformed)? {
-                b',' | b'}' | b']' => break,
-                // The beginning of something else: a comma is missing, or the line is torn.
-                b'"' | b'{' | b'[' => return Err(Malformed),
-                byte => {
-                    self.at += 1;
-                    if byte > b' ' {
-                        end = self.at;
-                    }
-                }
-            }
-        }
-        Ok(match &self.line[start..end] {
-            b"null" => Field::Null,
-            b"true" => Field::Bool(true),
-            b"false" => Field::Bool(false),
-            raw => Field::Number(raw),
-        })
-    }
-
-    /// Passes a value and tells `visitor` of its parts. `depth` as in [`value`](Self::value).
+    /// Tells `visitor` of the parts of the value that begins here, and answers where it ends. `depth` as in
+    /// [`value`](Self::value).
+    #[inline(never)]
     pub(super) fn walk<const STRICT: bool>(
-        &mut self,
+        mut self,
         depth: usize,
         visitor: &mut impl Visitor<'a>,
-    ) -> Result<(), Malformed> {
+    ) -> Result<usize, Malformed> {
         let mut open = Nesting::new(depth);
         loop {
             // Here a value begins.
@@ -263,7 +250,7 @@ impl<'a> Cursor<'a> {
             }
             // Here one has ended, or an empty bracket is about to close.
             loop {
-                let Some(bracket) = open.innermost() else { return Ok(()) };
+                let Some(bracket) = open.innermost() else { return Ok(self.at) };
                 match self.peek() {
                     b',' => {
                         self.pass();
@@ -320,26 +307,57 @@ impl Nesting {
     }
 }
 
-/// Where the first quote or backslash stands from `at` on. Most strings are short, so eight bytes are looked at in one
-/// word before memchr, made for long ones, is worth its call.
-#[inline]
-fn quote_or_backslash(line: &[u8], mut at: usize) -> Option<usize> {
-    const QUOTES: u64 = 0x2222_2222_2222_2222;
-    const BACKSLASHES: u64 = 0x5c5c_5c5c_5c5c_5c5c;
+/// The closing quote of a string that begins at `start`, and whether it has an escape.
+#[inline(never)]
+fn string_end<const STRICT: bool>(line: &[u8], start: usize) -> Result<(usize, bool), Malformed> {
+    let next = |from: usize| memchr2(b'"', b'\\', line.get(from..)?).map(|found| from + found);
+    let first = next(start).ok_or(Malformed)?;
+    // json-iterator looks for control characters up to the first escape only.
+    if STRICT && line[start..first].iter().any(|byte| *byte < b' ') {
+        return Err(Malformed);
+    }
+    let mut at = first;
+    while line[at] == b'\\' {
+        let escape = &line[at + 1..];
+        match escape.first().ok_or(Malformed)? {
+            b'u' if STRICT && !escape.get(1..5).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) => {
+                return Err(Malformed);
+            }
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' | b'u' => {}
+            _ if STRICT => return Err(Malformed),
+            _ => {}
+        }
+        at = next(at + 2).ok_or(Malformed)?;
+    }
+    Ok((at, at > first))
+}
+
+/// The first quote from `at` on. Most strings are short, so eight bytes are looked at in one word before memchr, made
+/// for long ones, is worth its call.
+#[inline(always)]
+fn quote(line: &[u8], mut at: usize) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
     for _ in 0..4 {
         let Some(chunk) = line.get(at..).and_then(|rest| rest.first_chunk()) else { break };
-        let word = u64::from_le_bytes(*chunk);
-        let found = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
+        // Quotes become zero bytes, and the high bit of each zero byte is found by a borrow. One can go too far, into
+        // the byte above, so that only the lowest bit is sure.
+        let word = u64::from_le_bytes(*chunk) ^ (LOW * b'"' as u64);
+        let found = word.wrapping_sub(LOW) & !word & HIGH;
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
         at += 8;
     }
-    memchr2(b'"', b'\\', line.get(at..)?).map(|found| at + found)
+    memchr(b'"', line.get(at..)?).map(|found| at + found)
 }
 
-/// The high bit of every byte that is zero. A borrow can mark bytes above a zero byte too; the lowest mark is true.
-#[inline]
-fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080
+/// The first eight bytes of `text`, or its `len` bytes and zeros, as a word. More bytes may follow in `text`.
+#[inline(always)]
+pub(super) fn head(text: &[u8], len: usize) -> u64 {
+    let word = match text.first_chunk() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => text.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    if len < 8 { word & ((1 << (8 * len)) - 1) } else { word }
 }

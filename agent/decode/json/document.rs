@@ -37,8 +37,8 @@ impl<'a> Document<'a> {
     pub(super) fn parse<const STRICT: bool>(raw: &'a [u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new::<STRICT>(raw);
         let mut builder = Builder::default();
-        let end = cursor.walk::<STRICT>(0, &mut builder)?;
-        cursor.go(end);
+        let rest = cursor.walk::<STRICT>(0, &mut builder)?;
+        cursor.go(rest);
         cursor.finish::<STRICT>()?;
         Ok(Self { nodes: builder.nodes, depth: builder.depth })
     }

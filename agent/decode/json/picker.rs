@@ -90,16 +90,17 @@ impl Level {
         }
     }
 
-    /// `cursor` stands at the opening bracket; with it `depth` objects stand open. Answers where the object ends.
+    /// `cursor` stands at the opening bracket; with it `depth` objects stand open. Answers with what follows it.
     fn pick<'a, const STRICT: bool>(
         &self,
         mut cursor: Cursor<'a>,
         depth: usize,
         out: &mut [Field<'a>],
-    ) -> Result<usize, Malformed> {
+    ) -> Result<&'a [u8], Malformed> {
         cursor.pass();
         if cursor.peek() == b'}' {
-            return Ok(cursor.at() + 1);
+            cursor.pass();
+            return Ok(cursor.rest());
         }
         // json-iterator reads the outermost object by another function, whose first key may be a bare null too.
         let mut first = depth > 1;
@@ -115,8 +116,8 @@ impl Level {
                     let value = match &wanted.below {
                         None => cursor.value::<STRICT>(depth)?,
                         Some(below) => {
-                            let (value, end) = below.pick_member::<STRICT>(cursor, depth, out)?;
-                            cursor.go(end);
+                            let (value, rest) = below.pick_member::<STRICT>(cursor, depth, out)?;
+                            cursor.go(rest);
                             value
                         }
                     };
@@ -125,7 +126,10 @@ impl Level {
             }
             match cursor.peek() {
                 b',' => cursor.pass(),
-                b'}' => return Ok(cursor.at() + 1),
+                b'}' => {
+                    cursor.pass();
+                    return Ok(cursor.rest());
+                }
                 _ => return Err(Malformed),
             }
         }
@@ -138,15 +142,15 @@ impl Level {
         mut cursor: Cursor<'a>,
         depth: usize,
         out: &mut [Field<'a>],
-    ) -> Result<(Field<'a>, usize), Malformed> {
+    ) -> Result<(Field<'a>, &'a [u8]), Malformed> {
         // An earlier value under the same key, and all that was in it, no longer counts.
         self.slots.iter().for_each(|slot| out[*slot] = Field::Missing);
         if cursor.peek() != b'{' {
-            return Ok((cursor.value::<STRICT>(depth)?, cursor.at()));
+            return Ok((cursor.value::<STRICT>(depth)?, cursor.rest()));
         }
-        let start = cursor.at();
+        let start = cursor.rest();
         cursor.go(self.pick::<STRICT>(cursor, depth + 1, out)?);
-        Ok((Field::Composite(cursor.since(start)), cursor.at()))
+        Ok((Field::Composite(cursor.since(start)), cursor.rest()))
     }
 }
 

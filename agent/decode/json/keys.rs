@@ -46,7 +46,7 @@ impl Keys {
         let mut index = self.buckets[bucket(head, raw.len(), self.shift)];
         while index != NONE {
             let entry = &self.entries[usize::from(index)];
-            if entry.head == head && entry.key.len() == raw.len() && (raw.len() <= 8 || *entry.key == *raw) {
+            if entry.head == head && entry.key.len() == raw.len() && same_end(&entry.key, raw) {
                 return Some(index.into());
             }
             index = entry.next;
@@ -60,7 +60,17 @@ impl Keys {
     }
 }
 
-#[inline]
+/// Whether two keys of one length and with the same first eight bytes are the same. Few are longer than sixteen bytes,
+/// and for those their last eight are all that is left to look at.
+#[inline(always)]
+fn same_end(key: &[u8], raw: &[u8]) -> bool {
+    match (key.last_chunk::<8>(), raw.last_chunk::<8>()) {
+        (Some(end), Some(other)) => end == other && (raw.len() <= 16 || key == raw),
+        _ => true,
+    }
+}
+
+#[inline(always)]
 fn bucket(head: u64, len: usize, shift: u32) -> usize {
     ((head ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
 }

@@ -93,10 +93,12 @@ impl Level {
     /// `cursor` stands at the opening bracket; with it `depth` objects stand open. Answers with what follows it.
     fn pick<'a, const STRICT: bool>(
         &self,
-        mut cursor: Cursor<'a>,
+        cursor: Cursor<'a>,
         depth: usize,
         out: &mut [Field<'a>],
     ) -> Result<&'a [u8], Malformed> {
+        // A copy of its own can live in registers; the argument is the caller's memory.
+        let mut cursor = cursor.local();
         cursor.pass();
         if cursor.peek() == b'}' {
             cursor.pass();

@@ -52,6 +52,11 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline(always)]
+    pub(super) fn local(&self) -> Self {
+        Self { rest: self.rest, plain: self.plain }
+    }
+
+    #[inline(always)]
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -109,10 +114,14 @@ impl<'a> Cursor<'a> {
             }
             _ => return Err(Malformed),
         };
-        if self.peek() != b':' {
+        // No white space stands before most colons.
+        if let [b':', rest @ ..] = self.rest {
+            self.rest = rest;
+        } else if self.peek() == b':' {
+            self.pass();
+        } else {
             return Err(Malformed);
         }
-        self.pass();
         Ok(key)
     }
 

@@ -49,14 +49,7 @@ pub struct TextAccess<'a> {
 pub fn parse_upstreaminfo(line: &[u8]) -> Option<TextAccess<'_>> {
     let (mut access, rest) = parse_front(line)?;
     let (referer, rest) = cut(rest, b"\" \"")?;
-    let mut end = 0;
-    loop {
-        end += memchr(b'"', &rest[end..])?;
-        if parse_back(&rest[end + 1..], &mut access).is_some() {
-            break;
-        }
-        end += 1;
-    }
+    let end = memchr::memchr_iter(b'"', rest).find(|end| parse_back(&rest[end + 1..], &mut access).is_some())?;
     access.http_referer = present(referer);
     access.http_user_agent = present(&rest[..end]);
     if access.request_length == b"0" {
@@ -79,7 +72,9 @@ fn parse_front(line: &[u8]) -> Option<(TextAccess<'_>, &[u8])> {
     let (remote_addr, rest) = line.split_at(memchr(b' ', line)?);
     let rest = rest.strip_prefix(b" - ")?;
     let (remote_user, time_local, rest) = find_time(rest)?;
-    let (request, status, body_bytes_sent, rest) = find_request_end(rest)?;
+    let request_end = find_request_end(rest)?;
+    let request = &rest[..request_end];
+    let (status, body_bytes_sent, rest) = status_and_bytes(&rest[request_end..])?;
     if remote_addr.is_empty() {
         return None;
     }
@@ -146,20 +141,14 @@ fn find_time(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     }
 }
 
-/// The request up to the first `" $status $body_bytes_sent "`, these two, and what follows.
-fn find_request_end(text: &[u8]) -> Option<(&[u8], &[u8], &[u8], &[u8])> {
-    let mut end = 0;
-    loop {
-        end += memchr(b'"', &text[end..])?;
-        if let Some((status, bytes, rest)) = status_and_bytes(&text[end + 1..]) {
-            return Some((&text[..end], status, bytes, rest));
-        }
-        end += 1;
-    }
+/// The first quote with a status and a number of bytes behind it.
+fn find_request_end(text: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'"', text).find(|end| status_and_bytes(&text[*end..]).is_some())
 }
 
+/// `" $status $body_bytes_sent "`, and what follows.
 fn status_and_bytes(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let (status, rest) = number(text.strip_prefix(b" ")?)?;
+    let (status, rest) = number(text.strip_prefix(b"\" ")?)?;
     let (bytes, rest) = number(rest)?;
     let rest = rest.strip_prefix(b"\"")?;
     (status.len() == 3 && status.iter().all(u8::is_ascii_digit)).then_some((status, bytes, rest))

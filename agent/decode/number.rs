@@ -7,22 +7,40 @@ use std::io::Write;
 pub fn write_f64(value: f64, out: &mut Vec<u8>) {
     // Below 2^53 every whole number has exactly its integer's digits.
     const WHOLE: f64 = 9_007_199_254_740_992.0;
-    let text = if value.is_nan() {
+    if value.is_nan() {
         out.extend_from_slice(b"NaN");
-        return;
     } else if value.is_infinite() {
         out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
-        return;
     } else if value.abs() < WHOLE && value.fract() == 0.0 && (value != 0.0 || value.is_sign_positive()) {
-        write!(out, "{}", value as i64)
+        write!(out, "{}", value as i64).expect("writing into memory cannot fail");
     } else {
-        write!(out, "{value}")
-    };
-    text.expect("writing into memory cannot fail");
+        let start = out.len();
+        write!(out, "{value}").expect("writing into memory cannot fail");
+        prefer_even(value, start, out);
+    }
+}
+
+/// Of two shortest texts at the same distance from `value` Rust has written the greater one at `start`; Go takes the
+/// one whose last digit is even. There are such only among texts of sixteen digits and more with a point.
+fn prefer_even(value: f64, start: usize, out: &mut Vec<u8>) {
+    let len = out.len() - start;
+    let Some(point) = out[start..].iter().position(|byte| *byte == b'.').filter(|_| len > 16) else { return };
+    let decimals = len - point;
+    // With a tie the exact value has one digit more than the lower text, a 5. As many binary places are then enough.
+    let fraction = (value * f64::powi(2.0, decimals.min(1_000) as i32)).fract();
+    if out[start + len - 1].is_multiple_of(2) || fraction != 0.0 {
+        return;
+    }
+    write!(out, "{value:.decimals$}").expect("writing into memory cannot fail");
+    let (text, exact) = out[start..].split_at_mut(len);
+    if exact.len() == len + 1 && exact[..len - 1] == text[..len - 1] && exact[len - 1..] == [text[len - 1] - 1, b'5'] {
+        text[len - 1] -= 1;
+    }
+    out.truncate(start + len);
 }
 
 /// `strconv.ParseFloat(text, 64)`: decimal and hexadecimal floats, `inf`, `infinity` and `nan` in any case. `None`
-/// where Go reports an error, out of range included.
+/// where Go reports an error, out of range included, and for the underscores that it allows in hexadecimal ones.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     parse_short_decimal(text).or_else(|| parse_any(text))
 }
@@ -195,6 +213,11 @@ mod tests {
             (-0.0, "-0"),
             (1e23, "100000000000000000000000"),
             (0.1 + 0.2, "0.30000000000000004"),
+            // Halfway between two shortest texts.
+            (1844674407370955.0 + 0.25, "1844674407370955.2"),
+            (-999999999999999.0 - 0.25, "-999999999999999.2"),
+            (999999999999999.0 + 0.75, "999999999999999.8"),
+            (2251799813685249.5, "2251799813685249.5"),
             (f64::NAN, "NaN"),
             (f64::INFINITY, "+Inf"),
             (f64::NEG_INFINITY, "-Inf"),

@@ -37,7 +37,8 @@ impl<'a> Document<'a> {
     pub(super) fn parse<const STRICT: bool>(raw: &'a [u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new::<STRICT>(raw);
         let mut builder = Builder::default();
-        cursor.walk::<STRICT>(0, &mut builder)?;
+        let rest = cursor.walk::<STRICT>(0, &mut builder)?;
+        cursor.go(rest);
         cursor.finish::<STRICT>()?;
         Ok(Self { nodes: builder.nodes, depth: builder.depth })
     }
@@ -156,19 +157,30 @@ fn write_scalar(value: Field<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// As Go's encoding/json: an exponent below 1e-6 and from 1e21 on.
+/// As json-iterator 1.1.12: an exponent of at least two digits below 1e-6 and from 1e21 on.
 fn write_number(value: f64, out: &mut Vec<u8>) {
     let size = value.abs();
     if size == 0.0 || (1e-6..1e21).contains(&size) {
         return number::write_f64(value, out);
     }
-    let start = out.len();
-    write!(out, "{value:e}").expect("writing into memory cannot fail");
-    if size >= 1.0 {
-        // Rust writes 1e21.
-        let exponent = out[start..].iter().position(|byte| *byte == b'e').map_or(out.len(), |at| start + at + 1);
-        out.insert(exponent, b'+');
+    let mut text = Vec::new();
+    number::write_f64(size, &mut text);
+    let whole = text.iter().position(|byte| *byte == b'.').unwrap_or(text.len());
+    text.retain(|byte| *byte != b'.');
+    let first = text.iter().position(|byte| *byte != b'0').unwrap_or(0);
+    let last = text.iter().rposition(|byte| *byte != b'0').unwrap_or(0);
+    let digits = &text[first..=last];
+    if value < 0.0 {
+        out.push(b'-');
     }
+    out.push(digits[0]);
+    if digits.len() > 1 {
+        out.push(b'.');
+        out.extend_from_slice(&digits[1..]);
+    }
+    let exponent = whole as isize - first as isize - 1;
+    let sign = if exponent < 0 { '-' } else { '+' };
+    write!(out, "e{sign}{:02}", exponent.abs()).expect("writing into memory cannot fail");
 }
 
 fn write_string(text: &[u8], out: &mut Vec<u8>) {
@@ -214,7 +226,7 @@ mod tests {
             (r#"{"\u0061":"\ud83d\ude00"}"#, r#"{"a":"😀"}"#),
             (
                 "[1.0,1e21,1e20,0.000001,0.00000015,-1.5e300]",
-                "[1,1e+21,100000000000000000000,0.000001,1.5e-7,-1.5e+300]",
+                "[1,1e+21,100000000000000000000,0.000001,1.5e-07,-1.5e+300]",
             ),
             ("[-0,12345678901234567890]", "[-0,12345678901234567000]"),
             ("[009, -, ]", "[9,-,]"),

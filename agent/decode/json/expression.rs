@@ -1,5 +1,7 @@
 //! JMESPath expressions, as in `json: {expressions: {name: "log.level || 'none'"}}`.
 
+use std::collections::BTreeMap;
+
 use jmespath::ast::Ast;
 use jmespath::{Rcvar, Variable};
 
@@ -57,13 +59,19 @@ impl Expression {
         self.path.as_deref()
     }
 
-    /// Searches `document`, one JSON value as [`super::Mode::Strict`] takes it. Bytes that are no UTF-8 become U+FFFD.
+    /// Searches `document`, an object as [`super::Mode::Strict`] takes it. Bytes that are no UTF-8 become U+FFFD.
     pub fn search(&self, document: &[u8]) -> Extracted {
         let Ok(document) = Document::parse::<true>(document) else { return Extracted::Failed };
         if document.depth() > Self::NESTING_MAX {
             return Extracted::Failed;
         }
-        match self.compiled.search(Rcvar::new(variable(&document, 0))) {
+        let root = match variable(&document, 0) {
+            root @ Variable::Object(_) => root,
+            // Go decodes null into a map as no map, which is as good as an empty one.
+            Variable::Null => Variable::Object(BTreeMap::new()),
+            _ => return Extracted::Failed,
+        };
+        match self.compiled.search(Rcvar::new(root)) {
             Ok(found) => extracted(&found),
             Err(_) => Extracted::Failed,
         }
@@ -115,7 +123,8 @@ fn scalar(value: Field<'_>) -> Variable {
 
 /// Go knows floats only and prints 1.0 as `1`; serde_json prints a float as `1.0` and an integer as `1`.
 fn json_number(value: f64) -> Option<serde_json::Number> {
-    if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 {
+    let negative_zero = value == 0.0 && value.is_sign_negative();
+    if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 && !negative_zero {
         Some((value as i64).into())
     } else {
         serde_json::Number::from_f64(value)

@@ -1,6 +1,6 @@
 //! Finding which wanted key, if any, a key of the line is.
 
-use super::scan::Quoted;
+use super::scan::{Quoted, head};
 use super::text;
 
 /// Wanted keys by number. Looking one up costs a multiplication and, nearly always, one comparison of words: a key's
@@ -28,7 +28,7 @@ impl Keys {
         let (mut buckets, shift) = (vec![NONE; 1 << bits].into_boxed_slice(), 64 - bits);
         let mut entries = Vec::with_capacity(keys.len());
         for (index, key) in keys.take(NONE.into()).enumerate() {
-            let head = head(&key);
+            let head = head(&key, key.len());
             let bucket = &mut buckets[bucket(head, key.len(), shift)];
             entries.push(Entry { key, head, next: *bucket });
             *bucket = index as u16;
@@ -37,17 +37,16 @@ impl Keys {
     }
 
     /// The number of the wanted key that `key` is.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, key: Quoted<'_>) -> Option<usize> {
         if key.escaped {
             return self.find_escaped(key.raw);
         }
-        let raw = key.raw;
-        let head = head(raw);
+        let Quoted { raw, head, .. } = key;
         let mut index = self.buckets[bucket(head, raw.len(), self.shift)];
         while index != NONE {
             let entry = &self.entries[usize::from(index)];
-            if entry.head == head && entry.key.len() == raw.len() && (raw.len() <= 8 || *entry.key == *raw) {
+            if entry.head == head && entry.key.len() == raw.len() && same_end(&entry.key, raw) {
                 return Some(index.into());
             }
             index = entry.next;
@@ -61,23 +60,19 @@ impl Keys {
     }
 }
 
-#[inline]
-fn bucket(head: u64, len: usize, shift: u32) -> usize {
-    ((head ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
+/// Whether two keys of one length and with the same first eight bytes are the same. Few are longer than sixteen bytes,
+/// and for those their last eight are all that is left to look at.
+#[inline(always)]
+fn same_end(key: &[u8], raw: &[u8]) -> bool {
+    match (key.last_chunk::<8>(), raw.last_chunk::<8>()) {
+        (Some(end), Some(other)) => end == other && (raw.len() <= 16 || key == raw),
+        _ => true,
+    }
 }
 
-/// A word of the first eight bytes. For shorter keys of one length it is another word for each.
-#[inline]
-fn head(key: &[u8]) -> u64 {
-    if let Some(eight) = key.first_chunk() {
-        u64::from_le_bytes(*eight)
-    } else if let (Some(first), Some(last)) = (key.first_chunk(), key.last_chunk()) {
-        u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
-    } else if let (Some(first), Some(last)) = (key.first_chunk(), key.last_chunk()) {
-        u64::from(u16::from_le_bytes(*first)) | u64::from(u16::from_le_bytes(*last)) << 16
-    } else {
-        key.first().copied().unwrap_or(0).into()
-    }
+#[inline(always)]
+fn bucket(head: u64, len: usize, shift: u32) -> usize {
+    ((head ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
 }
 
 #[cfg(test)]
@@ -85,7 +80,7 @@ mod tests {
     use super::*;
 
     fn plain(raw: &[u8]) -> Quoted<'_> {
-        Quoted { raw, escaped: false }
+        Quoted { raw, escaped: false, head: head(raw, raw.len()) }
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod expression;
 mod keys;
 mod picker;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use document::write_compact;

@@ -67,7 +67,7 @@ impl Picker {
     fn pick_checked<'a, const STRICT: bool>(&self, line: &'a [u8], out: &mut [Field<'a>]) -> Result<(), Malformed> {
         let mut cursor = Cursor::new::<STRICT>(line);
         match cursor.peek() {
-            b'{' => self.outermost.pick::<STRICT>(&mut cursor, 0, out)?,
+            b'{' => cursor.go(self.outermost.pick::<STRICT>(cursor, 1, out)?),
             b'n' if STRICT => cursor.literal(b"null")?,
             _ => return Err(Malformed),
         }
@@ -90,38 +90,69 @@ impl Level {
         }
     }
 
-    /// `cursor` stands at the opening bracket, `depth` objects below the outermost.
+    /// `cursor` stands at the opening bracket; with it `depth` objects stand open. Answers with what follows it.
     fn pick<'a, const STRICT: bool>(
         &self,
-        cursor: &mut Cursor<'a>,
+        cursor: Cursor<'a>,
         depth: usize,
         out: &mut [Field<'a>],
-    ) -> Result<(), Malformed> {
+    ) -> Result<&'a [u8], Malformed> {
+        // A copy of its own can live in registers; the argument is the caller's memory.
+        let mut cursor = cursor.local();
         cursor.pass();
         if cursor.peek() == b'}' {
             cursor.pass();
-            return Ok(());
+            return Ok(cursor.rest());
         }
         // json-iterator reads the outermost object by another function, whose first key may be a bare null too.
-        let mut first = depth > 0;
+        let mut first = depth > 1;
         loop {
             let key = cursor.key::<STRICT>(first)?;
             first = false;
             match self.keys.find(key) {
-                Some(number) => self.wanted[number].take::<STRICT>(cursor, depth, out)?,
                 None => {
                     cursor.value::<STRICT>(depth)?;
+                }
+                Some(number) => {
+                    let wanted = &self.wanted[number];
+                    let value = match &wanted.below {
+                        None => cursor.value::<STRICT>(depth)?,
+                        Some(below) => {
+                            let (value, rest) = below.pick_member::<STRICT>(cursor, depth, out)?;
+                            cursor.go(rest);
+                            value
+                        }
+                    };
+                    wanted.slots.iter().for_each(|slot| out[*slot] = value);
                 }
             }
             match cursor.peek() {
                 b',' => cursor.pass(),
                 b'}' => {
                     cursor.pass();
-                    return Ok(());
+                    return Ok(cursor.rest());
                 }
                 _ => return Err(Malformed),
             }
         }
+    }
+
+    /// As [`pick`](Self::pick) from a value that may be no object. Answers with the value, too.
+    #[inline(never)]
+    fn pick_member<'a, const STRICT: bool>(
+        &self,
+        mut cursor: Cursor<'a>,
+        depth: usize,
+        out: &mut [Field<'a>],
+    ) -> Result<(Field<'a>, &'a [u8]), Malformed> {
+        // An earlier value under the same key, and all that was in it, no longer counts.
+        self.slots.iter().for_each(|slot| out[*slot] = Field::Missing);
+        if cursor.peek() != b'{' {
+            return Ok((cursor.value::<STRICT>(depth)?, cursor.rest()));
+        }
+        let start = cursor.rest();
+        cursor.go(self.pick::<STRICT>(cursor, depth + 1, out)?);
+        Ok((Field::Composite(cursor.since(start)), cursor.rest()))
     }
 }
 
@@ -132,29 +163,5 @@ impl Wanted {
             slots: here.into_iter().map(|(slot, _)| slot).collect(),
             below: (!deeper.is_empty()).then(|| Level::new(&deeper)),
         }
-    }
-
-    fn take<'a, const STRICT: bool>(
-        &self,
-        cursor: &mut Cursor<'a>,
-        depth: usize,
-        out: &mut [Field<'a>],
-    ) -> Result<(), Malformed> {
-        let value = match &self.below {
-            None => cursor.value::<STRICT>(depth)?,
-            Some(below) => {
-                // An earlier value under the same key, and all that was in it, no longer counts.
-                below.slots.iter().for_each(|slot| out[*slot] = Field::Missing);
-                if cursor.peek() == b'{' {
-                    let start = cursor.at();
-                    below.pick::<STRICT>(cursor, depth + 1, out)?;
-                    Field::Composite(cursor.since(start))
-                } else {
-                    cursor.value::<STRICT>(depth)?
-                }
-            }
-        };
-        self.slots.iter().for_each(|slot| out[*slot] = value);
-        Ok(())
     }
 }

@@ -1,19 +1,21 @@
 //! Walking over JSON text: tokens and whole values, checked as they are passed. No recursion, no allocation.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use super::{Field, Malformed};
 use crate::decode::number;
 
-/// json-iterator's limit on objects and arrays inside each other, below the outermost object.
-pub(super) const DEPTH_MAX: usize = 10_000;
+/// How many objects and arrays may stand open: json-iterator's limit of 10,000, and the outermost object, which it
+/// doesn't count.
+const DEPTH_MAX: usize = 10_001;
 
-/// A place in a line. `STRICT` in the methods is [`super::Mode::Strict`].
+/// A place in a line. `STRICT` in the methods is [`super::Mode::Strict`]. What runs for every key is inlined into one
+/// loop that keeps the place in registers; for that the rest takes a copy and answers with what is left of the line.
+#[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
-    line: &'a [u8],
-    at: usize,
-    /// The line has bytes below 0x20 somewhere, so that strings must be looked at for them.
-    control: bool,
+    rest: &'a [u8],
+    /// No backslash in the line and, if `STRICT`, no control character: a string ends at the next quote.
+    plain: bool,
 }
 
 /// A string's bytes between its quotes.
@@ -21,6 +23,8 @@ pub(super) struct Cursor<'a> {
 pub(super) struct Quoted<'a> {
     pub(super) raw: &'a [u8],
     pub(super) escaped: bool,
+    /// See [`head`].
+    pub(super) head: u64,
 }
 
 /// What a walk over a value reports, in the order of the text.
@@ -43,203 +47,154 @@ impl<'a> Visitor<'a> for Unseen {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new<const STRICT: bool>(line: &'a [u8]) -> Self {
-        // One pass of vector code here is cheaper than a look at each string.
-        let control = STRICT && line.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ';
-        Self { line, at: 0, control }
+        // Two passes of vector code here are cheaper than a closer look at each string.
+        Self { rest: line, plain: !(STRICT && has_control(line)) && memchr(b'\\', line).is_none() }
     }
 
-    pub(super) fn at(&self) -> usize {
-        self.at
+    #[inline(always)]
+    pub(super) fn local(&self) -> Self {
+        Self { rest: self.rest, plain: self.plain }
     }
 
-    pub(super) fn since(&self, start: usize) -> &'a [u8] {
-        &self.line[start..self.at]
+    #[inline(always)]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Goes on where a copy has ended.
+    #[inline(always)]
+    pub(super) fn go(&mut self, rest: &'a [u8]) {
+        self.rest = rest;
+    }
+
+    /// What has been passed since `start` was the rest.
+    #[inline(always)]
+    pub(super) fn since(&self, start: &'a [u8]) -> &'a [u8] {
+        &start[..start.len() - self.rest.len()]
     }
 
     /// The next byte that is no white space, or 0 at the end (where a NUL stands no token may either).
-    #[inline]
+    #[inline(always)]
     pub(super) fn peek(&mut self) -> u8 {
-        while let Some(&byte) = self.line.get(self.at) {
-            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return byte;
+        match self.rest {
+            [byte, ..] if *byte > b' ' => *byte,
+            // One space behind a colon or a comma.
+            [b' ', byte, ..] if *byte > b' ' => {
+                self.rest = &self.rest[1..];
+                *byte
             }
-            self.at += 1;
+            _ => {
+                self.rest = skip_space(self.rest);
+                self.rest.first().copied().unwrap_or(0)
+            }
         }
-        0
     }
 
     /// Passes the byte that [`peek`](Self::peek) has shown.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pass(&mut self) {
-        self.at += 1;
+        if let [_, rest @ ..] = self.rest {
+            self.rest = rest;
+        }
     }
 
     /// Nothing may follow the value, but what json-iterator overlooks.
     pub(super) fn finish<const STRICT: bool>(&mut self) -> Result<(), Malformed> {
-        if self.peek() == 0 && (STRICT || self.at == self.line.len()) { Ok(()) } else { Err(Malformed) }
+        if self.peek() == 0 && (STRICT || self.rest.is_empty()) { Ok(()) } else { Err(Malformed) }
     }
 
-    /// A key and its colon. `first` in a nested object: json-iterator lets a bare `null` stand for other keys.
-    #[inline]
+    /// A key and its colon. json-iterator lets a bare `null` stand for a key that isn't the `first` of a nested object.
+    #[inline(always)]
     pub(super) fn key<const STRICT: bool>(&mut self, first: bool) -> Result<Quoted<'a>, Malformed> {
         let key = match self.peek() {
             b'"' => self.string::<STRICT>()?,
-            b'n' if STRICT && !first => {
+            b'n' if !first => {
                 self.literal(b"null")?;
-                Quoted { raw: b"", escaped: false }
+                Quoted { raw: b"", escaped: false, head: 0 }
             }
             _ => return Err(Malformed),
         };
-        if self.peek() != b':' {
+        // No white space stands before most colons.
+        if let [b':', rest @ ..] = self.rest {
+            self.rest = rest;
+        } else if self.peek() == b':' {
+            self.pass();
+        } else {
             return Err(Malformed);
         }
-        self.pass();
         Ok(key)
     }
 
     pub(super) fn literal(&mut self, text: &[u8]) -> Result<(), Malformed> {
-        if !self.line[self.at..].starts_with(text) {
-            return Err(Malformed);
-        }
-        self.at += text.len();
+        self.rest = self.rest.strip_prefix(text).ok_or(Malformed)?;
         Ok(())
     }
 
-    /// Any value; `depth` objects stand open around it below the outermost.
-    #[inline]
+    /// Any value; `depth` objects stand open around it.
+    #[inline(always)]
     pub(super) fn value<const STRICT: bool>(&mut self, depth: usize) -> Result<Field<'a>, Malformed> {
         match self.peek() {
+            b'"' => {
+                let Quoted { raw, escaped, .. } = self.string::<STRICT>()?;
+                Ok(Field::Text { raw, escaped })
+            }
             b'{' | b'[' => {
-                let start = self.at;
-                self.walk::<STRICT>(depth, &mut Unseen)?;
+                let start = self.rest;
+                self.rest = self.walk::<STRICT>(depth, &mut Unseen)?;
                 Ok(Field::Composite(self.since(start)))
             }
-            other => self.scalar::<STRICT>(other),
-        }
-    }
-
-    #[inline]
-    fn scalar<const STRICT: bool>(&mut self, first: u8) -> Result<Field<'a>, Malformed> {
-        if first == b'"' {
-            let Quoted { raw, escaped } = self.string::<STRICT>()?;
-            return Ok(Field::Text { raw, escaped });
-        }
-        if !STRICT {
-            return self.bare();
-        }
-        match first {
-            b'-' | b'0'..=b'9' => self.number().map(Field::Number),
-            b't' => self.literal(b"true").map(|()| Field::Bool(true)),
-            b'f' => self.literal(b"false").map(|()| Field::Bool(false)),
-            b'n' => self.literal(b"null").map(|()| Field::Null),
-            _ => Err(Malformed),
+            first => {
+                let (value, rest) = self.bare::<STRICT>(first)?;
+                self.rest = rest;
+                Ok(value)
+            }
         }
     }
 
     /// From an opening quote past the closing one.
-    #[inline]
+    #[inline(always)]
     fn string<const STRICT: bool>(&mut self) -> Result<Quoted<'a>, Malformed> {
-        let start = self.at + 1;
-        let stop = quote_or_backslash(self.line, start).ok_or(Malformed)?;
-        if self.control && self.line[start..stop].iter().any(|byte| *byte < b' ') {
-            return Err(Malformed);
-        }
-        let escaped = self.line[stop] == b'\\';
-        let end = if escaped { self.escaped_end::<STRICT>(stop)? } else { stop };
-        self.at = end + 1;
-        Ok(Quoted { raw: &self.line[start..end], escaped })
+        let text = self.rest.get(1..).ok_or(Malformed)?;
+        let (len, escaped) =
+            if self.plain { (quote(text).ok_or(Malformed)?, false) } else { string_len::<STRICT>(text)? };
+        self.rest = text.get(len + 1..).ok_or(Malformed)?;
+        Ok(Quoted { raw: &text[..len], escaped, head: head(text, len) })
     }
 
-    /// The closing quote of a string whose first backslash stands at `at`.
-    #[cold]
-    fn escaped_end<const STRICT: bool>(&self, mut at: usize) -> Result<usize, Malformed> {
-        loop {
-            let escape = &self.line[at + 1..];
-            at += match escape.first().ok_or(Malformed)? {
-                b'u' if STRICT && !escape.get(1..5).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) => {
-                    return Err(Malformed);
-                }
-                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' | b'u' => 2,
-                _ if STRICT => return Err(Malformed),
-                _ => 2,
+    /// The value without quotes or brackets that begins here, with `first`, and what follows it.
+    #[inline]
+    fn bare<const STRICT: bool>(self, first: u8) -> Result<(Field<'a>, &'a [u8]), Malformed> {
+        if !STRICT {
+            let (raw, rest) = up_to_delimiter(self.rest)?;
+            let value = match raw {
+                b"null" => Field::Null,
+                b"true" => Field::Bool(true),
+                b"false" => Field::Bool(false),
+                raw => Field::Number(raw),
             };
-            at = quote_or_backslash(self.line, at).ok_or(Malformed)?;
-            if self.line[at] == b'"' {
-                return Ok(at);
+            return Ok((value, rest));
+        }
+        let (text, value): (&[u8], _) = match first {
+            b'-' | b'0'..=b'9' => {
+                let (raw, rest) = self.rest.split_at(number_len(self.rest)?);
+                return Ok((Field::Number(raw), rest));
             }
-        }
+            b't' => (b"true", Field::Bool(true)),
+            b'f' => (b"false", Field::Bool(false)),
+            b'n' => (b"null", Field::Null),
+            _ => return Err(Malformed),
+        };
+        Ok((value, self.rest.strip_prefix(text).ok_or(Malformed)?))
     }
 
-    fn number(&mut self) -> Result<&'a [u8], Malformed> {
-        let start = self.at;
-        if self.line[self.at] == b'-' {
-            self.at += 1;
-        }
-        let leading_zero = self.line.get(self.at) == Some(&b'0');
-        let whole = self.digits()?;
-        if leading_zero && whole > 1 {
-            return Err(Malformed);
-        }
-        if self.line.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        let exponent = matches!(self.line.get(self.at), Some(b'e' | b'E'));
-        if exponent {
-            self.at += 1;
-            if matches!(self.line.get(self.at), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        let raw = self.since(start);
-        // The largest float64 has 309 digits before the point.
-        if (exponent || whole > 308) && number::parse_f64(raw).is_none() {
-            return Err(Malformed);
-        }
-        Ok(raw)
-    }
-
-    /// Passes digits, at least one, and counts them.
-    fn digits(&mut self) -> Result<usize, Malformed> {
-        let start = self.at;
-        while self.line.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
-        }
-        if self.at > start { Ok(self.at - start) } else { Err(Malformed) }
-    }
-
-    /// What a format string has put where a value should be, up to the next comma or closing bracket.
-    fn bare(&mut self) -> Result<Field<'a>, Malformed> {
-        let start = self.at;
-        let mut end = start;
-        loop {
-            match *self.line.get(self.at).ok_or(Malformed)? {
-                b',' | b'}' | b']' => break,
-                // The beginning of something else: a comma is missing, or the line is torn.
-                b'"' | b'{' | b'[' => return Err(Malformed),
-                byte => {
-                    self.at += 1;
-                    if byte > b' ' {
-                        end = self.at;
-                    }
-                }
-            }
-        }
-        Ok(match &self.line[start..end] {
-            b"null" => Field::Null,
-            b"true" => Field::Bool(true),
-            b"false" => Field::Bool(false),
-            raw => Field::Number(raw),
-        })
-    }
-
-    /// Passes a value and tells `visitor` of its parts. `depth` as in [`value`](Self::value).
+    /// Tells `visitor` of the parts of the value that begins here, and answers with what follows it. `depth` as in
+    /// [`value`](Self::value).
+    #[inline(never)]
     pub(super) fn walk<const STRICT: bool>(
-        &mut self,
+        mut self,
         depth: usize,
         visitor: &mut impl Visitor<'a>,
-    ) -> Result<(), Malformed> {
+    ) -> Result<&'a [u8], Malformed> {
         let mut open = Nesting::new(depth);
         loop {
             // Here a value begins.
@@ -250,19 +205,16 @@ impl<'a> Cursor<'a> {
                     visitor.open(bracket);
                     if self.peek() != closing(bracket) {
                         if bracket == b'{' {
-                            visitor.key(self.key::<STRICT>(true)?);
+                            visitor.key(self.key::<STRICT>(depth + open.len > 1)?);
                         }
                         continue;
                     }
                 }
-                first => {
-                    let value = self.scalar::<STRICT>(first)?;
-                    visitor.scalar(value);
-                }
+                _ => visitor.scalar(self.value::<STRICT>(depth)?),
             }
             // Here one has ended, or an empty bracket is about to close.
             loop {
-                let Some(bracket) = open.innermost() else { return Ok(()) };
+                let Some(bracket) = open.innermost() else { return Ok(self.rest) };
                 match self.peek() {
                     b',' => {
                         self.pass();
@@ -319,26 +271,120 @@ impl Nesting {
     }
 }
 
-/// Where the first quote or backslash stands from `at` on. Most strings are short, so eight bytes are looked at in one
-/// word before memchr, made for long ones, is worth its call.
+#[inline(never)]
+fn skip_space(text: &[u8]) -> &[u8] {
+    let len = text.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).unwrap_or(text.len());
+    &text[len..]
+}
+
+/// Whether a byte below 0x20 is among `text`.
+fn has_control(text: &[u8]) -> bool {
+    let below = |bytes: &[u8]| bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ';
+    let (blocks, _) = text.as_chunks::<32>();
+    let Some(last) = text.last_chunk::<32>() else { return below(text) };
+    // The least byte of each column: one vector operation a block. The last block overlaps the one before.
+    let least = blocks.iter().fold(*last, |mut least, block| {
+        least.iter_mut().zip(block).for_each(|(least, byte)| *least = (*least).min(*byte));
+        least
+    });
+    below(&least)
+}
+
+/// How long the string at the head of `text` is, and whether it has an escape.
+#[inline(never)]
+fn string_len<const STRICT: bool>(text: &[u8]) -> Result<(usize, bool), Malformed> {
+    let next = |from: usize| memchr2(b'"', b'\\', text.get(from..)?).map(|found| from + found);
+    let first = next(0).ok_or(Malformed)?;
+    // json-iterator looks for control characters up to the first escape only.
+    if STRICT && has_control(&text[..first]) {
+        return Err(Malformed);
+    }
+    let mut at = first;
+    while text[at] == b'\\' {
+        let escape = &text[at + 1..];
+        match escape.first().ok_or(Malformed)? {
+            b'u' if STRICT && !escape.get(1..5).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) => {
+                return Err(Malformed);
+            }
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' | b'u' => {}
+            _ if STRICT => return Err(Malformed),
+            _ => {}
+        }
+        at = next(at + 2).ok_or(Malformed)?;
+    }
+    Ok((at, at > first))
+}
+
+/// How long the number at the head of `text` is.
 #[inline]
-fn quote_or_backslash(line: &[u8], mut at: usize) -> Option<usize> {
-    const QUOTES: u64 = 0x2222_2222_2222_2222;
-    const BACKSLASHES: u64 = 0x5c5c_5c5c_5c5c_5c5c;
-    for _ in 0..4 {
-        let Some(chunk) = line.get(at..).and_then(|rest| rest.first_chunk()) else { break };
-        let word = u64::from_le_bytes(*chunk);
-        let found = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
+fn number_len(text: &[u8]) -> Result<usize, Malformed> {
+    let byte = |at: usize| text.get(at).copied();
+    // One digit or more.
+    let digits = |start: usize| {
+        let mut at = start;
+        while text.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        if at > start { Ok(at) } else { Err(Malformed) }
+    };
+    let whole = usize::from(byte(0) == Some(b'-'));
+    let mut at = digits(whole)?;
+    if byte(whole) == Some(b'0') && at > whole + 1 {
+        return Err(Malformed);
+    }
+    // The largest float64 has 309 digits before the point.
+    let mut may_be_too_large = at - whole > 308;
+    if byte(at) == Some(b'.') {
+        at = digits(at + 1)?;
+    }
+    if let Some(b'e' | b'E') = byte(at) {
+        at = digits(at + 1 + usize::from(matches!(byte(at + 1), Some(b'+' | b'-'))))?;
+        may_be_too_large = true;
+    }
+    if may_be_too_large && number::parse_f64(&text[..at]).is_none() {
+        return Err(Malformed);
+    }
+    Ok(at)
+}
+
+/// What a format string has put where a value should be, and the next comma or closing bracket with what follows.
+#[inline]
+fn up_to_delimiter(text: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let len = text.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b'"' | b'{' | b'['));
+    let (raw, rest) = text.split_at(len.ok_or(Malformed)?);
+    match rest {
+        // The beginning of something else: a comma is missing, or the line is torn.
+        [b'"' | b'{' | b'[', ..] => Err(Malformed),
+        _ => Ok((raw.trim_ascii_end(), rest)),
+    }
+}
+
+/// Where the first quote stands. Most strings are short, so eight bytes are looked at in one word before memchr, made
+/// for long ones, is worth its call.
+#[inline(always)]
+fn quote(text: &[u8]) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (mut rest, mut at) = (text, 0);
+    while let Some((chunk, after)) = rest.split_first_chunk().filter(|_| at < 32) {
+        // Quotes become zero bytes, and the high bit of each zero byte is found by a borrow. One can go too far, into
+        // the byte above, so that only the lowest bit is sure.
+        let word = u64::from_le_bytes(*chunk) ^ (LOW * b'"' as u64);
+        let found = word.wrapping_sub(LOW) & !word & HIGH;
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
-        at += 8;
+        (rest, at) = (after, at + 8);
     }
-    memchr2(b'"', b'\\', line.get(at..)?).map(|found| at + found)
+    memchr(b'"', rest).map(|found| at + found)
 }
 
-/// The high bit of every byte that is zero. A borrow can mark bytes above a zero byte too; the lowest mark is true.
-#[inline]
-fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080
+/// The first eight bytes of `text`, or its `len` bytes and zeros, as a word. More bytes may follow in `text`.
+#[inline(always)]
+pub(super) fn head(text: &[u8], len: usize) -> u64 {
+    let word = match text.first_chunk() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => text.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    if len < 8 { word & ((1 << (8 * len)) - 1) } else { word }
 }

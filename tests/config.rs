@@ -58,12 +58,8 @@ fn ten_mistakes_get_ten_diagnostics_with_places() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/ten-mistakes.bad.yaml");
     let loaded = load_file(&file, false).expect("the file can be read");
     let text = fs::read_to_string(&file).expect("readable");
-    let marked: Vec<u32> = text
-        .lines()
-        .zip(1..)
-        .filter(|(line, _)| line.contains("# mistake"))
-        .map(|(_, number)| number)
-        .collect();
+    let marked: Vec<u32> =
+        text.lines().zip(1..).filter(|(line, _)| line.contains("# mistake")).map(|(_, number)| number).collect();
     let found: Vec<u32> = loaded.findings.iter().map(|finding| finding.span.line).collect();
     assert_eq!(marked.len(), 10);
     assert_eq!(found, marked, "{}", loaded.report("ten-mistakes.bad.yaml"));

@@ -368,7 +368,11 @@ fn compile(config: &Config, series: &mut Store, geoip: &GeoIpSet) -> Vec<Job> {
 
 fn refresh_period(config: &Config) -> Duration {
     let mut sources = config.scrape_configs.iter().flat_map(|job| &job.sources);
-    if sources.any(|source| matches!(source, SourceConfig::PodDirectory(_))) { config.target_config.sync_period.min(PODS_EVERY) } else { config.target_config.sync_period }
+    if sources.any(|source| matches!(source, SourceConfig::PodDirectory(_))) {
+        config.target_config.sync_period.min(PODS_EVERY)
+    } else {
+        config.target_config.sync_period
+    }
 }
 
 /// A glob may match a log and its older generations: these are then read as what they are, and once.

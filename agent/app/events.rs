@@ -34,8 +34,16 @@ pub fn geoip(path: &Path, event: &Event) {
     }
 }
 
-pub fn target_added(job: &str, labels: &str, path: &str) {
-    info!(job, labels, path, "target added");
+pub fn not_encoded(why: &str) {
+    error!(reason = why, "a scrape could not be answered");
+}
+
+pub fn source_added(path: &Path, jobs: &str) {
+    info!(path = %path.display(), jobs, "source added");
+}
+
+pub fn source_left(path: &Path) {
+    info!(path = %path.display(), "source left");
 }
 
 pub fn file_refused(path: &Path, reason: &str) {
@@ -44,8 +52,4 @@ pub fn file_refused(path: &Path, reason: &str) {
 
 pub fn watching_stopped(why: &str) {
     warn!(reason = why, "no notifications of file changes: files are polled");
-}
-
-pub fn not_forwarding(url: &str) {
-    warn!(url, "delivery to Loki is not built in yet: lines are counted and not forwarded");
 }

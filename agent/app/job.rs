@@ -45,7 +45,16 @@ impl Job {
         let name = config.job_name.value.clone();
         let discovery = Discovery::new(config.sources.clone(), rules?, hostname());
         let roots = roots(&config.sources);
-        Some(Job { name, discovery, pipeline: pipeline?, bytes: 0, cut: 0, found: Arc::default(), roots, before: Vec::new() })
+        Some(Job {
+            name,
+            discovery,
+            pipeline: pipeline?,
+            bytes: 0,
+            cut: 0,
+            found: Arc::default(),
+            roots,
+            before: Vec::new(),
+        })
     }
 }
 
@@ -101,8 +110,7 @@ pub fn compile_all(
     geoip: &GeoIpSet,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Job>> {
-    let jobs: Vec<_> =
-        config.scrape_configs.iter().map(|job| Job::compile(job, series, geoip, diagnostics)).collect();
+    let jobs: Vec<_> = config.scrape_configs.iter().map(|job| Job::compile(job, series, geoip, diagnostics)).collect();
     jobs.into_iter().collect()
 }
 

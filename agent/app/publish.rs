@@ -1,19 +1,178 @@
-//! SCAFFOLD
+//! From reports to the agent's own metrics, and from both to an exposition.
+
 use super::worker::Report;
 use crate::geoip::Facts;
-use crate::metrics::{Format, Snapshot, encode};
-use crate::server::Chunks;
+use crate::metrics::{EncodeError, Format, Own, Snapshot, encode, raise_to};
+use crate::server::{Chunks, Stats};
+use bytes::Bytes;
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::Duration;
-#[derive(Default)]
-pub struct Published;
-impl Published {
-    pub fn reloaded(&mut self, _ok: bool) {}
-    pub fn take(&mut self, _report: &Report, _facts: &[(PathBuf, Facts)]) {}
-    pub fn encode(&self, snapshot: Snapshot, format: Format) -> Chunks {
-        let mut out = Vec::new();
-        let _ = encode(format, &snapshot, &[], &mut out);
-        Box::new(std::iter::once(out.into()))
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Bytes of one chunk of an exposition.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+pub struct Published {
+    own: Own,
+}
+
+impl Default for Published {
+    fn default() -> Self {
+        let own = Own::new(env!("CARGO_PKG_VERSION"));
+        // The configuration that the agent started with is the first one that was loaded.
+        own.config_last_reload_successful.set(1);
+        own.config_last_reload_success_timestamp_seconds.set(unix_seconds());
+        Published { own }
     }
-    pub fn scraped(&mut self, _took: Duration) {}
+}
+
+impl Published {
+    /// A reload ended.
+    pub fn reloaded(&self, success: bool) {
+        self.own.config_last_reload_successful.set(i64::from(success));
+        if success {
+            self.own.config_last_reload_success_timestamp_seconds.set(unix_seconds());
+            self.own.promtail_config_reload_success.inc();
+        } else {
+            self.own.promtail_config_reload_fail.inc();
+        }
+    }
+
+    /// A scrape was answered.
+    pub fn scraped(&self, took: Duration) {
+        self.own.scrapes.inc();
+        self.own.scrape_duration_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Brings the agent's own metrics up to a report.
+    pub fn take(&self, report: &Report, databases: &[(PathBuf, Facts)], server: &Stats) {
+        self.take_books(report);
+        self.take_sources(report);
+        self.take_databases(report, databases);
+        self.own.record_series(&report.snapshot);
+        for (result, counter) in [
+            ("served", &server.connections_served),
+            ("refused", &server.connections_refused),
+            ("displaced", &server.connections_displaced),
+            ("timed_out", &server.connections_timed_out),
+        ] {
+            raise_to(&self.own.http_connections.with_label_values(&[result]), counter.load(Relaxed));
+        }
+    }
+
+    fn take_books(&self, report: &Report) {
+        let own = &self.own;
+        for books in &report.books {
+            let job = books.job.as_str();
+            raise_to(&own.lines_read.with_label_values(&[job]), books.read);
+            raise_to(&own.lines_counted.with_label_values(&[job]), books.counted);
+            raise_to(&own.lines_joined.with_label_values(&[job]), books.joined);
+            raise_to(&own.lines_cut.with_label_values(&[job]), books.cut);
+            raise_to(&own.read_bytes.with_label_values(&[job]), books.bytes);
+            own.lines_held.with_label_values(&[job]).set(gauge(books.held));
+            for (reason, lines) in &books.refused {
+                raise_to(&own.lines_refused.with_label_values(&[job, reason]), *lines);
+            }
+            for (reason, lines) in &books.dropped {
+                raise_to(&own.lines_dropped.with_label_values(&[job, reason]), *lines);
+            }
+        }
+        // Promtail's counter knows no job.
+        let mut by_reason: Vec<(&str, u64)> = Vec::new();
+        for (reason, lines) in report.books.iter().flat_map(|books| &books.dropped) {
+            match by_reason.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, sum)) => *sum += lines,
+                None => by_reason.push((reason, *lines)),
+            }
+        }
+        for (reason, lines) in by_reason {
+            raise_to(&own.promtail_dropped_lines.with_label_values(&[reason]), lines);
+        }
+    }
+
+    fn take_sources(&self, report: &Report) {
+        let (own, facts) = (&self.own, &report.facts);
+        own.sources_active.reset();
+        for (job, sources) in &facts.sources {
+            own.sources_active.with_label_values(&[job]).set(gauge(*sources));
+        }
+        own.promtail_files_active.set(gauge(facts.files));
+        own.targets_active.set(gauge(facts.targets));
+        own.promtail_targets_active.set(gauge(facts.targets));
+        for (reason, targets) in &facts.targets_dropped {
+            raise_to(&own.targets_dropped.with_label_values(&[reason]), *targets);
+            raise_to(&own.promtail_targets_failed.with_label_values(&[reason]), *targets);
+        }
+        for (reason, files) in &facts.files_refused {
+            raise_to(&own.files_refused.with_label_values(&[reason]), *files);
+        }
+        own.files_unreadable.set(gauge(facts.files_unreadable));
+        raise_to(&own.files_restarted, facts.files_restarted);
+        raise_to(&own.files_broken, facts.files_broken);
+        own.source_lag_bytes.set(gauge(facts.lag_bytes));
+        own.source_lag_bytes_max.set(gauge(facts.lag_bytes_max));
+        own.source_lag_seconds_max.set(facts.lag_seconds_max);
+    }
+
+    fn take_databases(&self, report: &Report, databases: &[(PathBuf, Facts)]) {
+        let own = &self.own;
+        for (path, facts) in databases {
+            let file = path.display().to_string();
+            own.geoip_database_loaded.with_label_values(&[&file]).set(i64::from(facts.loaded));
+            if let Some(built) = facts.build_epoch_seconds {
+                own.geoip_database_build_timestamp_seconds.with_label_values(&[&file]).set(built as f64);
+            }
+            raise_to(&own.geoip_reloads.with_label_values(&[&file, "success"]), facts.loads);
+            raise_to(&own.geoip_reloads.with_label_values(&[&file, "failure"]), facts.failures);
+        }
+        let lookups = report.facts.geoip;
+        let found = (lookups.hits + lookups.misses).saturating_sub(lookups.not_found);
+        for (result, total) in [("found", found), ("not_found", lookups.not_found), ("invalid", lookups.invalid)] {
+            raise_to(&own.geoip_lookups.with_label_values(&[result]), total);
+        }
+    }
+
+    /// The exposition of the log-derived series and the agent's own metrics.
+    pub fn encode(&self, snapshot: &Snapshot, format: Format) -> Result<Chunks, EncodeError> {
+        let mut pieces = Pieces::default();
+        encode(format, snapshot, &self.own.gather(), &mut pieces)?;
+        Ok(Box::new(pieces.finish().into_iter()))
+    }
+}
+
+/// An exposition in pieces, so that a large one needs no large block of memory.
+#[derive(Default)]
+struct Pieces {
+    done: Vec<Bytes>,
+    open: Vec<u8>,
+}
+
+impl Pieces {
+    fn finish(mut self) -> Vec<Bytes> {
+        self.done.push(self.open.into());
+        self.done
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.open.len() + bytes.len() > CHUNK_BYTES && !self.open.is_empty() {
+            self.done.push(std::mem::take(&mut self.open).into());
+        }
+        self.open.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -83,11 +83,16 @@ impl Reader {
                 }
                 stays
             });
+            let fresh = followed.feeds.is_empty();
             for (job, labels) in feeds {
                 if !followed.feeds.iter().any(|feed| (feed.job, &feed.labels) == (job, &labels)) {
                     let binding = turning.bind(job, &labels);
                     followed.feeds.push(Feed { job, labels, binding });
                 }
+            }
+            if fresh {
+                let names: Vec<&str> = followed.feeds.iter().map(|f| turning.jobs[f.job].name.as_str()).collect();
+                events::source_added(followed.source.path(), &names.join(","));
             }
         }
     }
@@ -130,6 +135,7 @@ impl Reader {
     /// Ends a source: its last line, and what pipelines hold of it.
     fn leave(&mut self, path: &Path, turning: &mut Turning<'_>) {
         let Some(mut followed) = self.sources.remove(path) else { return };
+        events::source_left(path);
         let Followed { source, feeds, .. } = &mut followed;
         let progress = read(feeds, turning, |take| source.finish(&mut self.buffer, take));
         self.bytes_read += progress.bytes;
@@ -200,6 +206,7 @@ impl Reader {
             let feeds = |followed: &&Followed| followed.feeds.iter().any(|feed| feed.job == at);
             facts.sources.push((job.name.clone(), self.sources.values().filter(feeds).count() as u64));
         }
+        facts.files = self.sources.len() as u64;
         facts.files_refused = self.refused.iter().map(|(reason, n)| (reason.to_string(), *n)).collect();
         for followed in self.sources.values() {
             facts.files_unreadable += u64::from(followed.told.is_some());
@@ -226,7 +233,9 @@ impl Followed {
     /// a moment, so one miss means nothing as long as there is something to read.
     fn is_over(&self, progress: &Progress) -> bool {
         let at_end = !progress.more && progress.bytes == 0;
-        self.missed > 0 && at_end && (self.source.is_gone() || (self.missed > MISSES_MAX && self.source.path().exists()))
+        self.missed > 0
+            && at_end
+            && (self.source.is_gone() || (self.missed > MISSES_MAX && self.source.path().exists()))
     }
 
     fn row(&self) -> FileRow {

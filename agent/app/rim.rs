@@ -112,15 +112,20 @@ impl Rim {
     /// The exposition of a report: log-derived series and the agent's own metrics.
     async fn expose(&self, report: Report, format: Format, started: Instant) -> Scrape {
         let (published, facts) = (Arc::clone(&self.published), self.geoip.facts());
+        let stats = Arc::clone(&self.stats);
         let encoded = tokio::task::spawn_blocking(move || {
-            let mut published = lock(&published);
-            published.take(&report, &facts);
-            let chunks = published.encode(report.snapshot, format);
+            let published = lock(&published);
+            published.take(&report, &facts, &stats);
+            let chunks = published.encode(&report.snapshot, format);
             published.scraped(started.elapsed());
             chunks
         });
         match encoded.await {
-            Ok(chunks) => Scrape { content_type: format.content_type(), chunks },
+            Ok(Ok(chunks)) => Scrape { content_type: format.content_type(), chunks },
+            Ok(Err(error)) => {
+                events::not_encoded(&error.to_string());
+                Scrape::whole("text/plain", format!("{error}\n"))
+            }
             Err(_) => Scrape::whole("text/plain", "the exposition could not be made\n"),
         }
     }

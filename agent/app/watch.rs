@@ -34,11 +34,7 @@ impl Watch {
     }
 
     /// Watches the roots and the pods' directories below them, and no longer those that are gone.
-    pub fn follow<'p>(
-        &mut self,
-        roots: impl Iterator<Item = &'p PathBuf>,
-        files: impl Iterator<Item = &'p PathBuf>,
-    ) {
+    pub fn follow<'p>(&mut self, roots: impl Iterator<Item = &'p PathBuf>, files: impl Iterator<Item = &'p PathBuf>) {
         let Some(watcher) = &mut self.watcher else { return };
         let mut wanted: BTreeSet<PathBuf> = roots.filter(|root| root.is_dir()).cloned().collect();
         let pods: BTreeSet<PathBuf> = files

@@ -32,6 +32,7 @@ pub struct Report {
 /// Facts of the worker for the agent's own metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    pub files: u64,
     /// Sources that are read, by job.
     pub sources: Vec<(String, u64)>,
     pub targets: u64,
@@ -111,9 +112,10 @@ fn answer(engine: &mut Engine, command: Command) -> bool {
         Command::Report(reply) => drop(reply.send(engine.report())),
         Command::Reconfigure(config, reply) => {
             engine.reconfigure(&config);
-            drop(reply.send(()));
+            let _ = reply.send(());
         }
-        Command::Drain(reply) => drop(reply.send(())),
+        // Asked for in the loop itself, which knows when all is read.
+        Command::Drain(_) => {}
         Command::Stop => return false,
     }
     true

@@ -62,8 +62,8 @@ pub fn run(args: &[OsString]) -> Exit {
 /// Reads the configuration and lays the flags over it. Warnings go to standard error.
 fn load(path: &PathBuf, flags: &Flags) -> Result<Config, String> {
     let name = path.display().to_string();
-    let loaded = load_file(path, flags.config_expand_env == Some(true))
-        .map_err(|error| format!("weir: {name}: {error}\n"))?;
+    let loaded =
+        load_file(path, flags.config_expand_env == Some(true)).map_err(|error| format!("weir: {name}: {error}\n"))?;
     let report = loaded.report(&name);
     let Some(mut config) = loaded.config else { return Err(report) };
     eprint!("{report}");

@@ -134,7 +134,9 @@ pub fn check_case(case: &Path, update: bool) -> Result<(), String> {
         }
     }
     match (compared, differences.is_empty()) {
-        (0, _) => Err("the case expects nothing: add `expected.prom` or `expected.entries` (-update writes them)".into()),
+        (0, _) => {
+            Err("the case expects nothing: add `expected.prom` or `expected.entries` (-update writes them)".into())
+        }
         (_, true) => Ok(()),
         (_, false) => Err(differences),
     }

@@ -79,7 +79,16 @@ impl Config {
         if scrape_configs.is_empty() && !d.has_errors() {
             d.warning(span, "no `scrape_configs`: there is nothing to read");
         }
-        Some(Config { server, clients, positions, scrape_configs, target_config, limits, metrics, text: without_secrets(root) })
+        Some(Config {
+            server,
+            clients,
+            positions,
+            scrape_configs,
+            target_config,
+            limits,
+            metrics,
+            text: without_secrets(root),
+        })
     }
 
     /// The configuration as YAML, secrets hidden.
@@ -187,4 +196,3 @@ impl MetricsDefaults {
         config
     }
 }
-

@@ -196,7 +196,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn config(namespaces: &[&str]) -> PodDirectoryConfig {
-        PodDirectoryConfig { root: "/pods".into(), docker_root: "/var/lib/docker/containers".into(), namespaces: namespaces.iter().map(|n| n.to_string()).collect() }
+        PodDirectoryConfig {
+            root: "/pods".into(),
+            docker_root: "/var/lib/docker/containers".into(),
+            namespaces: namespaces.iter().map(|n| n.to_string()).collect(),
+        }
     }
 
     #[test]
@@ -251,7 +255,11 @@ mod tests {
     #[test]
     fn a_root_with_the_characters_of_a_glob_is_taken_literally() {
         let tree = PaperTree::of(&["/p[1]/a_b_1/c/0.log"]);
-        let root = PodDirectoryConfig { root: "/p[1]".into(), docker_root: "/var/lib/docker/containers".into(), namespaces: Vec::new() };
+        let root = PodDirectoryConfig {
+            root: "/p[1]".into(),
+            docker_root: "/var/lib/docker/containers".into(),
+            namespaces: Vec::new(),
+        };
         let scan = root.scan(&tree, "");
         let glob = Glob::compile(scan.discovered[0].get(PATH)).unwrap();
         assert_eq!(glob.expand(&tree).files, [PathBuf::from("/p[1]/a_b_1/c/0.log")]);
@@ -262,7 +270,11 @@ mod tests {
         let mut tree = PaperTree::of(&["/pods/a_b_1/c/0.log"]);
         tree.forbidden.insert("/pods".into());
         assert_eq!(config(&[]).scan(&tree, "").unreadable, [("/pods".into(), io::ErrorKind::PermissionDenied)]);
-        let missing = PodDirectoryConfig { root: "/none".into(), docker_root: "/var/lib/docker/containers".into(), namespaces: Vec::new() };
+        let missing = PodDirectoryConfig {
+            root: "/none".into(),
+            docker_root: "/var/lib/docker/containers".into(),
+            namespaces: Vec::new(),
+        };
         assert_eq!(missing.scan(&tree, "").unreadable, [("/none".into(), io::ErrorKind::NotFound)]);
     }
 

@@ -61,16 +61,18 @@ macro_rules! own_metrics {
 }
 
 own_metrics! {
-    // Lines. For each job: read = counted + joined + refused + dropped, sums over reasons.
+    // Lines. For each job: read = counted + joined + refused + held; what was dropped is among the counted or refused.
     /// Version of the agent; always 1.
     build_info: IntGaugeVec = "weir_build_info" ["version"];
     /// Lines read from sources.
     lines_read: IntCounterVec = "weir_lines_read_total" ["job"];
-    /// Lines that went through the whole pipeline.
+    /// Lines that went through a pipeline as what they should be, to its end or to a drop that is wanted.
     lines_counted: IntCounterVec = "weir_lines_counted_total" ["job"];
-    /// Lines that became part of another one: partial CRI lines and multi-line blocks.
+    /// Pieces of lines that became part of the line which a later piece completed.
     lines_joined: IntCounterVec = "weir_lines_joined_total" ["job"];
-    /// Lines that a decoder could not take, by reason.
+    /// Lines that wait for the pieces that complete them.
+    lines_held: IntGaugeVec = "weir_lines_held" ["job"];
+    /// Lines that could not be read as what the configuration says they are, by reason.
     lines_refused: IntCounterVec = "weir_lines_refused_total" ["job", "reason"];
     /// Lines that a stage dropped on purpose, by reason.
     lines_dropped: IntCounterVec = "weir_lines_dropped_total" ["job", "reason"];
@@ -90,6 +92,10 @@ own_metrics! {
     files_refused: IntCounterVec = "weir_files_refused_total" ["reason"];
     /// Files that should be read and cannot be opened or read at present.
     files_unreadable: IntGauge = "weir_files_unreadable" [];
+    /// Files that were truncated or rewritten while they were read, and were begun again.
+    files_restarted: IntCounter = "weir_files_restarted_total" [];
+    /// Files whose rest could not be read: damaged, or an error of the disk.
+    files_broken: IntCounter = "weir_files_broken_total" [];
     /// Bytes not yet read, over all sources.
     source_lag_bytes: IntGauge = "weir_source_lag_bytes" [];
     /// Bytes not yet read of the source that is furthest behind.
@@ -124,6 +130,10 @@ own_metrics! {
     scrapes: IntCounter = "weir_scrapes_total" [];
     /// Time to gather and write one scrape.
     scrape_duration_seconds: Histogram = "weir_scrape_duration_seconds" [];
+
+    // The HTTP server.
+    /// Connections, by what became of them.
+    http_connections: IntCounterVec = "weir_http_connections_total" ["result"];
 
     // Promtail's names, for dashboards and alerts made for it.
     /// Promtail's name for weir_build_info.

@@ -139,13 +139,7 @@ impl Pipeline {
     }
 
     /// Runs one line through the stages.
-    pub fn process(
-        &mut self,
-        id: BindingId,
-        line: &[u8],
-        context: &mut Context<'_>,
-        output: &mut dyn Output,
-    ) {
+    pub fn process(&mut self, id: BindingId, line: &[u8], context: &mut Context<'_>, output: &mut dyn Output) {
         let Some(binding) = &self.bindings[id.0] else { return };
         let mut record = Record::new(&mut self.state, &self.fixed, id.0, binding, line, context.wall);
         self.counts.read += 1;
@@ -189,8 +183,7 @@ impl Pipeline {
     pub fn release(&mut self, when: When, context: &mut Context<'_>, output: &mut dyn Output) {
         while let Some((at, held)) = stage::first_due(&self.stages, when) {
             let Some(binding) = self.bindings.get(held.binding).and_then(Option::as_ref) else { return };
-            let mut record =
-                Record::new(&mut self.state, &self.fixed, held.binding, binding, b"", context.wall);
+            let mut record = Record::new(&mut self.state, &self.fixed, held.binding, binding, b"", context.wall);
             let flow = stage::release_from(&mut self.stages, at, when, &mut record, context);
             settle(&mut self.counts, &mut self.held, flow, held.lines, &record, output);
         }
@@ -212,14 +205,7 @@ impl Pipeline {
 }
 
 /// Enters a record's end in the books. `lines` is how many lines of the file ended with it.
-fn settle(
-    counts: &mut Counts,
-    held: &mut u64,
-    flow: Flow,
-    lines: u64,
-    record: &Record<'_>,
-    output: &mut dyn Output,
-) {
+fn settle(counts: &mut Counts, held: &mut u64, flow: Flow, lines: u64, record: &Record<'_>, output: &mut dyn Output) {
     if flow == Flow::Hold {
         return;
     }

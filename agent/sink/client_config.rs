@@ -127,8 +127,7 @@ fn check_url(url: &Spanned<String>, d: &mut Diagnostics) {
         d.error(url.span, format!("`{}` is no URL that can be pushed to", url.value))
             .help("write `http://HOST:PORT/loki/api/v1/push`");
     } else if url.value.ends_with("/api/prom/push") {
-        d.warning(url.span, "`/api/prom/push` is the push path of Loki before 1.0")
-            .help("write `/loki/api/v1/push`");
+        d.warning(url.span, "`/api/prom/push` is the push path of Loki before 1.0").help("write `/loki/api/v1/push`");
     }
 }
 

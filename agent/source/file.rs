@@ -162,7 +162,7 @@ impl FileSource {
     /// Opens the next generation that waits, in front of the current file.
     fn open_next(&mut self) {
         while let Some(path) = self.waiting.pop_front() {
-            if let Ok(generation) = Generation::open(&self.opener, path) {
+            if let Ok(generation) = Generation::open(&self.opener, &path) {
                 self.generations.insert(self.older(), generation);
                 return;
             }
@@ -212,7 +212,7 @@ impl FileSource {
         let known = self.generations.iter().position(|g| matches!(g, Generation::Plain(plain) if plain.id == id));
         let generation = match known.and_then(|at| self.generations.remove(at)) {
             Some(known) => known,
-            None => match Generation::open(&self.opener, real.clone()) {
+            None => match Generation::open(&self.opener, &real) {
                 Ok(opened) => opened,
                 Err(refusal) => {
                     self.refusal = Some(refusal);
@@ -230,9 +230,8 @@ impl FileSource {
     /// Files that came and went between two looks: rotated names that were not there before, but for the one that the
     /// file which was current has now. Numbers (`.1`) move from file to file and say nothing.
     fn take_up_missed(&mut self, current: FileId) {
-        let is_open = |id: FileId| {
-            self.generations.iter().any(|g| matches!(g, Generation::Plain(plain) if plain.id == id))
-        };
+        let is_open =
+            |id: FileId| self.generations.iter().any(|g| matches!(g, Generation::Plain(plain) if plain.id == id));
         let fresh = self.siblings().into_iter().filter(|rotated| {
             !matches!(rotated.kind, Kind::Numbered(_)) && !self.seen.contains(logical(&rotated.name))
         });

@@ -35,7 +35,8 @@ impl Log {
     }
 
     fn compress(&self, name: &str) {
-        let mut encoder = GzEncoder::new(File::create(self.path(&format!("{name}.gz"))).expect("gz"), Compression::fast());
+        let mut encoder =
+            GzEncoder::new(File::create(self.path(&format!("{name}.gz"))).expect("gz"), Compression::fast());
         encoder.write_all(&fs::read(self.path(name)).expect("read")).expect("packed");
         encoder.finish().expect("packed");
         fs::remove_file(self.path(name)).expect("removed");

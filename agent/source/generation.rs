@@ -6,7 +6,7 @@ use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::Path;
 
 /// Bytes before the cursor that are remembered and compared: a file that was rewritten in place shows by them.
 const MARKER_BYTES: usize = 32;
@@ -32,7 +32,6 @@ pub enum Generation {
 
 /// A file that may still grow.
 pub struct Plain {
-    pub path: PathBuf,
     pub id: FileId,
     file: File,
     /// Where the first line begins that was not handed out.
@@ -45,7 +44,6 @@ pub struct Plain {
 
 /// A compressed file: complete, and read once from its beginning.
 pub struct Packed {
-    pub path: PathBuf,
     decoder: MultiGzDecoder<File>,
     /// What was unpacked and not handed out: the beginning of a line.
     rest: Vec<u8>,
@@ -57,14 +55,14 @@ pub struct Packed {
 }
 
 impl Generation {
-    pub fn open(opener: &Opener, path: PathBuf) -> Result<Self, Refusal> {
-        let Opened { file, id, .. } = opener.open(&path)?;
+    pub fn open(opener: &Opener, path: &Path) -> Result<Self, Refusal> {
+        let Opened { file, id, .. } = opener.open(path)?;
         Ok(if path.extension().is_some_and(|ending| ending == "gz") {
             let decoder = MultiGzDecoder::new(file);
             let (rest, unpacked_bytes) = (Vec::new(), 0);
-            Generation::Packed(Packed { path, decoder, rest, unpacked_bytes, skipping: false, done: false, broken: false })
+            Generation::Packed(Packed { decoder, rest, unpacked_bytes, skipping: false, done: false, broken: false })
         } else {
-            Generation::Plain(Plain { path, id, file, offset: 0, skipping: false, marker: Vec::new() })
+            Generation::Plain(Plain { id, file, offset: 0, skipping: false, marker: Vec::new() })
         })
     }
 

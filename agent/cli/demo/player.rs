@@ -9,8 +9,11 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Lines of a real ingress-nginx controller with ModSecurity, as containerd wrote them (tests/corpus/README.md).
-const STREAM: &[u8] = include_bytes!("../../../tests/corpus/demo/controller-d1.cri.gz");
+/// Lines of real ingress-nginx controllers with ModSecurity, as containerd wrote them (tests/corpus/README.md).
+const STREAMS: [&[u8]; 2] = [
+    include_bytes!("../../../tests/corpus/demo/controller-d1.cri.gz"),
+    include_bytes!("../../../tests/corpus/demo/controller-d2.cri.gz"),
+];
 
 /// Rotated files that are kept, as the kubelet's `containerLogMaxFiles: 5` does.
 const ROTATED_MAX: usize = 4;
@@ -29,7 +32,9 @@ impl Player {
     /// Lays the tree below `root` and opens the first file.
     pub fn new(root: &Path) -> io::Result<Self> {
         let mut lines = Vec::new();
-        GzDecoder::new(STREAM).read_to_end(&mut lines)?;
+        for stream in STREAMS {
+            GzDecoder::new(stream).read_to_end(&mut lines)?;
+        }
         let folder = root
             .join("ingress-nginx_ingress-nginx-controller-demo_0d3e6f52-5f3e-4c7b-9d0f-2f6a1c0b7a11")
             .join("controller");

@@ -116,11 +116,14 @@ pub fn compile_all(
 
 /// Whether a configuration can run: everything is compiled and thrown away. Says what is not built in yet.
 pub fn check(config: &Config, diagnostics: &mut Diagnostics) -> bool {
+    compile_all(config, &mut Store::new(), &GeoIpSet::default(), diagnostics);
+    if diagnostics.has_errors() {
+        return false;
+    }
     for client in config.active_clients() {
         diagnostics
             .warning(client.url.span, "delivery to Loki is not built in yet: lines are counted and not forwarded")
             .help("keep the agent that forwards them running beside weir");
     }
-    compile_all(config, &mut Store::new(), &GeoIpSet::default(), diagnostics);
-    !diagnostics.has_errors()
+    true
 }

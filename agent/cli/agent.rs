@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::server::{LogFormat, LogLevel};
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub fn run(args: &[OsString]) -> Exit {
     let flags = match Flags::parse(args.iter().cloned()) {
@@ -60,7 +60,7 @@ pub fn run(args: &[OsString]) -> Exit {
 }
 
 /// Reads the configuration and lays the flags over it. Warnings go to standard error.
-fn load(path: &PathBuf, flags: &Flags) -> Result<Config, String> {
+fn load(path: &Path, flags: &Flags) -> Result<Config, String> {
     let name = path.display().to_string();
     let loaded =
         load_file(path, flags.config_expand_env == Some(true)).map_err(|error| format!("weir: {name}: {error}\n"))?;

@@ -93,14 +93,13 @@ impl Job {
     }
 }
 
-/// Where the files of pod directories may really lie: below the directory, or with docker's own files, to which the
-/// kubelet's names are links there.
+/// Where the files of pod directories may really lie: below the directory.
 fn roots(sources: &[SourceConfig]) -> Vec<PathBuf> {
     let pods = sources.iter().filter_map(|source| match source {
-        SourceConfig::PodDirectory(config) => Some([config.root.clone(), config.docker_root.clone()]),
+        SourceConfig::PodDirectory(config) => Some(config.root.clone()),
         _ => None,
     });
-    pods.flatten().collect()
+    pods.collect()
 }
 
 /// Compiles all jobs of a configuration into a store of their own.

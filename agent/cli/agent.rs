@@ -46,7 +46,11 @@ pub fn run(args: &[OsString]) -> Exit {
         println!("Valid config file! No syntax issues found");
         return Exit::Clean;
     }
-    logging::start(level(config.server.log_level), format(config.server.log_format));
+    // A run that ends prints its own summary; of the log only what is wrong is of interest then.
+    let ends = on(flags.stdin) || config.target_config.stdin || on(flags.one_shot);
+    let quiet = ends && flags.log_level.is_none() && config.server.log_level == LogLevel::Info;
+    let log_level = if quiet { LogLevel::Warn } else { config.server.log_level };
+    logging::start(level(log_level), format(config.server.log_format));
     if on(flags.print_config_stderr) {
         eprint!("{}", config.text_without_secrets());
     }

@@ -2,4 +2,7 @@
 #![allow(dead_code)]
 
 pub mod corpus;
+pub mod exposition;
+pub mod kubelet;
+pub mod shipped;
 pub mod truth;

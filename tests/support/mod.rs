@@ -4,5 +4,6 @@
 pub mod corpus;
 pub mod exposition;
 pub mod kubelet;
+pub mod mmdb;
 pub mod shipped;
 pub mod truth;

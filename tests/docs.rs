@@ -111,7 +111,9 @@ fn metric_row(name: &Node, body: &Node) -> String {
     let text = |key| body.get(key).and_then(Node::text).unwrap_or_default();
     let name = format!("{}{}", text("prefix"), name.text().unwrap_or_default());
     let labels: Vec<String> = match body.get("labels").map(|node| &node.value) {
-        Some(Value::Map(labels)) => labels.iter().filter_map(|(label, _)| Some(format!("`{}`", label.text()?))).collect(),
+        Some(Value::Map(labels)) => {
+            labels.iter().filter_map(|(label, _)| Some(format!("`{}`", label.text()?))).collect()
+        }
         _ => Vec::new(),
     };
     let kind = if text("type") == "Counter" { String::new() } else { format!(" ({})", text("type").to_lowercase()) };
@@ -164,9 +166,9 @@ fn links_lead_somewhere() {
             }
             let (path, heading) = link.split_once('#').unwrap_or((link, ""));
             let to = if path.is_empty() { page.clone() } else { page.with_file_name("").join(path) };
-            let there = heading.is_empty() || fs::read_to_string(&to).is_ok_and(|text| {
-                text.lines().any(|line| line.starts_with('#') && anchor(line) == heading)
-            });
+            let there = heading.is_empty()
+                || fs::read_to_string(&to)
+                    .is_ok_and(|text| text.lines().any(|line| line.starts_with('#') && anchor(line) == heading));
             if !to.exists() || !there {
                 broken.push(format!("{}: {link}", page.display()));
             }
@@ -196,6 +198,6 @@ fn every_test_that_the_documents_name_exists() {
 
 fn is_test_name(name: &str) -> bool {
     let words = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    let metric = ["weir_", "promtail_", "process_", "geoip_"].iter().any(|prefix| name.starts_with(prefix));
+    let metric = ["_", "weir_", "promtail_", "process_", "geoip_"].iter().any(|prefix| name.starts_with(prefix));
     words && !metric && name.matches('_').count() >= 4
 }

@@ -404,7 +404,7 @@ mod tests {
             flags.warnings,
             [
                 "-server.grpc-max-recv-msg-size-bytes has no effect: weir opens no gRPC server",
-                "-wal.enabled has no effect: weir keeps unsent lines where they are, in the log files",
+                "-wal.enabled has no effect: nothing is sent yet, so nothing waits to be sent",
                 "-positions.sync-period has no effect: nothing is remembered over a restart yet",
                 "-server.log-source-ips-enabled has no effect: weir does not log requests",
             ]

@@ -2,4 +2,8 @@
 #![allow(dead_code)]
 
 pub mod corpus;
+pub mod exposition;
+pub mod kubelet;
+pub mod mmdb;
+pub mod shipped;
 pub mod truth;

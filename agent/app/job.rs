@@ -37,11 +37,12 @@ impl Job {
         config: &ScrapeConfig,
         series: &mut Store,
         geoip: &GeoIpSet,
+        series_max: u64,
         diagnostics: &mut Diagnostics,
     ) -> Option<Job> {
         // Both are compiled before either is given up, so that each mistake is reported.
         let rules = Rules::compile(&config.relabel_configs, diagnostics);
-        let pipeline = Pipeline::compile(&config.pipeline_stages, series, geoip, diagnostics);
+        let pipeline = Pipeline::compile(&config.pipeline_stages, series, geoip, series_max, diagnostics);
         let name = config.job_name.value.clone();
         let discovery = Discovery::new(config.sources.clone(), rules?, hostname());
         let roots = roots(&config.sources);
@@ -109,7 +110,11 @@ pub fn compile_all(
     geoip: &GeoIpSet,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Job>> {
-    let jobs: Vec<_> = config.scrape_configs.iter().map(|job| Job::compile(job, series, geoip, diagnostics)).collect();
+    let jobs: Vec<_> = config
+        .scrape_configs
+        .iter()
+        .map(|job| Job::compile(job, series, geoip, config.metrics.series_max, diagnostics))
+        .collect();
     jobs.into_iter().collect()
 }
 

@@ -99,19 +99,17 @@ fn follow(config: Config, path: PathBuf, flags: Flags) -> Exit {
     let dry_run = flags.dry_run == Some(true);
     let reload: Reload = Box::new(move || load(&path, &flags));
     match Running::start(config, Some(reload), dry_run) {
-        Ok(running) => {
-            running.wait();
-            Exit::Clean
-        }
-        Err(error) => {
-            report_start(&error);
-            Exit::Failed
-        }
+        Ok(running) => match running.wait() {
+            Ok(()) => Exit::Clean,
+            Err(error) => failed(&error),
+        },
+        Err(error) => failed(&error),
     }
 }
 
-fn report_start(error: &io::Error) {
+fn failed(error: &io::Error) -> Exit {
     eprintln!("weir: {error}");
+    Exit::Failed
 }
 
 fn level(level: LogLevel) -> &'static str {

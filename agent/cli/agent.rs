@@ -32,7 +32,7 @@ pub fn run(args: &[OsString]) -> Exit {
         eprintln!("weir: {warning}");
     }
     let Some(path) = flags.config_file.clone() else {
-        eprintln!("weir: -config.file is missing\nrun `weir help` for all flags, `weir demo` to see what it does");
+        eprintln!("weir: -config.file is missing\n\n{}\nrun `weir help` for all flags", super::COMMANDS);
         return Exit::Misused;
     };
     let config = match load(&path, &flags) {

@@ -179,7 +179,9 @@ impl Packed {
             if self.unpacked_bytes > UNPACKED_BYTES_MAX {
                 (self.done, self.broken) = (true, true);
             }
-            let consumed = buffer.cut(before + filled, self.skipping, self.done, &mut take);
+            // What damage tore off is no line.
+            let last = self.done && !self.broken;
+            let consumed = buffer.cut(before + filled, self.skipping, last, &mut take);
             turn.lines += consumed.lines;
             turn.cut += consumed.cut;
             turn.bytes += consumed.bytes as u64;

@@ -89,6 +89,10 @@ fn unsafe_stands_only_where_it_is_allowed() {
 fn production_code_neither_unwraps_nor_is_left_unfinished() {
     let mut wrong = Vec::new();
     for file in sources() {
+        // Files that are tests as a whole are declared so by their modules.
+        if file.name.ends_with("tests.rs") || file.name.ends_with("/properties.rs") {
+            continue;
+        }
         let production = file.code.split("#[cfg(test)]").next().unwrap_or_default();
         for (number, line) in production.lines().enumerate() {
             if [".unwrap()", "todo!(", "unimplemented!(", "dbg!("].iter().any(|bad| line.contains(bad)) {

@@ -166,7 +166,7 @@ impl Engine {
 
     /// Reads what the targets hold now, rotated and compressed generations included, to the end.
     pub fn run_to_end(&mut self, progress: &mut dyn FnMut(&Progress)) {
-        self.reader.from_the_beginning();
+        self.reader.take_everything();
         self.refresh();
         let total = self.reader.lag_bytes();
         loop {

@@ -37,11 +37,12 @@ impl Job {
         config: &ScrapeConfig,
         series: &mut Store,
         geoip: &GeoIpSet,
+        series_max: u64,
         diagnostics: &mut Diagnostics,
     ) -> Option<Job> {
         // Both are compiled before either is given up, so that each mistake is reported.
         let rules = Rules::compile(&config.relabel_configs, diagnostics);
-        let pipeline = Pipeline::compile(&config.pipeline_stages, series, geoip, diagnostics);
+        let pipeline = Pipeline::compile(&config.pipeline_stages, series, geoip, series_max, diagnostics);
         let name = config.job_name.value.clone();
         let discovery = Discovery::new(config.sources.clone(), rules?, hostname());
         let roots = roots(&config.sources);
@@ -93,14 +94,13 @@ impl Job {
     }
 }
 
-/// Where the files of pod directories may really lie: below the directory, or with docker's own files, to which the
-/// kubelet's names are links there.
+/// Where the files of pod directories may really lie: below the directory.
 fn roots(sources: &[SourceConfig]) -> Vec<PathBuf> {
     let pods = sources.iter().filter_map(|source| match source {
-        SourceConfig::PodDirectory(config) => Some([config.root.clone(), config.docker_root.clone()]),
+        SourceConfig::PodDirectory(config) => Some(config.root.clone()),
         _ => None,
     });
-    pods.flatten().collect()
+    pods.collect()
 }
 
 /// Compiles all jobs of a configuration into a store of their own.
@@ -110,17 +110,24 @@ pub fn compile_all(
     geoip: &GeoIpSet,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Job>> {
-    let jobs: Vec<_> = config.scrape_configs.iter().map(|job| Job::compile(job, series, geoip, diagnostics)).collect();
+    let jobs: Vec<_> = config
+        .scrape_configs
+        .iter()
+        .map(|job| Job::compile(job, series, geoip, config.metrics.series_max, diagnostics))
+        .collect();
     jobs.into_iter().collect()
 }
 
 /// Whether a configuration can run: everything is compiled and thrown away. Says what is not built in yet.
 pub fn check(config: &Config, diagnostics: &mut Diagnostics) -> bool {
+    compile_all(config, &mut Store::new(), &GeoIpSet::default(), diagnostics);
+    if diagnostics.has_errors() {
+        return false;
+    }
     for client in config.active_clients() {
         diagnostics
             .warning(client.url.span, "delivery to Loki is not built in yet: lines are counted and not forwarded")
             .help("keep the agent that forwards them running beside weir");
     }
-    compile_all(config, &mut Store::new(), &GeoIpSet::default(), diagnostics);
-    !diagnostics.has_errors()
+    true
 }

@@ -158,7 +158,7 @@ impl Reader {
     }
 
     /// From now on sources begin with their oldest generation.
-    pub fn from_the_beginning(&mut self) {
+    pub fn take_everything(&mut self) {
         self.everything = true;
     }
 

@@ -55,8 +55,10 @@ impl Running {
         let worker = {
             let waker = commands.clone();
             let shared = rim.shared();
+            let last = EndsAll(end.clone());
             thread::Builder::new().name("worker".into()).spawn(move || {
                 let wake: worker::Wake = Box::new(move || drop(waker.send(Command::Wake)));
+                let _last = last;
                 let engine = Engine::with_geoip(&config, Arc::new(SystemClock), geoip);
                 worker::run(engine, dry_run, &shared, wake, &received);
             })?
@@ -93,19 +95,31 @@ impl Running {
         answer.blocking_recv().ok()
     }
 
-    /// Waits for SIGTERM or SIGINT, then ends the agent.
-    pub fn wait(self) {
+    /// Waits for SIGTERM or SIGINT, then ends the agent. Errors: a part of it ended by itself, by a panic.
+    pub fn wait(self) -> io::Result<()> {
         // The rim ends by itself when a signal comes.
         let Running { commands, worker, rim, .. } = self;
-        let _ = rim.join();
+        let rim = rim.join();
         let _ = commands.send(Command::Stop);
-        let _ = worker.join();
+        match (rim, worker.join()) {
+            (Ok(()), Ok(())) => Ok(()),
+            _ => Err(io::Error::other("a thread of the agent ended by a panic; see above")),
+        }
     }
 
-    /// Ends the agent.
-    pub fn stop(self) {
+    /// Ends the agent. Errors: as for [`wait`](Self::wait).
+    pub fn stop(self) -> io::Result<()> {
         self.end.send_replace(true);
-        self.wait();
+        self.wait()
+    }
+}
+
+/// Ends the rim when the worker ends, however that came: an agent that reads nothing must not look alive.
+struct EndsAll(watch::Sender<bool>);
+
+impl Drop for EndsAll {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::server::{LogFormat, LogLevel};
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub fn run(args: &[OsString]) -> Exit {
     let flags = match Flags::parse(args.iter().cloned()) {
@@ -46,7 +46,11 @@ pub fn run(args: &[OsString]) -> Exit {
         println!("Valid config file! No syntax issues found");
         return Exit::Clean;
     }
-    logging::start(level(config.server.log_level), format(config.server.log_format));
+    // A run that ends prints its own summary; of the log only what is wrong is of interest then.
+    let ends = on(flags.stdin) || config.target_config.stdin || on(flags.one_shot);
+    let quiet = ends && flags.log_level.is_none() && config.server.log_level == LogLevel::Info;
+    let log_level = if quiet { LogLevel::Warn } else { config.server.log_level };
+    logging::start(level(log_level), format(config.server.log_format));
     if on(flags.print_config_stderr) {
         eprint!("{}", config.text_without_secrets());
     }
@@ -60,7 +64,7 @@ pub fn run(args: &[OsString]) -> Exit {
 }
 
 /// Reads the configuration and lays the flags over it. Warnings go to standard error.
-fn load(path: &PathBuf, flags: &Flags) -> Result<Config, String> {
+fn load(path: &Path, flags: &Flags) -> Result<Config, String> {
     let name = path.display().to_string();
     let loaded =
         load_file(path, flags.config_expand_env == Some(true)).map_err(|error| format!("weir: {name}: {error}\n"))?;
@@ -95,19 +99,17 @@ fn follow(config: Config, path: PathBuf, flags: Flags) -> Exit {
     let dry_run = flags.dry_run == Some(true);
     let reload: Reload = Box::new(move || load(&path, &flags));
     match Running::start(config, Some(reload), dry_run) {
-        Ok(running) => {
-            running.wait();
-            Exit::Clean
-        }
-        Err(error) => {
-            report_start(&error);
-            Exit::Failed
-        }
+        Ok(running) => match running.wait() {
+            Ok(()) => Exit::Clean,
+            Err(error) => failed(&error),
+        },
+        Err(error) => failed(&error),
     }
 }
 
-fn report_start(error: &io::Error) {
+fn failed(error: &io::Error) -> Exit {
     eprintln!("weir: {error}");
+    Exit::Failed
 }
 
 fn level(level: LogLevel) -> &'static str {

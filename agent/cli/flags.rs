@@ -21,7 +21,7 @@ use std::time::Duration;
 /// What the user asked for. `None` leaves the configuration file, or the default, to decide.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Flags {
-    /// As written; Promtail takes several paths with commas between them and uses the first that exists.
+    /// One path. (Promtail takes several with commas between them and uses the first that exists.)
     pub config_file: Option<PathBuf>,
     pub config_expand_env: Option<bool>,
     pub check_syntax: Option<bool>,
@@ -215,15 +215,19 @@ const FLAGS: &[Flag] = &[
         put(&mut f.config_expand_env, boolean(v))
     }),
     switch("check-syntax", "Check the configuration and end.", |f, v| put(&mut f.check_syntax, boolean(v))),
-    switch("print-config-stderr", "Print the configuration, defaults included, to standard error.", |f, v| {
-        put(&mut f.print_config_stderr, boolean(v))
-    }),
-    switch("dry-run", "Print entries instead of sending them, and remember nothing.", |f, v| {
+    switch(
+        "print-config-stderr",
+        "Print the configuration as it was read, secrets hidden, to standard error.",
+        |f, v| put(&mut f.print_config_stderr, boolean(v)),
+    ),
+    switch("dry-run", "Print the entries that would be sent; nothing is sent yet either way.", |f, v| {
         put(&mut f.dry_run, boolean(v))
     }),
     switch("stdin", "Read standard input through the first scrape config.", |f, v| put(&mut f.stdin, boolean(v))),
-    switch("inspect", "Show on standard error what each stage changes.", |f, v| put(&mut f.inspect, boolean(v))),
-    switch("one-shot", "Read every file to its end, print the metrics and end.", |f, v| {
+    switch("inspect", "With -stdin: show on standard error what each stage changes.", |f, v| {
+        put(&mut f.inspect, boolean(v))
+    }),
+    switch("one-shot", "Read every file to its end, older generations too, print the metrics and end.", |f, v| {
         put(&mut f.one_shot, boolean(v))
     }),
     value("log.level", "<level>", "info", "The least severe message logged: debug, info, warn, error.", |f, v| {
@@ -242,7 +246,7 @@ const FLAGS: &[Flag] = &[
     // Promtail's name of the same.
     value("server.path-prefix", "<path>", "", "", PREFIX),
     switch("server.disable", "Serve no HTTP at all.", |f, v| put(&mut f.server_disable, boolean(v))),
-    switch("server.enable-runtime-reload", "Reload the configuration on a request to /reload.", |f, v| {
+    switch("server.enable-runtime-reload", "Reload the configuration on a request to /-/reload or /reload.", |f, v| {
         put(&mut f.server_enable_runtime_reload, boolean(v))
     }),
     value("server.grpc-listen-port", "<port>", "", "", |f, v| {
@@ -251,13 +255,27 @@ const FLAGS: &[Flag] = &[
         }
         Ok(())
     }),
-    value("positions.file", "<path>", "/var/log/positions.yaml", "Where to remember what was read.", |f, v| {
-        put(&mut f.positions_file, Ok(v.into()))
-    }),
-    value("target.sync-period", "<duration>", "10s", "How often to look for new files.", |f, v| {
-        put(&mut f.target_sync_period, parse_duration(v).ok_or("a duration such as `10s`"))
-    }),
-    value("client.external-labels", "<name=value,...>", "", "Labels for every entry sent.", external_labels),
+    value(
+        "positions.file",
+        "<path>",
+        "",
+        "Accepted; without effect yet: nothing is remembered over a restart.",
+        |f, v| put(&mut f.positions_file, Ok(v.into())),
+    ),
+    value(
+        "target.sync-period",
+        "<duration>",
+        "10s",
+        "How often to look for new files; for those of pods at least every second.",
+        |f, v| put(&mut f.target_sync_period, parse_duration(v).ok_or("a duration such as `10s`")),
+    ),
+    value(
+        "client.external-labels",
+        "<name=value,...>",
+        "",
+        "Accepted; without effect yet: nothing is sent.",
+        external_labels,
+    ),
     switch("version", "Print the version and end.", |f, v| put(&mut f.version, boolean(v))),
     switch("help", "Print this text and end.", HELP),
     switch("h", "", HELP),
@@ -386,8 +404,8 @@ mod tests {
             flags.warnings,
             [
                 "-server.grpc-max-recv-msg-size-bytes has no effect: weir opens no gRPC server",
-                "-wal.enabled has no effect: weir keeps unsent lines where they are, in the log files",
-                "-positions.sync-period has no effect: weir's own state is durable at every cut",
+                "-wal.enabled has no effect: nothing is sent yet, so nothing waits to be sent",
+                "-positions.sync-period has no effect: nothing is remembered over a restart yet",
                 "-server.log-source-ips-enabled has no effect: weir does not log requests",
             ]
         );

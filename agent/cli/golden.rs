@@ -16,7 +16,7 @@
 //! what is compared.
 
 use super::exit::Exit;
-use super::load::{Loaded, load_text};
+use super::load::{Environment, Loaded, load_text};
 use crate::app::Engine;
 use crate::clock::ManualClock;
 use crate::metrics::{Format, encode};
@@ -219,5 +219,5 @@ fn load_case(folder: &Path) -> io::Result<(PathBuf, Loaded)> {
     let environment = |name: &str| variables.get(name).cloned();
     // A case without variables has no need of expansion, and its `$1` stays what it is.
     let expand = folder.join("env").exists();
-    Ok((file, load_text(&text, expand.then_some(&environment as &dyn Fn(&str) -> Option<String>))))
+    Ok((file, load_text(&text, expand.then_some(&environment as Environment<'_>))))
 }

@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
 
+/// Answers for the variables of `${…}`.
+pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
+
 /// A configuration file after reading it.
 pub struct Loaded {
     /// Absent when there are errors.
@@ -20,7 +23,7 @@ pub struct Loaded {
 }
 
 /// Reads and compiles a configuration. `environment` answers for variables; `None` leaves `${…}` as it stands.
-pub fn load_text(text: &str, environment: Option<&dyn Fn(&str) -> Option<String>>) -> Loaded {
+pub fn load_text(text: &str, environment: Option<Environment<'_>>) -> Loaded {
     let mut diagnostics = Diagnostics::new();
     let text = match environment {
         Some(environment) => expand::expand(text, environment, &mut diagnostics),

@@ -34,11 +34,9 @@ pub fn one_shot(config: &Config, dry_run: bool) -> Exit {
     engine.run_to_end(&mut |progress| bar.draw(progress));
     engine.finish();
     bar.clear();
-    if !dry_run {
-        if let Err(error) = print_exposition(&mut engine) {
-            eprintln!("weir: standard output: {error}");
-            return Exit::Failed;
-        }
+    if !dry_run && let Err(error) = print_exposition(&mut engine) {
+        eprintln!("weir: standard output: {error}");
+        return Exit::Failed;
     }
     summarize(&mut engine, started.elapsed());
     Exit::Clean

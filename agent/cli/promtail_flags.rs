@@ -49,8 +49,8 @@ const fn refuse(name: &'static str, instead: &'static str) -> Foreign {
 const NO_GRPC: &str = "weir opens no gRPC server";
 const NO_REQUEST_LOG: &str = "weir does not log requests";
 const NO_TLS: &str = "weir serves no TLS";
-const NO_WAL: &str = "weir keeps unsent lines where they are, in the log files";
-const DURABLE: &str = "weir's own state is durable at every cut";
+const NO_WAL: &str = "nothing is sent yet, so nothing waits to be sent";
+const NO_POSITIONS: &str = "nothing is remembered over a restart yet";
 const TLS_PROXY: &str = "weir would answer without TLS where TLS is expected; put a TLS proxy in front of it";
 
 const FOREIGN: &[Foreign] = &[
@@ -108,8 +108,8 @@ const FOREIGN: &[Foreign] = &[
     warn_switch("server.trace-*", "weir sends no traces"),
     warn_switch("server.cluster-validation.*", "weir's server has nothing like it"),
     // Reading.
-    warn("positions.sync-period", DURABLE),
-    warn_switch("positions.ignore-invalid-yaml", "a damaged state file is set aside and counted, never fatal"),
+    warn("positions.sync-period", NO_POSITIONS),
+    warn_switch("positions.ignore-invalid-yaml", NO_POSITIONS),
     warn("file-watch.*", "weir finds its own pace"),
     // The rest.
     warn_switch("log-config-reverse-order", "print-config-stderr shows the configuration"),

@@ -132,11 +132,7 @@ mod tests {
     }
 
     fn pods(rules: Rules) -> Discovery {
-        let pods = PodDirectoryConfig {
-            root: "/var/log/pods".into(),
-            docker_root: "/var/lib/docker/containers".into(),
-            namespaces: Vec::new(),
-        };
+        let pods = PodDirectoryConfig { root: "/var/log/pods".into(), namespaces: Vec::new() };
         Discovery::new(vec![SourceConfig::PodDirectory(pods)], rules, "node-a")
     }
 

@@ -24,8 +24,6 @@ use std::path::{Path, PathBuf};
 
 /// Where the kubelet writes unless told otherwise (`podLogsDir`).
 const ROOT: &str = "/var/log/pods";
-/// Where docker's json-file driver writes.
-pub const DOCKER_ROOT: &str = "/var/lib/docker/containers";
 /// Runs of containers that one scan gives; a node has some hundreds.
 const TARGETS_MAX: usize = 20_000;
 
@@ -34,8 +32,6 @@ const TARGETS_MAX: usize = 20_000;
 pub struct PodDirectoryConfig {
     /// The kubelet's `podLogsDir`.
     pub root: PathBuf,
-    /// Where docker keeps the files to which the kubelet's names are links on its nodes.
-    pub docker_root: PathBuf,
     /// The namespaces to look at; all if there are none.
     pub namespaces: Vec<String>,
 }
@@ -45,11 +41,10 @@ impl FromNode for PodDirectoryConfig {
         let mut fields = Fields::new(node, "a pod directory", diagnostics)?;
         let before = diagnostics.errors();
         let root = directory(&mut fields, "root", ROOT, diagnostics);
-        let docker_root = directory(&mut fields, "docker_root", DOCKER_ROOT, diagnostics);
         let namespaces = fields.optional::<Namespaces>("namespaces", diagnostics);
         fields.finish(diagnostics);
         let namespaces = namespaces.map_or(Vec::new(), |namespaces| namespaces.0);
-        (diagnostics.errors() == before).then_some(PodDirectoryConfig { root, docker_root, namespaces })
+        (diagnostics.errors() == before).then_some(PodDirectoryConfig { root, namespaces })
     }
 }
 
@@ -196,11 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn config(namespaces: &[&str]) -> PodDirectoryConfig {
-        PodDirectoryConfig {
-            root: "/pods".into(),
-            docker_root: "/var/lib/docker/containers".into(),
-            namespaces: namespaces.iter().map(|n| n.to_string()).collect(),
-        }
+        PodDirectoryConfig { root: "/pods".into(), namespaces: namespaces.iter().map(|n| n.to_string()).collect() }
     }
 
     #[test]
@@ -255,11 +246,7 @@ mod tests {
     #[test]
     fn a_root_with_the_characters_of_a_glob_is_taken_literally() {
         let tree = PaperTree::of(&["/p[1]/a_b_1/c/0.log"]);
-        let root = PodDirectoryConfig {
-            root: "/p[1]".into(),
-            docker_root: "/var/lib/docker/containers".into(),
-            namespaces: Vec::new(),
-        };
+        let root = PodDirectoryConfig { root: "/p[1]".into(), namespaces: Vec::new() };
         let scan = root.scan(&tree, "");
         let glob = Glob::compile(scan.discovered[0].get(PATH)).unwrap();
         assert_eq!(glob.expand(&tree).files, [PathBuf::from("/p[1]/a_b_1/c/0.log")]);
@@ -270,11 +257,7 @@ mod tests {
         let mut tree = PaperTree::of(&["/pods/a_b_1/c/0.log"]);
         tree.forbidden.insert("/pods".into());
         assert_eq!(config(&[]).scan(&tree, "").unreadable, [("/pods".into(), io::ErrorKind::PermissionDenied)]);
-        let missing = PodDirectoryConfig {
-            root: "/none".into(),
-            docker_root: "/var/lib/docker/containers".into(),
-            namespaces: Vec::new(),
-        };
+        let missing = PodDirectoryConfig { root: "/none".into(), namespaces: Vec::new() };
         assert_eq!(missing.scan(&tree, "").unreadable, [("/none".into(), io::ErrorKind::NotFound)]);
     }
 

@@ -144,7 +144,9 @@ proptest! {
         let mut workers = Vec::new();
         for order in [["a", "b"], ["b", "a"]] {
             let mut store = Store::new();
-            order.map(|name| store.label_name(name));
+            for name in order {
+                store.label_name(name);
+            }
             let family = store.define(family("c", Kind::Counter)).unwrap();
             let groups = [store.group(&[family], no_limit()), store.group(&[family], no_limit())];
             workers.push((store, groups));

@@ -59,11 +59,13 @@ pub struct Scope<'s> {
     pub fixed: Vec<u8>,
     pub series: &'s mut Store,
     pub geoip: &'s GeoIpSet,
+    /// Series of a metric whose own configuration does not say.
+    pub series_max: u64,
     pub diagnostics: &'s mut Diagnostics,
 }
 
 impl<'s> Scope<'s> {
-    pub fn new(series: &'s mut Store, geoip: &'s GeoIpSet, diagnostics: &'s mut Diagnostics) -> Self {
+    pub fn new(series: &'s mut Store, geoip: &'s GeoIpSet, series_max: u64, diagnostics: &'s mut Diagnostics) -> Self {
         Scope {
             slots: Names::default(),
             labels: Names::default(),
@@ -71,6 +73,7 @@ impl<'s> Scope<'s> {
             fixed: Vec::new(),
             series,
             geoip,
+            series_max,
             diagnostics,
         }
     }

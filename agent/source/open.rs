@@ -2,7 +2,8 @@
 //!
 //! Below a log root any tenant may plant what it likes: a link to a secret, a pipe that never answers. So a file is
 //! opened without blocking and without following any link on its way, after it was made sure that its real place lies
-//! below one of the roots; and only a regular file is read. (reference: reliability, section 5, rows 1 to 3)
+//! below one of the roots; and only a regular file is read. On nodes with docker the kubelet's names are links to
+//! docker's own files, wherever its data lies: those are known by the shape of their real path.
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::Errno;
@@ -78,11 +79,8 @@ impl Opener {
     /// The real place of a path.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf, Refusal> {
         let real = path.canonicalize()?;
-        if self.roots.is_empty() || self.roots.iter().any(|root| real.starts_with(root)) {
-            Ok(real)
-        } else {
-            Err(Refusal::Outside(real))
-        }
+        let inside = self.roots.is_empty() || self.roots.iter().any(|root| real.starts_with(root));
+        if inside || is_dockers(&real) { Ok(real) } else { Err(Refusal::Outside(real)) }
     }
 
     /// Opens a real path, as [`resolve`](Self::resolve) gives it.
@@ -109,6 +107,21 @@ impl Opener {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         Ok(Opened { file: File::from(file), id: (stat.st_dev, stat.st_ino), size })
     }
+}
+
+/// `…/containers/ID/ID-json.log`, where ID is the 64 hexadecimal digits of a container: what the json-file driver
+/// writes. Another tenant's log is the most that a planted link could reach so.
+fn is_dockers(real: &Path) -> bool {
+    let part = |path: Option<&Path>| path.and_then(Path::file_name).and_then(|name| name.to_str()).map(str::to_string);
+    let folder = real.parent();
+    let (Some(name), Some(id), Some(above)) = (part(Some(real)), part(folder), part(folder.and_then(Path::parent)))
+    else {
+        return false;
+    };
+    id.len() == 64
+        && id.bytes().all(|b| b.is_ascii_hexdigit())
+        && above == "containers"
+        && name.strip_prefix(&id) == Some("-json.log")
 }
 
 #[cfg(test)]
@@ -143,6 +156,14 @@ mod tests {
         assert_eq!(reason("missing"), Some("not_found"));
         // A link that appears after the path was resolved.
         assert_eq!(opener.open(&root.join("link")).err().map(|r| r.reason()), Some("io_error"));
+        let id = "0123456789abcdef".repeat(4);
+        let container = folder.path().join("data/containers").join(&id);
+        fs::create_dir_all(&container).expect("docker's folder");
+        for (name, reason_given) in [(format!("{id}-json.log"), None), ("other".to_string(), Some("outside_root"))] {
+            fs::write(container.join(&name), "{}").expect("a log of docker's");
+            symlink(container.join(&name), root.join(&name)).expect("a link");
+            assert_eq!(reason(&name), reason_given, "{name}");
+        }
         // The configuration's own paths may be links.
         let anywhere = Opener::anywhere();
         assert!(anywhere.resolve(&root.join("link")).and_then(|real| anywhere.open(&real)).is_ok());

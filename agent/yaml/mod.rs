@@ -75,12 +75,14 @@ impl Node {
 
 /// Reads one YAML document. A syntax error is reported and gives nothing; an empty file gives null.
 pub fn parse(text: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
-    let mut builder = Builder { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, diagnostics };
+    let parser = Parser::new_from_str(text);
+    let mut builder = Builder { text, parser, anchors: HashMap::new(), nodes: 0, diagnostics };
     let root = builder.document()?;
     (!builder.diagnostics.has_errors()).then_some(root)
 }
 
 struct Builder<'i, 'd> {
+    text: &'i str,
     parser: Parser<'i, saphyr_parser::StrInput<'i>>,
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
@@ -98,6 +100,21 @@ impl<'i> Builder<'i, '_> {
                 None
             }
         }
+    }
+
+    /// The parser's end of a quoted scalar lies behind the spaces and the comment that follow it.
+    fn quoted_place(&self, mark: Mark) -> Span {
+        let span = place(mark);
+        let line = self.text.lines().nth(mark.start.line() - 1).unwrap_or_default();
+        let mut rest = line.chars().skip(mark.start.col());
+        let Some(quote) = rest.next() else { return span };
+        let mut escaped = false;
+        let inside = rest.position(|c| {
+            let ends = c == quote && !escaped;
+            escaped = c == '\\' && quote == '"' && !escaped;
+            ends
+        });
+        inside.map_or(span, |inside| Span::new(span.line, span.column, inside as u32 + 2))
     }
 
     fn document(&mut self) -> Option<Node> {
@@ -123,7 +140,10 @@ impl<'i> Builder<'i, '_> {
     }
 
     fn node(&mut self, event: Event<'i>, mark: Mark, depth: usize) -> Option<Node> {
-        let span = place(mark);
+        let span = match &event {
+            Event::Scalar(_, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted, ..) => self.quoted_place(mark),
+            _ => place(mark),
+        };
         self.nodes += 1;
         if self.nodes > NODES_MAX || depth > DEPTH_MAX {
             self.diagnostics.error(span, format!("more than {NODES_MAX} values or {DEPTH_MAX} levels"));
@@ -239,6 +259,8 @@ mod tests {
         let Value::List(items) = &list.value else { panic!("{list:?}") };
         assert_eq!(items[1].span, Span::new(4, 5, 5));
         assert_eq!(items[1].text(), Some("y z"));
+        let root = tree("a: \"x \\\" y\" # a comment\n");
+        assert_eq!(root.get("a").map(|a| a.span), Some(Span::new(1, 4, 8)));
     }
 
     #[test]

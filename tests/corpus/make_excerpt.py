@@ -53,6 +53,9 @@ SPECIMENS = {
     "message over several lines": (3, lambda line: b"broken header: " in line.text),
 }
 
+# With its request id (a client may choose the same one again and again), what tells a request from others.
+KEY_FIELDS = ("remote_addr", "status", "body_bytes_sent", "request_length", "request_time", "time_iso8601")
+
 Line = collections.namedtuple("Line", "first last parts stream text")
 NO_HIT = collections.defaultdict(str, unique_id="none looked for")
 
@@ -120,11 +123,11 @@ class Nginx:
         self.rows = collections.defaultdict(list)
         for row in truth.read_oracle(folder):
             request_id = truth.unescape(row["req_id"])
-            self.rows[request_id, row["remote_addr"], row["status"]].append(row)
+            self.rows[request_id, *(row[field] for field in KEY_FIELDS)].append(row)
         self.errors = collections.Counter((folder / "error.log").read_bytes().split(b"\n")[:-1])
 
     def truth_of(self, lines, key_of):
-        """The truth of some lines; `key_of` tells an access line's request id, address and status, or None."""
+        """The truth of some lines; `key_of` tells an access line's request id and KEY_FIELDS, or None."""
         rows, errors, taken = [], [], collections.Counter()
         for line in lines:
             if line.stream == b"stderr":
@@ -138,30 +141,39 @@ class Nginx:
 
 
 def json_key(line):
-    """The three fields of a home JSON line, found without parsing it: not every such line is JSON."""
+    """The key of a home JSON line, found without parsing it: not every such line is JSON."""
     if not line.startswith(b'{"time": "'):
         return None
     quoted = lambda key: re.search(rb'"%s": "((?:[^"\\]|\\.)*)"' % key, line)[1]
     request_id = re.sub(rb"\\u00([0-9A-Fa-f]{2})", lambda hex: bytes.fromhex(hex[1].decode()), quoted(b"request_id"))
     request_id = re.sub(rb"\\(.)", rb"\1", request_id)
-    return request_id, quoted(b"remote_address"), re.search(rb'"status": (\d+)', line)[1]
+    number = lambda key: re.search(rb'"%s": ([\d.]+)' % key, line)[1]
+    return (
+        request_id,
+        quoted(b"remote_address"),
+        number(b"status"),
+        quoted(b"body_bytes_sent"),
+        number(b"request_length"),
+        number(b"request_time"),
+        quoted(b"time"),
+    )
 
 
 def text_keys(nginx):
     """A function like json_key for the default text format: its request id may hold spaces, so it asks the oracle."""
-    ids = collections.defaultdict(list)
-    for request_id, address, status in nginx.rows:
-        ids[address].append((request_id, status))
+    of_address = collections.defaultdict(list)
+    for key in nginx.rows:
+        of_address[key[1]].append(key)
     escape = lambda value: re.sub(rb'[\x00-\x1f"\\\x7f-\xff]', lambda byte: b"\\x%02X" % byte[0][0], value)
 
+    def fits(key, line):
+        request_id, _, status, sent, length, seconds, time = key
+        numbers = rb':%s \+0000\] .*" %s %s ".*" %s %s \[' % (time[11:19], status, sent, length, re.escape(seconds))
+        return line.endswith(b" " + (escape(request_id) or b"-")) and re.search(numbers, line)
+
     def key_of(line):
-        address, _, rest = line.partition(b" - ")
-        fits = [
-            (request_id, address, status)
-            for request_id, status in ids.get(address, [])
-            if line.endswith(b" " + (escape(request_id) or b"-")) and re.search(rb'" %s \d+ "' % status, rest)
-        ]
-        return max(fits, key=lambda key: len(key[0]), default=None)
+        keys = [key for key in of_address.get(line.partition(b" - ")[0], []) if fits(key, line)]
+        return max(keys, key=lambda key: len(key[0]), default=None)
 
     return key_of
 

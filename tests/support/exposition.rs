@@ -15,11 +15,13 @@ pub struct Family {
     pub samples: Vec<Sample>,
 }
 
+pub type Labels = Vec<(String, String)>;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     pub name: String,
     /// In the order of the page, unescaped.
-    pub labels: Vec<(String, String)>,
+    pub labels: Labels,
     pub value: f64,
     /// The value as written.
     pub text: String,
@@ -107,7 +109,8 @@ impl Reader {
         if !is_name(name, true) {
             return Err("bad metric name".into());
         }
-        if !matches!(kind, "counter" | "gauge" | "histogram") && !(kind == "unknown" && self.open_metrics) {
+        let known = matches!(kind, "counter" | "gauge" | "histogram") || (kind == "unknown" && self.open_metrics);
+        if !known {
             return Err("bad type".into());
         }
         if self.open_metrics && kind == "counter" && name.ends_with("_total") {
@@ -170,7 +173,7 @@ impl Reader {
 }
 
 /// Labels up to the closing brace, and what follows it.
-fn parse_labels(mut rest: &str) -> Result<(Vec<(String, String)>, &str), String> {
+fn parse_labels(mut rest: &str) -> Result<(Labels, &str), String> {
     let mut labels = Vec::new();
     loop {
         let (name, value) = rest.split_once("=\"").ok_or("a label without =\"")?;

@@ -5,6 +5,8 @@ pub mod agent;
 pub mod corpus;
 pub mod exposition;
 pub mod http;
+pub mod kubelet;
 pub mod mmdb;
 pub mod process;
+pub mod shipped;
 pub mod truth;

@@ -151,7 +151,7 @@ fn play(options: &Options) -> io::Result<Exit> {
     agent.drain();
     let Some(report) = agent.report() else { return Err(io::Error::other("the agent ended by itself")) };
     summary.finish(&report, &player)?;
-    agent.stop();
+    agent.stop()?;
     let read: u64 = report.books.iter().filter(|b| b.job == "ingress-nginx").map(|b| b.read).sum();
     Ok(if read == player.written() { Exit::Clean } else { Exit::Failed })
 }

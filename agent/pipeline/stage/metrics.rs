@@ -14,8 +14,6 @@ use std::time::Duration;
 
 /// Promtail's default: a series that was not touched for so long is removed.
 const IDLE_DEFAULT: Duration = Duration::from_secs(300);
-/// Series of a metric whose configuration does not say.
-pub const SERIES_MAX_DEFAULT: u64 = 100_000;
 /// Prometheus' default buckets.
 const BUCKETS_DEFAULT: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -37,7 +35,8 @@ pub struct MetricConfig {
     pub value: Option<String>,
     /// `None`: all labels of the entry. Else label → extracted name, or the label of that name.
     pub labels: Option<Vec<(Spanned<String>, Spanned<String>)>>,
-    pub series_max: u64,
+    /// `None`: the configuration's default.
+    pub series_max: Option<u64>,
     pub overflow_labels: Vec<Spanned<String>>,
 }
 
@@ -105,7 +104,7 @@ impl MetricConfig {
             labels: fields.optional("labels", d).or_else(|| {
                 fields.key_span("labels").map(|_| Vec::new())
             }),
-            series_max: fields.or("max_series", SERIES_MAX_DEFAULT, d).max(1),
+            series_max: fields.optional("max_series", d),
             overflow_labels: fields.or("overflow_labels", Vec::new(), d),
             name: full,
             kind: Kind::Counter,
@@ -292,7 +291,8 @@ impl Group {
             }
         }
         let overflow = first.overflow_labels.iter().map(|label| scope.series.label_name(&label.value)).collect();
-        let series_max = usize::try_from(first.series_max).unwrap_or(usize::MAX);
+        let series_max = first.series_max.unwrap_or(scope.series_max).max(1);
+        let series_max = usize::try_from(series_max).unwrap_or(usize::MAX);
         let id = scope.series.group(&families, Limit { series_max, overflow });
         let labels = first.labels.as_ref().map(|labels| {
             let mut sorted: Vec<_> = labels.iter().collect();

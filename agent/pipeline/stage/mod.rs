@@ -79,6 +79,8 @@ macro_rules! stages {
         pub enum AnyConfig { $($stage($module::$config),)* }
 
         /// Every stage at work.
+        // A pipeline has a handful of them, and a box would cost each line a step aside.
+        #[allow(clippy::large_enum_variant)]
         pub enum Stage { $($stage($module::$stage),)* }
 
         /// The names of the stages.

@@ -1,6 +1,6 @@
 //! One file of a log, and how far it was read.
 
-use super::line_buffer::{Line, LineBuffer};
+use super::line_buffer::{Line, LineBuffer, MARKER_BYTES};
 use super::open::{FileId, Opened, Opener, Refusal};
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
@@ -8,8 +8,6 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-/// Bytes before the cursor that are remembered and compared: a file that was rewritten in place shows by them.
-const MARKER_BYTES: usize = 32;
 /// A compressed file may hold this many bytes; past it the rest is given up. A bound against bombs.
 const UNPACKED_BYTES_MAX: u64 = 2 << 30;
 
@@ -38,7 +36,7 @@ pub struct Plain {
     offset: u64,
     /// The offset lies inside a line that was cut.
     skipping: bool,
-    /// The last bytes before the offset.
+    /// The last bytes before the offset: a file that was rewritten in place shows by them.
     marker: Vec<u8>,
 }
 

@@ -38,6 +38,9 @@ pub struct Facts {
     pub targets: u64,
     /// Targets that discovery left out since the start, by reason.
     pub targets_dropped: Vec<(String, u64)>,
+    pub pod_directories_malformed: u64,
+    pub directories_unreadable: u64,
+    pub discovery_truncated: bool,
     /// Files that are not read, by reason.
     pub files_refused: Vec<(String, u64)>,
     /// Files that exist and cannot be read now.

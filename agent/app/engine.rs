@@ -255,7 +255,6 @@ impl Engine {
     pub fn reconfigure(&mut self, config: &Config) {
         let mut series = Store::new();
         let mut jobs = compile(config, &mut series, &self.geoip);
-        series.adopt(&self.series);
         // What the old stages hold must not get lost with them.
         let mut context = Turning {
             jobs: &mut self.jobs,

@@ -7,6 +7,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use tempfile::TempDir;
 
+/// The limit of a line here.
+const LINE_BYTES: usize = 48;
+
 struct Log {
     folder: TempDir,
     source: FileSource,
@@ -18,7 +21,7 @@ impl Log {
     fn new(start: Start) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let source = FileSource::new(folder.path().join("0.log"), Opener::below([folder.path().to_path_buf()]), start);
-        Log { folder, source, buffer: LineBuffer::new(64, 48), seen: Vec::new() }
+        Log { folder, source, buffer: LineBuffer::new(64, LINE_BYTES), seen: Vec::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -205,4 +208,16 @@ fn a_planted_link_is_refused_and_named() {
     std::os::unix::fs::symlink(outside.path(), log.path("0.log")).expect("a link");
     assert_eq!(log.lines(), [""; 0]);
     assert_eq!(log.source.refusal().map(Refusal::reason), Some("outside_root"));
+}
+
+#[test]
+fn a_line_past_the_limit_stops_nothing_wherever_it_stands() {
+    let mut log = Log::new(Start::Current);
+    let long = "x".repeat(LINE_BYTES);
+    for text in ["a\n", &format!("{long}\n"), &format!("{long}{long}y\n"), &format!("{long}y\n"), "b\n"] {
+        log.append("0.log", text);
+    }
+    log.poll();
+    let lengths: Vec<usize> = log.lines().iter().map(String::len).collect();
+    assert_eq!(lengths, [1, LINE_BYTES, LINE_BYTES, LINE_BYTES, 1]);
 }

@@ -266,7 +266,8 @@ fn no_bytes_in_a_line_break_a_scrape_or_the_books() {
     }
     let answer = agent.request("GET", "/metrics", &[OPEN_METRICS]);
     let page = Page::of_open_metrics(&answer.body);
-    assert_eq!(page.get("t_levels_total", &[("level", "x")]), 8.0, "{:?}", page.families);
+    // A bare control character in a string is no JSON; a line that was cut is none any more.
+    assert_eq!(page.get("t_levels_total", &[("level", "x")]), 7.0, "{:?}", page.families);
 }
 
 /// One file, two metrics; `BUCKETS` are those of the second one.

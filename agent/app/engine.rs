@@ -164,6 +164,12 @@ impl Engine {
         self.refreshed = None;
     }
 
+    /// Looks for targets now, and has the next turn look at every source, also at those that rest.
+    pub fn look_at_all(&mut self) {
+        self.refresh();
+        self.reader.hint();
+    }
+
     /// Reads what the targets hold now, rotated and compressed generations included, to the end.
     pub fn run_to_end(&mut self, progress: &mut dyn FnMut(&Progress)) {
         self.reader.take_everything();

@@ -66,8 +66,8 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
         loop {
             match commands.try_recv() {
                 Ok(Command::Drain(done)) => {
-                    // Files that appeared a moment ago count as being there.
-                    engine.refresh();
+                    // Files that appeared a moment ago count as being there, and so do their lines.
+                    engine.look_at_all();
                     draining.push(done);
                 }
                 Ok(command) => {
@@ -90,7 +90,7 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
         }
         match commands.recv_timeout(engine.pause()) {
             Ok(Command::Drain(done)) => {
-                engine.refresh();
+                engine.look_at_all();
                 draining.push(done);
             }
             Ok(command) => {

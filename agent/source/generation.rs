@@ -216,7 +216,9 @@ impl Packed {
             let too_large = self.unpacked_bytes > UNPACKED_BYTES_MAX;
             turn.broken = too_large || matches!(end, Some(Err(_)));
             self.done = too_large || end.is_some();
-            let consumed = buffer.cut(before + filled, self.skipping, self.done, &mut take);
+            // What damage tore off is no line.
+            let last = self.done && !turn.broken;
+            let consumed = buffer.cut(before + filled, self.skipping, last, &mut take);
             turn.lines += consumed.lines;
             turn.cut += consumed.cut;
             turn.bytes += consumed.bytes as u64;

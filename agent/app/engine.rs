@@ -164,6 +164,12 @@ impl Engine {
         self.refreshed = None;
     }
 
+    /// Looks for targets now, and has the next turn look at every source, also at those that rest.
+    pub fn look_at_all(&mut self) {
+        self.refresh();
+        self.reader.hint();
+    }
+
     /// Reads what the targets hold now, rotated and compressed generations included, to the end.
     pub fn run_to_end(&mut self, progress: &mut dyn FnMut(&Progress)) {
         self.reader.take_everything();
@@ -255,7 +261,7 @@ impl Engine {
     pub fn reconfigure(&mut self, config: &Config) {
         let mut series = Store::new();
         let mut jobs = compile(config, &mut series, &self.geoip);
-        series.adopt(&self.series);
+        self.check_geoip();
         // What the old stages hold must not get lost with them.
         let mut context = Turning {
             jobs: &mut self.jobs,
@@ -298,13 +304,16 @@ impl Engine {
     fn facts(&self) -> Facts {
         let mut facts = self.reader.facts(&self.jobs, self.clock.monotonic());
         facts.targets = self.jobs.iter().map(|job| job.found.targets.len() as u64).sum();
-        for dropped in self.jobs.iter().flat_map(|job| &job.found.dropped) {
-            let reason = dropped.reason.as_str().to_string();
-            match facts.targets_dropped.iter_mut().find(|(known, _)| *known == reason) {
-                Some((_, n)) => *n += 1,
-                None => facts.targets_dropped.push((reason, 1)),
+        let mut dropped: BTreeMap<&str, u64> = BTreeMap::new();
+        for job in &self.jobs {
+            for (reason, targets) in &job.dropped {
+                *dropped.entry(reason).or_default() += targets;
             }
+            facts.pod_directories_malformed += job.found.malformed as u64;
+            facts.directories_unreadable += job.found.unreadable.len() as u64;
+            facts.discovery_truncated |= job.found.truncated;
         }
+        facts.targets_dropped = dropped.into_iter().map(|(reason, n)| (reason.to_string(), n)).collect();
         facts.geoip = self.lookups;
         facts
     }

@@ -25,6 +25,8 @@ pub struct Job {
     pub cut: u64,
     /// What discovery found last.
     pub found: Arc<Found>,
+    /// Targets that were left out since the start, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
     /// Directories below which its files must really lie; empty: they may lie anywhere.
     pub roots: Vec<PathBuf>,
     /// The books of the pipelines that this one replaced.
@@ -53,6 +55,7 @@ impl Job {
             bytes: 0,
             cut: 0,
             found: Arc::default(),
+            dropped: BTreeMap::new(),
             roots,
             before: Vec::new(),
         })
@@ -68,7 +71,14 @@ impl Job {
 
     /// Looks for targets again.
     pub fn refresh(&mut self) {
-        self.found = self.discovery.refresh(&HostTree);
+        let found = self.discovery.refresh(&HostTree);
+        if Arc::ptr_eq(&found, &self.found) {
+            return;
+        }
+        for dropped in found.dropped.iter().filter(|target| !self.found.dropped.contains(target)) {
+            *self.dropped.entry(dropped.reason.as_str()).or_default() += 1;
+        }
+        self.found = found;
     }
 
     /// Enters what the job wants to read.
@@ -91,6 +101,7 @@ impl Job {
     /// Goes on with the books of the job that this one replaces.
     pub fn carry_books(&mut self, old: &Job) {
         self.before = vec![old.books()];
+        self.dropped.clone_from(&old.dropped);
     }
 }
 

@@ -107,6 +107,9 @@ impl Published {
         for (reason, files) in &facts.files_refused {
             raise_to(&own.files_refused.with_label_values(&[reason]), *files);
         }
+        own.pod_directories_malformed.set(gauge(facts.pod_directories_malformed));
+        own.directories_unreadable.set(gauge(facts.directories_unreadable));
+        own.discovery_truncated.set(i64::from(facts.discovery_truncated));
         own.files_unreadable.set(gauge(facts.files_unreadable));
         raise_to(&own.files_restarted, facts.files_restarted);
         raise_to(&own.files_broken, facts.files_broken);

@@ -38,6 +38,9 @@ pub struct Facts {
     pub targets: u64,
     /// Targets that discovery left out since the start, by reason.
     pub targets_dropped: Vec<(String, u64)>,
+    pub pod_directories_malformed: u64,
+    pub directories_unreadable: u64,
+    pub discovery_truncated: bool,
     /// Files that are not read, by reason.
     pub files_refused: Vec<(String, u64)>,
     /// Files that exist and cannot be read now.
@@ -57,14 +60,16 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
     if dry_run {
         engine.set_output(Box::new(Printer::new(std::io::stdout())));
     }
+    // Before the first line, or it would be counted without its country.
+    engine.check_geoip();
     engine.watch(wake);
     let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
     loop {
         loop {
             match commands.try_recv() {
                 Ok(Command::Drain(done)) => {
-                    // Files that appeared a moment ago count as being there.
-                    engine.refresh();
+                    // Files that appeared a moment ago count as being there, and so do their lines.
+                    engine.look_at_all();
                     draining.push(done);
                 }
                 Ok(command) => {
@@ -87,7 +92,7 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
         }
         match commands.recv_timeout(engine.pause()) {
             Ok(Command::Drain(done)) => {
-                engine.refresh();
+                engine.look_at_all();
                 draining.push(done);
             }
             Ok(command) => {

@@ -4,8 +4,10 @@ use crate::app;
 use crate::config::{self, Config, expand};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::span::Span;
+use regex::Regex;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// Answers for the variables of `${…}`.
 pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
@@ -63,12 +65,55 @@ impl Loaded {
         self.findings.iter().filter(|d| d.severity == crate::diagnostic::Severity::Error).count()
     }
 
-    /// All findings as a person reads them.
+    /// All findings as a person reads them. Reports end up in the agent's log and in answers to reloads: secrets in
+    /// the lines that they show are hidden.
     pub fn report(&self, file: &str) -> String {
+        let text = if self.findings.is_empty() { String::new() } else { without_secrets(&self.text) };
         let mut out = String::new();
         for finding in &self.findings {
-            let _ = write!(out, "{}", finding.render(file, &self.text));
+            let _ = write!(out, "{}", finding.render(file, &text));
         }
         out
+    }
+}
+
+/// What stands behind a key for a secret, and who stands in a URL. By the look of a line, as the text may be no YAML.
+static SECRETS: LazyLock<Regex> = LazyLock::new(|| {
+    const KEYS: &str = "password|credentials|bearer_token|client_secret|license_key";
+    let value = r#""(?:[^"\\]|\\.)*"|'[^']*'|[^\s,}]+"#;
+    Regex::new(&format!(r#"(?:\b(?:{KEYS})["']?:\s*)({value})|://([^\s/@]+)@"#)).expect("a fixed expression")
+});
+
+/// The same text with a star for each character of a secret, so that places stay what they are.
+fn without_secrets(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for found in SECRETS.captures_iter(text) {
+        let Some(secret) = found.get(1).or(found.get(2)) else { continue };
+        out.push_str(&text[copied..secret.start()]);
+        // A line break is none of the secret's characters that need hiding, and the count of lines must stay.
+        out.extend(secret.as_str().chars().map(|c| if c == '\n' { '\n' } else { '*' }));
+        copied = secret.end();
+    }
+    out.push_str(&text[copied..]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_and_every_place_stays() {
+        for (text, hidden) in [
+            ("url: https://me:hunter2@loki/push", "url: https://**********@loki/push"),
+            ("a: {password: hunter2, username: me}", "a: {password: *******, username: me}"),
+            ("  \"bearer_token\": \"a\\\"b, c\"\nx: 1", "  \"bearer_token\": *********\nx: 1"),
+            ("password: 'a\nb'\nx: 1", "password: **\n**\nx: 1"),
+            ("password_file: /etc/x", "password_file: /etc/x"),
+            ("url: http://loki/a@b", "url: http://loki/a@b"),
+        ] {
+            assert_eq!(without_secrets(text), hidden);
+        }
     }
 }

@@ -117,6 +117,9 @@ fn summarize(engine: &mut Engine, elapsed: Duration) {
     for (reason, files) in &report.facts.files_refused {
         eprintln!("files not read ({reason}): {files}");
     }
+    if report.facts.files_broken > 0 {
+        eprintln!("files read in part (damaged): {}", report.facts.files_broken);
+    }
     let seconds = elapsed.as_secs_f64().max(1e-6);
     eprintln!(
         "{lines} lines, {:.1} MB in {seconds:.2} s ({:.0} MB/s); {} series",

@@ -125,7 +125,7 @@ fn tolerate_the_rest(fields: &mut Fields<'_>, d: &mut Diagnostics) {
     if let Some(wal) = fields.node("wal")
         && wal.get("enabled").is_some_and(|node| bool::from_node(node, d) == Some(true))
     {
-        d.warning(wal.span, "`wal` has no effect here: the log files themselves are the buffer");
+        d.warning(wal.span, "`wal` has no effect here: lines are read from the log files alone");
     }
 }
 

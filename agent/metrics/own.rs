@@ -86,12 +86,18 @@ own_metrics! {
     sources_active: IntGaugeVec = "weir_sources_active" ["job"];
     /// Targets found and kept by relabelling.
     targets_active: IntGauge = "weir_targets_active" [];
-    /// Targets found and not read, by reason.
+    /// Targets that were found and left out, by reason; one that stays left out counts once.
     targets_dropped: IntCounterVec = "weir_targets_dropped_total" ["reason"];
-    /// Files that must not be read (links out of the log root, devices, foreign owners), by reason.
+    /// Files that must not be read (links out of the log root, pipes, devices, hard links) or cannot be, by reason.
     files_refused: IntCounterVec = "weir_files_refused_total" ["reason"];
     /// Files that should be read and cannot be opened or read at present.
     files_unreadable: IntGauge = "weir_files_unreadable" [];
+    /// Pod directories with names that are not the kubelet's, or that are links.
+    pod_directories_malformed: IntGauge = "weir_pod_directories_malformed" [];
+    /// Directories of targets that cannot be read at present.
+    directories_unreadable: IntGauge = "weir_directories_unreadable" [];
+    /// Whether there are more targets or files than their bounds allow (1) or not (0).
+    discovery_truncated: IntGauge = "weir_discovery_truncated" [];
     /// Files that were truncated or rewritten while they were read, and were begun again.
     files_restarted: IntCounter = "weir_files_restarted_total" [];
     /// Files whose rest could not be read: damaged, or an error of the disk.
@@ -150,14 +156,6 @@ own_metrics! {
     promtail_config_reload_fail: IntCounter = "promtail_config_reload_fail_total" [];
     /// Lines that a stage dropped, by its drop_counter_reason; Promtail's name.
     promtail_dropped_lines: IntCounterVec = "logentry_dropped_lines_total" ["reason"];
-    // One series per path and metric: Promtail's users suffer from it (grafana/loki#5603), so the agent touches these
-    // only for a bounded number of paths, by default none, and removes a path's series when its file is gone.
-    /// Lines read from a file; Promtail's name, off by default.
-    promtail_read_lines: IntCounterVec = "promtail_read_lines_total" ["path"];
-    /// Position in a file; Promtail's name, a gauge despite it, off by default.
-    promtail_read_bytes: IntGaugeVec = "promtail_read_bytes_total" ["path"];
-    /// Size of a file; Promtail's name, a gauge despite it, off by default.
-    promtail_file_bytes: IntGaugeVec = "promtail_file_bytes_total" ["path"];
 }
 
 impl Own {

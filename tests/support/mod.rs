@@ -1,9 +1,12 @@
 //! What the tests of the whole program share. Each test crate uses a part of it, so the rest looks unused there.
 #![allow(dead_code)]
 
+pub mod agent;
 pub mod corpus;
 pub mod exposition;
+pub mod http;
 pub mod kubelet;
 pub mod mmdb;
+pub mod process;
 pub mod shipped;
 pub mod truth;

@@ -9,7 +9,7 @@ use super::worker::{Facts, Report, Wake};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::discovery::SourceConfig;
+use crate::discovery::{HostTree, SourceConfig, StillTree};
 use crate::geoip::{GeoIpSet, LookupCounts};
 use crate::labels::Labels;
 use crate::ledger::JobBooks;
@@ -120,9 +120,10 @@ impl Engine {
     pub fn refresh(&mut self) {
         self.refreshed = Some(self.clock.monotonic());
         let mut wanted = BTreeMap::new();
+        let tree = StillTree::new(&HostTree);
         for (at, job) in self.jobs.iter_mut().enumerate() {
-            job.refresh();
-            job.want(at, &mut wanted);
+            job.refresh(&tree);
+            job.want(at, &tree, &mut wanted);
         }
         leave_out_rotated(&mut wanted);
         if let Some(watch) = &mut self.watch {
@@ -202,7 +203,7 @@ impl Engine {
     /// Feeds text to a job as the lines of a source with the labels of the job's first target and this `filename`.
     pub fn feed_job(&mut self, job: &str, filename: &str, text: &[u8]) {
         let Some(at) = self.jobs.iter().position(|j| j.name == job) else { return };
-        self.jobs[at].refresh();
+        self.jobs[at].refresh(&HostTree);
         let found = &self.jobs[at].found;
         let mut labels = found.targets.first().map(|target| target.labels.clone()).unwrap_or_default();
         labels.set("filename", filename);

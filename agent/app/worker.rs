@@ -64,7 +64,7 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
             match commands.try_recv() {
                 Ok(Command::Drain(done)) => {
                     // Files that appeared a moment ago count as being there.
-                    engine.refresh();
+                    engine.look_at_everything();
                     draining.push(done);
                 }
                 Ok(command) => {
@@ -87,7 +87,7 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
         }
         match commands.recv_timeout(engine.pause()) {
             Ok(Command::Drain(done)) => {
-                engine.refresh();
+                engine.look_at_everything();
                 draining.push(done);
             }
             Ok(command) => {

@@ -22,8 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes that one source may have read in a turn before the next one has its own: fairness among busy files.
-const TURN_BYTES: u64 = 4 << 20;
+/// Bytes that a turn may read: scrapes and signals are answered between turns.
+const TURN_BYTES: u64 = 32 << 20;
 /// How often directories of pods are looked at; they are few and short-lived pods are many.
 const PODS_EVERY: Duration = Duration::from_secs(1);
 
@@ -125,7 +125,7 @@ impl Engine {
             job.refresh(&tree);
             job.want(at, &tree, &mut wanted);
         }
-        leave_out_rotated(&mut wanted);
+        leave_out_rotated(&mut wanted, &self.reader);
         if let Some(watch) = &mut self.watch {
             watch.follow(self.jobs.iter().flat_map(|job| &job.roots), wanted.keys());
         }
@@ -140,7 +140,7 @@ impl Engine {
         self.reader.reconcile(wanted, &mut context);
     }
 
-    /// Reads from every source what is there, up to a budget each.
+    /// Reads what is there, up to a budget; sources take turns.
     pub fn turn(&mut self) -> Turn {
         let mut context = Turning {
             jobs: &mut self.jobs,
@@ -157,7 +157,15 @@ impl Engine {
 
     /// How long to wait for the next turn, if nobody wakes the engine.
     pub fn pause(&self) -> Duration {
-        self.reader.pause(self.clock.monotonic())
+        let now = self.clock.monotonic();
+        let refresh = self.refreshed.map_or(Duration::ZERO, |at| (at + self.refresh_every).saturating_sub(now));
+        self.reader.pause(now).min(refresh)
+    }
+
+    /// Looks for targets now, and has every source read in the next turns, due or not.
+    pub fn look_at_everything(&mut self) {
+        self.refresh();
+        self.reader.hint();
     }
 
     /// A directory of pods may have changed: the next turn looks for targets.
@@ -165,16 +173,11 @@ impl Engine {
         self.refreshed = None;
     }
 
-    /// Looks for targets now, and has the next turn look at every source, also at those that rest.
-    pub fn look_at_all(&mut self) {
-        self.refresh();
-        self.reader.hint();
-    }
-
     /// Reads what the targets hold now, rotated and compressed generations included, to the end.
     pub fn run_to_end(&mut self, progress: &mut dyn FnMut(&Progress)) {
         self.reader.take_everything();
         self.refresh();
+        self.reader.look();
         let total = self.reader.lag_bytes();
         loop {
             self.reader.hint();
@@ -273,6 +276,7 @@ impl Engine {
             clock: &*self.clock,
         };
         self.reader.unbind_all(&mut context);
+        context.release(When::End);
         series.adopt(&self.series);
         for job in &mut jobs {
             if let Some(old) = self.jobs.iter().find(|old| old.name == job.name) {
@@ -385,11 +389,12 @@ fn refresh_period(config: &Config) -> Duration {
     }
 }
 
-/// A glob may match a log and its older generations: these are then read as what they are, and once.
-fn leave_out_rotated(wanted: &mut BTreeMap<PathBuf, Wanted>) {
+/// A glob may match a log and its older generations: these are then read as what they are, and once. The log itself
+/// may be missing for a moment, or for good.
+fn leave_out_rotated(wanted: &mut BTreeMap<PathBuf, Wanted>, reader: &Reader) {
     let rotated = |path: &PathBuf| {
         let base = path.file_name().and_then(|name| name.to_str()).and_then(base_of);
-        base.is_some_and(|base| wanted.contains_key(&path.with_file_name(base)))
+        base.map(|base| path.with_file_name(base)).is_some_and(|log| wanted.contains_key(&log) || reader.follows(&log))
     };
     let older: Vec<PathBuf> = wanted.keys().filter(|path| rotated(path)).cloned().collect();
     for path in older {
@@ -401,3 +406,7 @@ fn leave_out_rotated(wanted: &mut BTreeMap<PathBuf, Wanted>) {
 fn seconds(clock: &dyn Clock) -> Seconds {
     Seconds::try_from(clock.monotonic().as_secs()).unwrap_or(Seconds::MAX)
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

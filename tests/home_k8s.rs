@@ -46,8 +46,11 @@ const METRICS: [(&str, &str, &[&str]); 5] = [
     ),
 ];
 
-/// Networks of the excerpt's clients, where they are, and how Go prints it. The last one is known without a location.
-const PLACES: [(&str, &str, Option<(f64, f64, &str, &str)>); 6] = [
+/// Latitude and longitude, and how Go prints them.
+type Place = (f64, f64, &'static str, &'static str);
+
+/// Networks of the excerpt's clients, and where they are. The last one is known without a location.
+const PLACES: [(&str, &str, Option<Place>); 6] = [
     ("2a0d:3344::", "32", Some((47.37, 8.54, "47.37", "8.54"))),
     ("161.63.254.0", "24", Some((51.75, -1.25, "51.75", "-1.25"))),
     ("34.116.0.0", "16", Some((-33.0, 151.0, "-33", "151"))),

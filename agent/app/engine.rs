@@ -261,6 +261,7 @@ impl Engine {
     pub fn reconfigure(&mut self, config: &Config) {
         let mut series = Store::new();
         let mut jobs = compile(config, &mut series, &self.geoip);
+        self.check_geoip();
         // What the old stages hold must not get lost with them.
         let mut context = Turning {
             jobs: &mut self.jobs,

@@ -135,8 +135,6 @@ async fn attend(
         Ok(server) => server,
         Err(error) => return drop(opened.send(Err(error))),
     };
-    // The first look at the databases comes before the first line.
-    rim.check_geoip().await;
     let _ = opened.send(Ok(server.as_ref().map(server::Server::address)));
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {

@@ -60,6 +60,8 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
     if dry_run {
         engine.set_output(Box::new(Printer::new(std::io::stdout())));
     }
+    // Before the first line, or it would be counted without its country.
+    engine.check_geoip();
     engine.watch(wake);
     let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
     loop {

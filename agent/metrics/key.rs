@@ -5,6 +5,7 @@
 //! are kept with the series that they created, because Promtail exposes `a=""` where a label was set to nothing.
 
 use super::family::LabelName;
+use std::io::Write as _;
 
 /// A longer label value is cut: 1 KiB is far above what a name, a path template or an address needs.
 pub const LABEL_VALUE_BYTES_MAX: usize = 1024;
@@ -14,12 +15,14 @@ const HEAD: usize = 4;
 const CUT_MARK: usize = 3 + 8;
 
 /// The label set of one line, built again and again in the same memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct LabelKey {
     /// Entries with a value: the identity.
     valued: Vec<u8>,
     /// Entries without one, in the same notation.
     empty: Vec<u8>,
+    /// Room to rewrite a value or the whole key in: hostile lines must not cost allocations either.
+    spare: Vec<u8>,
 }
 
 impl LabelKey {
@@ -50,7 +53,8 @@ impl LabelKey {
 
     #[cold]
     fn push_foreign(&mut self, name: LabelName, value: &[u8]) {
-        let mut text = Vec::with_capacity(LABEL_VALUE_BYTES_MAX);
+        let mut text = std::mem::take(&mut self.spare);
+        text.clear();
         for chunk in value.utf8_chunks() {
             // One byte past the limit is enough to know that it is crossed.
             let room = (LABEL_VALUE_BYTES_MAX + 1).saturating_sub(text.len());
@@ -64,6 +68,7 @@ impl LabelKey {
             }
         }
         push_entry(&mut self.valued, name, &text);
+        self.spare = text;
     }
 
     /// The bytes that make the series.
@@ -84,25 +89,38 @@ impl LabelKey {
 
     /// Replaces the values of the chosen labels; labels without a value stay so. Says whether anything changed.
     pub(super) fn replace_values(&mut self, chosen: impl Fn(LabelName) -> bool, by: &[u8]) -> bool {
-        let before = std::mem::take(&mut self.valued);
-        for (name, value) in entries(&before) {
+        std::mem::swap(&mut self.valued, &mut self.spare);
+        self.valued.clear();
+        for (name, value) in entries(&self.spare) {
             push_entry(&mut self.valued, name, if chosen(name) { by } else { value });
         }
-        self.valued != before
+        self.valued != self.spare
     }
 
     /// Puts the entries into the order of their names and drops repetitions, the first one stays. Says whether
-    /// anything changed.
-    pub(super) fn sort_by_name(&mut self, name_of: impl Fn(LabelName) -> String) -> bool {
+    /// anything changed; where nothing does, nothing is allocated.
+    pub(super) fn sort_by_name<'n>(&mut self, name_of: impl Fn(LabelName) -> &'n str) -> bool {
+        if self.is_sorted_by_name(&name_of) {
+            return false;
+        }
         let before = self.clone();
         let mut list: Vec<_> = entries(&before.valued).chain(entries(&before.empty)).collect();
-        list.sort_by_cached_key(|(name, _)| name_of(*name));
+        list.sort_by_key(|(name, _)| name_of(*name));
         list.dedup_by_key(|(name, _)| *name);
         self.clear();
         for (name, value) in list {
             push_entry(if value.is_empty() { &mut self.empty } else { &mut self.valued }, name, value);
         }
-        *self != before
+        true
+    }
+
+    /// Whether each name stands once, and those with a value and those without ascend.
+    fn is_sorted_by_name<'n>(&self, name_of: impl Fn(LabelName) -> &'n str) -> bool {
+        let names = |key| entries(key).map(|(name, _)| name);
+        let ascend = |key| names(key).map(&name_of).is_sorted_by(|a, b| a < b);
+        ascend(&self.valued)
+            && ascend(&self.empty)
+            && names(&self.empty).all(|name| names(&self.valued).all(|n| n != name))
     }
 }
 
@@ -142,7 +160,7 @@ fn cut(text: &mut Vec<u8>, hash: u32) {
         end -= 1;
     }
     text.truncate(end);
-    text.extend_from_slice(format!("…{hash:08x}").as_bytes());
+    let _ = write!(text, "…{hash:08x}"); // A vector takes everything.
 }
 
 /// The same for the same bytes in every process and version: it becomes part of a label value. Eight bytes a step
@@ -218,9 +236,14 @@ mod tests {
         for (name, value) in [(B, "2"), (A, "1"), (B, "3")] {
             key.push(name, value.as_bytes());
         }
-        assert!(key.sort_by_name(|name| name.0.to_string()));
-        assert!(!key.sort_by_name(|name| name.0.to_string()));
+        let name_of = |name: LabelName| ["a", "b"][usize::from(name.0)];
+        assert!(key.sort_by_name(name_of));
+        assert!(!key.sort_by_name(name_of));
         let stored = key.to_stored();
         assert_eq!(entries(&stored).collect::<Vec<_>>(), [(A, b"1".as_slice()), (B, b"2")]);
+        // A name that stands with a value and without one is there once, too.
+        key.push(A, b"");
+        assert!(key.sort_by_name(name_of));
+        assert_eq!(key.to_stored(), stored);
     }
 }

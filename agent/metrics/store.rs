@@ -86,7 +86,7 @@ impl Store {
     #[cold]
     fn new_row(&mut self, group: GroupId, key: &mut LabelKey) -> Row {
         let group = &mut self.groups[group.0 as usize];
-        if key.sort_by_name(|name| self.names.list[usize::from(name.0)].to_string())
+        if key.sort_by_name(|name| &self.names.list[usize::from(name.0)])
             && let Some(index) = group.find(&self.hasher, key)
         {
             return Row { index, limited: false };

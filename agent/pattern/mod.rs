@@ -11,12 +11,18 @@
 mod go_syntax;
 
 use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
+use std::cell::RefCell;
 
 /// Bytes that one compiled pattern may take: a bound against `(.{1000}){1000}`.
 const COMPILED_BYTES_MAX: usize = 10 << 20;
 
 /// U+FFFD as UTF-8.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+
+thread_local! {
+    /// Where a text is repaired that only has to match: a pattern is asked by many and has no room of its own.
+    static SPARE: RefCell<Repair> = const { RefCell::new(Repair { active: false, text: Vec::new(), replaced: Vec::new() }) };
+}
 
 /// Where a pattern must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +77,10 @@ impl Pattern {
         if std::str::from_utf8(text).is_ok() {
             return self.regex.is_match(text);
         }
-        let mut repair = Repair::default();
-        repair.load(text);
-        self.regex.is_match(&repair.text)
+        SPARE.with_borrow_mut(|repair| {
+            repair.load(text);
+            self.regex.is_match(&repair.text)
+        })
     }
 
     /// Finds the first match; its ranges are in `captures`, which must come from this pattern.

@@ -3,13 +3,16 @@
 //! Generations are read in their order. An older one stays open for as long as it has a name: the runtime may append
 //! to it after the new file exists. It ends when it is unlinked (compressed or deleted) or when a newer one was
 //! rotated away too, and then gives out its last line, be it with a newline or without.
+//!
+//! Several files may come and go between two looks. Those that were never seen are told from those that were by what
+//! they are, not by their names: a plain file by its inode, a compressed one by how it begins.
 
 use super::generation::{Generation, Turn};
 use super::line_buffer::{Line, LineBuffer};
-use super::open::{FileId, Opener, Refusal};
-use super::rotation::{self, Kind, Rotated};
+use super::open::{FileId, Opener, Refusal, file_id};
+use super::rotation::{self, Rotated};
 use std::collections::{BTreeSet, VecDeque};
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Which of the files that exist already belong to a source that was just found.
@@ -32,40 +35,50 @@ pub struct Progress {
     pub more: bool,
     /// Files that were truncated or rewritten while they were read.
     pub restarted: u64,
-    /// Files whose rest could not be read: damaged, or an error of the disk.
+    /// Files of which something could not be read: damaged, refused, gone before their turn, or a bad disk.
     pub broken: u64,
 }
 
 pub struct FileSource {
     path: PathBuf,
-    /// The real place of the file; docker's logs are reached by a link.
-    real: PathBuf,
+    /// The real place of the file, once there was one; docker's logs are reached by a link.
+    real: Option<PathBuf>,
     opener: Opener,
     start: Start,
     /// Oldest first.
     generations: VecDeque<Generation>,
     /// The file that the path named at the last look; it is the last generation, unless that one is read already.
     current: Option<FileId>,
-    /// Rotated names that were taken up or that were there before, without `.gz`.
+    /// The file that was current before and has not been found under a rotated name yet.
+    departed: Option<Departed>,
+    /// Rotated names that are there and were taken up or were there before, without `.gz`. No numbers (`.1`), which
+    /// move from file to file.
     seen: BTreeSet<String>,
     /// Older generations that are still to be opened, oldest first.
     waiting: VecDeque<PathBuf>,
-    begun: bool,
+    looked: bool,
     refusal: Option<Refusal>,
+}
+
+struct Departed {
+    id: FileId,
+    /// Its beginning.
+    head: Vec<u8>,
 }
 
 impl FileSource {
     pub fn new(path: PathBuf, opener: Opener, start: Start) -> Self {
         FileSource {
-            real: path.clone(),
+            real: None,
             path,
             opener,
             start,
             generations: VecDeque::new(),
             current: None,
+            departed: None,
             seen: BTreeSet::new(),
             waiting: VecDeque::new(),
-            begun: false,
+            looked: false,
             refusal: None,
         }
     }
@@ -93,29 +106,42 @@ impl FileSource {
         }
     }
 
-    /// Whether nothing is left of the log: no file by its name, and all that was open is read.
+    /// Whether no file has the log's name, and all that was open is read.
     pub fn is_gone(&self) -> bool {
-        self.begun && self.current.is_none() && self.generations.is_empty() && self.waiting.is_empty()
+        self.looked && self.current.is_none() && self.generations.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Whether older generations lie where the log was.
+    pub fn has_rotated(&self) -> bool {
+        !self.siblings().is_empty()
     }
 
     /// Looks for changes and reads whole lines, up to about `budget` bytes.
     pub fn poll(&mut self, buffer: &mut LineBuffer, budget: u64, mut take: impl FnMut(Line<'_>)) -> Progress {
         self.look();
+        let progress = self.read(buffer, budget, &mut take);
+        if progress.restarted > 0 {
+            // What was truncated may have been copied before, to a name of its own.
+            self.seen.extend(self.siblings().iter().map(|rotated| logical(&rotated.name)));
+        }
+        progress
+    }
+
+    fn read(&mut self, buffer: &mut LineBuffer, budget: u64, take: &mut impl FnMut(Line<'_>)) -> Progress {
         let mut progress = Progress::default();
         loop {
-            self.open_next();
+            let opened = self.open_next(&mut progress);
             // The current file waits until all older ones are open: lines come in their order.
-            let last_pass = self.waiting.is_empty();
-            let readable = if last_pass { self.generations.len() } else { self.older() };
+            let readable = if opened && !self.waiting.is_empty() { self.older() } else { self.generations.len() };
             for generation in self.generations.iter_mut().take(readable) {
                 let room = budget.saturating_sub(progress.bytes);
-                progress.add(generation.read(buffer, room, false, &mut take));
+                progress.add(generation.read(buffer, room, false, &mut *take));
                 if progress.more {
                     return progress;
                 }
             }
-            self.retire(buffer, &mut progress, &mut take);
-            if last_pass {
+            self.retire(buffer, &mut progress, take);
+            if !opened || self.waiting.is_empty() {
                 return progress;
             }
         }
@@ -139,146 +165,227 @@ impl FileSource {
         self.generations.len() - usize::from(last_is_current)
     }
 
+    fn is_open(&self, id: FileId) -> bool {
+        self.generations.iter().any(|generation| generation.is(id))
+    }
+
     /// Ends the oldest generations to which nothing more can come.
     fn retire(&mut self, buffer: &mut LineBuffer, progress: &mut Progress, take: &mut impl FnMut(Line<'_>)) {
         while self.older() > 0 {
             let newer_rotated = self.older() > 1;
             let Some(front) = self.generations.front_mut() else { return };
             let over = match front {
-                Generation::Packed(packed) => {
-                    progress.broken += u64::from(packed.broken);
-                    true
-                }
+                Generation::Packed(_) => true,
                 Generation::Plain(plain) => newer_rotated || plain.is_unlinked(),
             };
             if !over {
                 return;
             }
             progress.add(front.read(buffer, u64::MAX, true, &mut *take));
+            self.note_head();
             self.generations.pop_front();
         }
     }
 
-    /// Opens the next generation that waits, in front of the current file.
-    fn open_next(&mut self) {
-        while let Some(path) = self.waiting.pop_front() {
-            if let Ok(generation) = Generation::open(&self.opener, &path) {
-                self.generations.insert(self.older(), generation);
-                return;
+    /// Opens the next generation that waits, in front of the current file. `false`: not now.
+    fn open_next(&mut self, progress: &mut Progress) -> bool {
+        while let Some(path) = self.waiting.front() {
+            // It may have been compressed while it waited.
+            let opened = match Generation::open(&self.opener, path) {
+                Err(refusal) if refusal.is_absence() => Generation::open(&self.opener, &packed(path)),
+                opened => opened,
+            };
+            match opened {
+                Err(refusal) if refusal.is_passing() => return false,
+                Err(_) => progress.broken += 1,
+                // Its name went to another file meanwhile.
+                Ok(Generation::Plain(plain)) if self.is_open(plain.id) => {}
+                Ok(generation) => {
+                    self.generations.insert(self.older(), generation);
+                    self.waiting.pop_front();
+                    return true;
+                }
             }
+            self.waiting.pop_front();
         }
+        true
     }
 
     /// Looks which file the path names now.
-    fn look(&mut self) {
-        let found = self.opener.resolve(&self.path).and_then(|real| {
-            let metadata = std::fs::metadata(&real)?;
-            Ok((real, (metadata.dev(), metadata.ino())))
-        });
-        let (real, id) = match found {
-            Ok(found) => found,
-            Err(refusal) => {
-                // Between the renaming and the new file there is none; what is open goes on being read.
-                self.current = None;
-                self.begun = true;
-                self.refusal = Some(refusal);
-                return;
-            }
-        };
-        if self.current == Some(id) {
+    pub fn look(&mut self) {
+        self.looked = true;
+        // The usual case, in one system call: the same file, by whatever way the path leads to it.
+        if self.current.is_some() && self.current == std::fs::metadata(&self.path).ok().map(|m| file_id(&m)) {
             return;
         }
-        if self.seen.is_empty() && self.generations.is_empty() {
-            self.begin(&real);
+        let found = self.opener.resolve(&self.path).and_then(|real| {
+            let id = file_id(&std::fs::metadata(&real)?);
+            Ok((real, id))
+        });
+        self.depart();
+        // Between the renaming and the new file there is none; what is open goes on being read.
+        self.refusal = found.and_then(|(real, id)| self.take_up(real, id)).err();
+    }
+
+    /// Goes over to another file than before, by way of all that came between. What fails is tried again.
+    fn take_up(&mut self, real: PathBuf, id: FileId) -> Result<(), Refusal> {
+        match self.real.clone() {
+            None => self.begin(&real, id)?,
+            Some(before) => {
+                self.take_up_missed(&before, id)?;
+                if before != real {
+                    let names = siblings(&real)?;
+                    self.seen = names.iter().map(|rotated| logical(&rotated.name)).collect();
+                }
+            }
         }
-        self.take_up_missed(id);
-        self.open_current(real, id);
+        self.real = Some(real.clone());
+        self.open_current(&real, id)
+    }
+
+    /// The path no longer names the file that it did.
+    fn depart(&mut self) {
+        if let Some(id) = self.current.take() {
+            self.departed = Some(Departed { id, head: Vec::new() });
+        }
+    }
+
+    /// Notes how the file begins that was current before, while it is open.
+    fn note_head(&mut self) {
+        let Some(departed) = &mut self.departed else { return };
+        if let Some(Generation::Plain(plain)) = self.generations.iter().find(|generation| generation.is(departed.id)) {
+            departed.head = plain.head();
+        }
     }
 
     /// The first look: what there is beside the file.
-    fn begin(&mut self, real: &Path) {
-        self.begun = true;
-        self.real = real.to_path_buf();
-        for rotated in self.siblings() {
-            if self.start == Start::Everything || rotated.is_kubelets() {
-                self.waiting.push_back(real.with_file_name(&rotated.name));
+    fn begin(&mut self, real: &Path, current: FileId) -> io::Result<()> {
+        for rotated in siblings(real)? {
+            let path = real.with_file_name(&rotated.name);
+            // It was rotated this moment; the file is found under its new name once the current one is open.
+            if id_of(&path) == Some(current) {
+                continue;
             }
-            self.seen.insert(logical(&rotated.name).to_string());
+            if self.start == Start::Everything || rotated.is_kubelets() {
+                self.waiting.push_back(path);
+            }
+            if !rotated.is_numbered() {
+                self.seen.insert(logical(&rotated.name));
+            }
         }
+        Ok(())
     }
 
-    fn open_current(&mut self, real: PathBuf, id: FileId) {
+    fn open_current(&mut self, real: &Path, id: FileId) -> Result<(), Refusal> {
         // A file that was renamed away and back is open already.
-        let known = self.generations.iter().position(|g| matches!(g, Generation::Plain(plain) if plain.id == id));
+        let known = self.generations.iter().position(|generation| generation.is(id));
         let generation = match known.and_then(|at| self.generations.remove(at)) {
             Some(known) => known,
-            None => match Generation::open(&self.opener, &real) {
-                Ok(opened) => opened,
-                Err(refusal) => {
-                    self.refusal = Some(refusal);
-                    return;
-                }
-            },
+            None => Generation::open(&self.opener, real)?,
         };
-        // What was opened may be newer than what was looked at; the next look finds out.
-        self.current = Some(if let Generation::Plain(plain) = &generation { plain.id } else { id });
+        let opened = if let Generation::Plain(plain) = &generation { plain.id } else { id };
+        self.current = Some(opened);
         self.generations.push_back(generation);
-        self.real = real;
-        self.refusal = None;
+        if opened != id {
+            // A rotation came between the look and the opening.
+            self.take_up_missed(real, opened).inspect_err(|_| self.current = None)?;
+        }
+        Ok(())
     }
 
-    /// Files that came and went between two looks: rotated names that were not there before, but for the one that the
-    /// file which was current has now. Numbers (`.1`) move from file to file and say nothing.
-    fn take_up_missed(&mut self, current: FileId) {
-        let is_open =
-            |id: FileId| self.generations.iter().any(|g| matches!(g, Generation::Plain(plain) if plain.id == id));
-        let fresh = self.siblings().into_iter().filter(|rotated| {
-            !matches!(rotated.kind, Kind::Numbered(_)) && !self.seen.contains(logical(&rotated.name))
-        });
-        let (mut missed, mut names, mut ours_found) = (Vec::new(), Vec::new(), self.generations.is_empty());
-        for rotated in fresh {
-            let path = self.real.with_file_name(&rotated.name);
-            match std::fs::metadata(&path).map(|m| (m.dev(), m.ino())) {
-                Ok(id) if id == current || is_open(id) => ours_found = true,
-                _ => missed.push(path),
+    /// Files that came and went between two looks: rotated names that were not there before and belong to no file that
+    /// is or was open. `current` is the file that the path names now. Of numbers only those count that are newer than
+    /// the file that was current before.
+    fn take_up_missed(&mut self, real: &Path, current: FileId) -> io::Result<()> {
+        let siblings = siblings(real)?;
+        self.note_head();
+        let departed = self.departed.take();
+        let mut newer = false;
+        let mut present = BTreeSet::new();
+        for rotated in siblings {
+            let name = logical(&rotated.name);
+            let numbered = rotated.is_numbered();
+            let path = real.with_file_name(&rotated.name);
+            let id = id_of(&path);
+            if id.is_some() && id == Some(current) {
+                continue;
             }
-            names.push(logical(&rotated.name).to_string());
+            let read_before = if numbered && !newer {
+                newer = departed.as_ref().is_some_and(|departed| self.is_departed(departed, &path, id));
+                true
+            } else {
+                let known = !numbered && self.seen.contains(&name);
+                known
+                    || id.is_some_and(|id| self.is_open(id))
+                    || departed.as_ref().is_some_and(|departed| self.is_departed(departed, &path, id))
+            };
+            if !read_before {
+                self.waiting.push_back(path);
+            }
+            if !numbered {
+                present.insert(name);
+            }
         }
-        // The oldest new name is then that of the file which is open, compressed meanwhile.
-        if !ours_found && !missed.is_empty() {
-            missed.remove(0);
-        }
-        self.seen.extend(names);
-        self.waiting.extend(missed);
+        self.seen = present;
+        Ok(())
     }
 
     fn siblings(&self) -> Vec<Rotated> {
-        let (Some(folder), Some(base)) = (self.real.parent(), self.real.file_name()) else { return Vec::new() };
-        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-        let names: Vec<String> =
-            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        rotation::generations(&base.to_string_lossy(), names.iter().map(String::as_str))
+        self.real.as_deref().map_or(Vec::new(), |real| siblings(real).unwrap_or_default())
+    }
+
+    /// Whether a rotated file is the one that was current before, compressed perhaps.
+    fn is_departed(&self, departed: &Departed, path: &Path, id: Option<FileId>) -> bool {
+        if id == Some(departed.id) {
+            // An inode is used again only once nobody has the file open.
+            return self.is_open(departed.id);
+        }
+        // Compressed since the directory was read: nothing has the plain name.
+        let path = if id.is_none() { packed(path) } else { path.to_path_buf() };
+        match Generation::open(&self.opener, &path) {
+            Ok(Generation::Packed(file)) => !departed.head.is_empty() && file.begins_with(&departed.head),
+            _ => false,
+        }
     }
 }
 
+/// The older generations beside a file, oldest first; none where there is no directory.
+fn siblings(real: &Path) -> io::Result<Vec<Rotated>> {
+    let (Some(folder), Some(base)) = (real.parent(), real.file_name()) else { return Ok(Vec::new()) };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names = names.collect::<io::Result<Vec<String>>>()?;
+    Ok(rotation::generations(&base.to_string_lossy(), names.iter().map(String::as_str)))
+}
+
 impl Progress {
-    fn add(&mut self, turn: std::io::Result<Turn>) {
-        match turn {
-            Ok(turn) => {
-                self.bytes += turn.bytes;
-                self.lines += turn.lines;
-                self.cut += turn.cut;
-                self.more |= turn.more;
-                self.restarted += u64::from(turn.restarted);
-            }
-            Err(_) => self.broken += 1,
-        }
+    fn add(&mut self, turn: Turn) {
+        self.bytes += turn.bytes;
+        self.lines += turn.lines;
+        self.cut += turn.cut;
+        self.more |= turn.more;
+        self.restarted += u64::from(turn.restarted);
+        self.broken += u64::from(turn.broken);
     }
 }
 
 /// A rotated name without the ending of its compressed form.
-fn logical(name: &str) -> &str {
-    name.strip_suffix(".gz").unwrap_or(name)
+fn logical(name: &str) -> String {
+    name.strip_suffix(".gz").unwrap_or(name).to_string()
+}
+
+/// The compressed form of a file.
+fn packed(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_os_string();
+    path.push(".gz");
+    path.into()
+}
+
+fn id_of(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|metadata| file_id(&metadata))
 }
 
 #[cfg(test)]

@@ -7,9 +7,6 @@ use std::fs::{self, File};
 use std::io::Write;
 use tempfile::TempDir;
 
-/// The limit of a line here.
-const LINE_BYTES: usize = 48;
-
 struct Log {
     folder: TempDir,
     source: FileSource,
@@ -21,7 +18,7 @@ impl Log {
     fn new(start: Start) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let source = FileSource::new(folder.path().join("0.log"), Opener::below([folder.path().to_path_buf()]), start);
-        Log { folder, source, buffer: LineBuffer::new(64, LINE_BYTES), seen: Vec::new() }
+        Log { folder, source, buffer: LineBuffer::new(64, 48), seen: Vec::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -211,13 +208,190 @@ fn a_planted_link_is_refused_and_named() {
 }
 
 #[test]
-fn a_line_past_the_limit_stops_nothing_wherever_it_stands() {
-    let mut log = Log::new(Start::Current);
-    let long = "x".repeat(LINE_BYTES);
-    for text in ["a\n", &format!("{long}\n"), &format!("{long}{long}y\n"), &format!("{long}y\n"), "b\n"] {
-        log.append("0.log", text);
+fn a_line_as_long_as_the_limit_or_longer_stops_nothing() {
+    for length in [30, 40, 47, 48, 49, 80, 81, 500] {
+        let mut log = Log::new(Start::Current);
+        log.append("0.log", "a first line, so that there is something before the long one\n");
+        log.lines();
+        let long = "x".repeat(length);
+        log.append("0.log", &format!("{long}\nnext\n"));
+        assert_eq!(log.lines(), [&long[..length.min(48)], "next"], "{length}");
     }
-    log.poll();
-    let lengths: Vec<usize> = log.lines().iter().map(String::len).collect();
-    assert_eq!(lengths, [1, LINE_BYTES, LINE_BYTES, LINE_BYTES, 1]);
+}
+
+#[test]
+fn a_file_that_was_read_and_compressed_while_there_was_no_new_one_is_not_read_again() {
+    let mut log = Log::new(Start::Current);
+    log.append("0.log", "a\n");
+    log.lines();
+    log.rename("0.log", "0.log.20261121-022602");
+    log.lines();
+    log.compress("0.log.20261121-022602");
+    log.lines();
+    log.append("0.log", "b\n");
+    assert_eq!(log.lines(), ["b"]);
+}
+
+#[test]
+fn files_that_came_and_went_are_read_though_the_one_before_them_was_deleted() {
+    let mut log = Log::new(Start::Current);
+    log.append("0.log", "a\n");
+    log.lines();
+    fs::remove_file(log.path("0.log")).expect("removed");
+    log.append("0.log", "b\n");
+    log.rename("0.log", "0.log.20261121-022602");
+    log.append("0.log", "c\n");
+    assert_eq!(log.lines(), ["b", "c"]);
+}
+
+/// The kubelet's names have seconds: a second rotation within one replaces the first file.
+#[test]
+fn a_rotated_name_may_be_taken_twice() {
+    let mut log = Log::new(Start::Current);
+    log.append("0.log", "a\n");
+    log.lines();
+    log.rename("0.log", "0.log.20261121-022602");
+    log.append("0.log", "b1\n");
+    log.lines();
+    log.append("0.log", "b2\n");
+    log.rename("0.log", "0.log.20261121-022602");
+    log.append("0.log", "c\n");
+    log.rename("0.log", "0.log.20261121-022603");
+    log.append("0.log", "d\n");
+    assert_eq!(log.lines(), ["b2", "c", "d"]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_between_two_rotations_loses_nothing() {
+    let mut log = Log::new(Start::Current);
+    log.append("0.log", "a\n");
+    log.lines();
+    log.rename("0.log", "0.log.20261121-022602");
+    log.append("0.log", "b\n");
+    log.rename("0.log", "0.log.20261121-012602");
+    log.append("0.log", "c\n");
+    log.compress("0.log.20261121-022602");
+    assert_eq!(log.lines(), ["b", "c"]);
+}
+
+/// docker: `.1` becomes `.2`, and perhaps `.2.gz`.
+#[test]
+fn two_rotations_by_number_between_two_looks_lose_nothing() {
+    for compressed in [false, true] {
+        let mut log = Log::new(Start::Current);
+        log.append("0.log.1", "older\n");
+        log.append("0.log", "a1\n");
+        log.lines();
+        log.append("0.log", "a2\n");
+        log.rename("0.log.1", "0.log.2");
+        log.rename("0.log", "0.log.1");
+        log.append("0.log", "b\n");
+        log.rename("0.log.2", "0.log.3");
+        log.rename("0.log.1", "0.log.2");
+        if compressed {
+            log.compress("0.log.2");
+        }
+        log.rename("0.log", "0.log.1");
+        log.append("0.log", "c\n");
+        assert_eq!(log.lines(), ["a2", "b", "c"], "compressed: {compressed}");
+    }
+}
+
+#[test]
+fn a_generation_that_is_compressed_before_its_turn_is_read_in_that_form() {
+    let mut log = Log::new(Start::Current);
+    log.append("0.log.20261121-022602", &"a line that fills the budget\n".repeat(10));
+    log.append("0.log.20261121-022612", "b\n");
+    log.append("0.log", "c\n");
+    assert!(log.source.poll(&mut log.buffer, 1, |_| {}).more);
+    log.compress("0.log.20261121-022612");
+    assert_eq!(log.lines()[8..], ["b", "c"]);
+}
+
+#[test]
+fn a_generation_that_goes_before_its_turn_is_counted() {
+    let mut log = Log::new(Start::Current);
+    log.append("0.log.20261121-022602", &"a line that fills the budget\n".repeat(10));
+    log.append("0.log.20261121-022612", "b\n");
+    log.append("0.log", "c\n");
+    assert!(log.source.poll(&mut log.buffer, 1, |_| {}).more);
+    fs::remove_file(log.path("0.log.20261121-022612")).expect("removed");
+    assert_eq!(log.poll().broken, 1);
+    assert_eq!(log.lines().last().map(String::as_str), Some("c"));
+}
+
+/// As when the machine has no file descriptor left: what cannot be opened now waits.
+#[test]
+fn a_file_that_could_not_be_opened_is_read_later_under_whatever_name() {
+    let mut log = Log::new(Start::Current);
+    log.append("0.log", "a\n");
+    log.lines();
+    log.rename("0.log", "0.log.20261121-022602");
+    fs::create_dir(log.path("0.log")).expect("in the way");
+    assert_eq!(log.lines(), [""; 0]);
+    assert_eq!(log.source.refusal().map(Refusal::reason), Some("not_a_file"));
+    fs::remove_dir(log.path("0.log")).expect("removed");
+    log.append("0.log", "b\n");
+    log.rename("0.log", "0.log.20261121-022612");
+    log.append("0.log", "c\n");
+    assert_eq!(log.lines(), ["b", "c"]);
+}
+
+#[test]
+fn names_that_are_gone_are_forgotten() {
+    let mut log = Log::new(Start::Current);
+    for second in 10..60 {
+        log.append("0.log", "a\n");
+        log.lines();
+        log.rename("0.log", &format!("0.log.20261121-0226{second}"));
+        let _ = fs::remove_file(log.path(&format!("0.log.20261121-0226{}", second - 2)));
+    }
+    log.append("0.log", "a\n");
+    log.lines();
+    assert!(log.source.seen.len() <= 3, "{:?}", log.source.seen);
+}
+
+/// `current.log` of a program that begins a file each day.
+#[test]
+fn a_link_that_leads_to_another_file_brings_no_old_ones_with_it() {
+    let mut log = Log::new(Start::Current);
+    log.append("a.log", "a1\n");
+    log.append("b.log.20261121-022602", "old\n");
+    std::os::unix::fs::symlink(log.path("a.log"), log.path("0.log")).expect("a link");
+    assert_eq!(log.lines(), ["a1"]);
+    log.append("a.log", "a2\n");
+    log.append("b.log", "b\n");
+    fs::remove_file(log.path("0.log")).expect("removed");
+    std::os::unix::fs::symlink(log.path("b.log"), log.path("0.log")).expect("a link");
+    assert_eq!(log.lines(), ["a2", "b"]);
+    log.rename("b.log", "b.log.20261121-022612");
+    log.append("b.log", "c\n");
+    assert_eq!(log.lines(), ["c"]);
+}
+
+#[test]
+fn a_file_that_was_rewritten_to_its_size_is_read_again() {
+    let mut log = Log::new(Start::Current);
+    log.append("0.log", "one\n");
+    log.lines();
+    fs::write(log.path("0.log"), "two\n").expect("rewritten");
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    File::options().append(true).open(log.path("0.log")).and_then(|file| file.set_modified(later)).expect("touched");
+    assert_eq!(log.lines(), ["two"]);
+}
+
+/// logrotate's `copytruncate` with `dateext`.
+#[test]
+fn a_copy_of_what_was_truncated_is_not_read() {
+    let mut log = Log::new(Start::Current);
+    log.append("0.log", "a\n");
+    log.lines();
+    fs::copy(log.path("0.log"), log.path("0.log-20261121")).expect("copied");
+    fs::write(log.path("0.log"), "").expect("truncated");
+    log.lines();
+    log.append("0.log", "b\n");
+    assert_eq!(log.lines(), ["b"]);
+    fs::remove_file(log.path("0.log")).expect("removed");
+    log.append("0.log", "c\n");
+    assert_eq!(log.lines(), ["c"]);
 }

@@ -1,13 +1,19 @@
 //! One file of a log, and how far it was read.
 
-use super::line_buffer::{Line, LineBuffer, MARKER_BYTES};
+use super::line_buffer::{HEADROOM_BYTES, Line, LineBuffer};
 use super::open::{FileId, Opened, Opener, Refusal};
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::time::SystemTime;
 
+/// Bytes before the cursor that are remembered and compared: a file that was rewritten in place shows by them.
+const MARKER_BYTES: usize = HEADROOM_BYTES;
+/// Bytes from the beginning of a file by which it is known again when it was compressed. A container's lines begin
+/// with their time, so no two files begin alike.
+const HEAD_BYTES: usize = 1024;
 /// A compressed file may hold this many bytes; past it the rest is given up. A bound against bombs.
 const UNPACKED_BYTES_MAX: u64 = 2 << 30;
 
@@ -21,6 +27,8 @@ pub struct Turn {
     pub more: bool,
     /// The file was truncated or rewritten, and was begun again.
     pub restarted: bool,
+    /// The file turned out to be damaged, too large, or on a bad disk: its rest could not be read. Told once.
+    pub broken: bool,
 }
 
 pub enum Generation {
@@ -36,8 +44,12 @@ pub struct Plain {
     offset: u64,
     /// The offset lies inside a line that was cut.
     skipping: bool,
-    /// The last bytes before the offset: a file that was rewritten in place shows by them.
+    /// The last bytes before the offset.
     marker: Vec<u8>,
+    /// When the file was written last, as of the last look: one that was rewritten to just its size before shows by it.
+    modified: Option<SystemTime>,
+    /// The last read failed.
+    failed: bool,
 }
 
 /// A compressed file: complete, and read once from its beginning.
@@ -48,8 +60,6 @@ pub struct Packed {
     unpacked_bytes: u64,
     skipping: bool,
     done: bool,
-    /// The file is damaged, or too large: its rest could not be read.
-    pub broken: bool,
 }
 
 impl Generation {
@@ -57,21 +67,27 @@ impl Generation {
         let Opened { file, id, .. } = opener.open(path)?;
         Ok(if path.extension().is_some_and(|ending| ending == "gz") {
             let decoder = MultiGzDecoder::new(file);
-            let (rest, unpacked_bytes) = (Vec::new(), 0);
-            Generation::Packed(Packed { decoder, rest, unpacked_bytes, skipping: false, done: false, broken: false })
+            Generation::Packed(Packed { decoder, rest: Vec::new(), unpacked_bytes: 0, skipping: false, done: false })
         } else {
-            Generation::Plain(Plain { id, file, offset: 0, skipping: false, marker: Vec::new() })
+            Generation::Plain(Plain {
+                id,
+                file,
+                offset: 0,
+                skipping: false,
+                marker: Vec::new(),
+                modified: None,
+                failed: false,
+            })
         })
     }
 
+    /// Whether it is this file, and may still grow.
+    pub fn is(&self, id: FileId) -> bool {
+        matches!(self, Generation::Plain(plain) if plain.id == id)
+    }
+
     /// Reads whole lines, up to about `budget` bytes. With `last`, a line without a newline is handed out too.
-    pub fn read(
-        &mut self,
-        buffer: &mut LineBuffer,
-        budget: u64,
-        last: bool,
-        take: impl FnMut(Line<'_>),
-    ) -> io::Result<Turn> {
+    pub fn read(&mut self, buffer: &mut LineBuffer, budget: u64, last: bool, take: impl FnMut(Line<'_>)) -> Turn {
         match self {
             Generation::Plain(plain) => plain.read(buffer, budget, last, take),
             Generation::Packed(packed) => packed.read(buffer, budget, take),
@@ -102,31 +118,49 @@ impl Plain {
         self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
-    fn read(
+    /// The beginning of the file as it is now.
+    pub fn head(&self) -> Vec<u8> {
+        let mut head = vec![0; HEAD_BYTES];
+        let filled = self.file.read_at(&mut head, 0).unwrap_or(0);
+        head.truncate(filled);
+        head
+    }
+
+    fn read(&mut self, buffer: &mut LineBuffer, budget: u64, last: bool, take: impl FnMut(Line<'_>)) -> Turn {
+        let mut turn = Turn::default();
+        let failed = self.read_into(&mut turn, buffer, budget, last, take).is_err();
+        turn.broken = failed && !self.failed;
+        self.failed = failed;
+        turn
+    }
+
+    fn read_into(
         &mut self,
+        turn: &mut Turn,
         buffer: &mut LineBuffer,
         budget: u64,
         last: bool,
         mut take: impl FnMut(Line<'_>),
-    ) -> io::Result<Turn> {
-        let mut turn = Turn::default();
-        let size = self.size();
-        if size < self.offset {
-            self.restart(&mut turn);
-        } else if size == self.offset {
-            return Ok(turn);
+    ) -> io::Result<()> {
+        let metadata = self.file.metadata()?;
+        let modified = metadata.modified().ok();
+        if metadata.len() < self.offset {
+            self.restart(turn);
+        } else if metadata.len() == self.offset && modified == self.modified {
+            return Ok(());
         }
+        self.modified = modified;
         while turn.bytes < budget {
             let before = self.marker.len();
             let room = buffer.room();
             // The marker is read again with what follows it, which costs no system call of its own.
             let filled = self.file.read_at(room, self.offset - before as u64)?;
             if filled < before || room[..before] != self.marker[..] {
-                self.restart(&mut turn);
+                self.restart(turn);
                 continue;
             }
             if filled == before {
-                return Ok(turn);
+                return Ok(());
             }
             let full = filled == room.len();
             room.copy_within(before..filled, 0);
@@ -138,11 +172,11 @@ impl Plain {
             self.advance(&buffer.room()[..consumed.bytes]);
             self.skipping = consumed.skipping;
             if consumed.bytes == 0 || (!full && consumed.bytes == fresh) {
-                return Ok(turn);
+                return Ok(());
             }
         }
         turn.more = true;
-        Ok(turn)
+        Ok(())
     }
 
     fn advance(&mut self, consumed: &[u8]) {
@@ -161,24 +195,29 @@ impl Plain {
 }
 
 impl Packed {
-    fn read(&mut self, buffer: &mut LineBuffer, budget: u64, mut take: impl FnMut(Line<'_>)) -> io::Result<Turn> {
+    /// Whether the unpacked file begins with `head`.
+    pub fn begins_with(mut self, head: &[u8]) -> bool {
+        let mut start = vec![0; head.len()];
+        self.decoder.read_exact(&mut start).is_ok() && start == head
+    }
+
+    fn read(&mut self, buffer: &mut LineBuffer, budget: u64, mut take: impl FnMut(Line<'_>)) -> Turn {
         let mut turn = Turn::default();
         while !self.done {
             if turn.bytes >= budget {
                 turn.more = true;
-                return Ok(turn);
+                return turn;
             }
             let room = buffer.room();
             let before = self.rest.len();
             room[..before].copy_from_slice(&self.rest);
-            let (filled, ended) = self.fill(&mut room[before..]);
-            self.done = ended;
+            let (filled, end) = self.fill(&mut room[before..]);
             self.unpacked_bytes += filled as u64;
-            if self.unpacked_bytes > UNPACKED_BYTES_MAX {
-                (self.done, self.broken) = (true, true);
-            }
+            let too_large = self.unpacked_bytes > UNPACKED_BYTES_MAX;
+            turn.broken = too_large || matches!(end, Some(Err(_)));
+            self.done = too_large || end.is_some();
             // What damage tore off is no line.
-            let last = self.done && !self.broken;
+            let last = self.done && !turn.broken;
             let consumed = buffer.cut(before + filled, self.skipping, last, &mut take);
             turn.lines += consumed.lines;
             turn.cut += consumed.cut;
@@ -187,23 +226,20 @@ impl Packed {
             self.rest.clear();
             self.rest.extend_from_slice(&buffer.room()[consumed.bytes..before + filled]);
         }
-        Ok(turn)
+        turn
     }
 
-    /// Fills the room as far as the file goes: how many bytes, and whether that was all. Damage ends the file.
-    fn fill(&mut self, room: &mut [u8]) -> (usize, bool) {
+    /// Fills the room as far as the file goes: how many bytes, and how the file ended if it did. Damage ends it.
+    fn fill(&mut self, room: &mut [u8]) -> (usize, Option<io::Result<()>>) {
         let mut filled = 0;
         while filled < room.len() {
             match self.decoder.read(&mut room[filled..]) {
-                Ok(0) => return (filled, true),
+                Ok(0) => return (filled, Some(Ok(()))),
                 Ok(more) => filled += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.broken = true;
-                    return (filled, true);
-                }
+                Err(error) => return (filled, Some(Err(error))),
             }
         }
-        (filled, false)
+        (filled, None)
     }
 }

@@ -7,10 +7,10 @@ use memchr::memchr;
 
 /// Bytes of a line that are handed out; the rest of a longer one is skipped. Loki's own limit.
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes that a reader may put in front of the line: what it reads again to compare.
+pub const HEADROOM_BYTES: usize = 32;
 /// Bytes that are asked of a file at once.
 const READ_BYTES: usize = 256 * 1024;
-/// Bytes before a line that a reader may have in the buffer with it, to see that the file is still the same.
-pub const MARKER_BYTES: usize = 32;
 
 /// A line without its newline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +45,9 @@ impl Default for LineBuffer {
 impl LineBuffer {
     /// A buffer that reads `read_bytes` at once and hands out at most `line_bytes_max` of a line.
     pub fn new(read_bytes: usize, line_bytes_max: usize) -> Self {
-        // A line of the limit and its newline must fit behind a marker, else a full buffer could hold no whole line
-        // and no long one.
-        LineBuffer { bytes: vec![0; read_bytes.max(MARKER_BYTES + line_bytes_max + 1)], line_bytes_max }
+        // A line of the limit and its newline must fit behind the headroom, else a full buffer could hold no whole line
+        // and no long one, and the file would not be read any further.
+        LineBuffer { bytes: vec![0; read_bytes.max(HEADROOM_BYTES + line_bytes_max + 1)], line_bytes_max }
     }
 
     /// Room for the next read.

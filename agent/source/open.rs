@@ -7,8 +7,9 @@
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::Errno;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Why a file is not read.
@@ -41,10 +42,20 @@ impl Refusal {
     pub fn is_absence(&self) -> bool {
         matches!(self, Refusal::Io(error) if error.kind() == io::ErrorKind::NotFound)
     }
+
+    /// It is the machine that lacks something now (file descriptors, memory): the file may be opened later.
+    pub fn is_passing(&self) -> bool {
+        let errno = |error: &io::Error| error.raw_os_error().map(Errno::from_raw_os_error);
+        matches!(self, Refusal::Io(e) if matches!(errno(e), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)))
+    }
 }
 
 /// What tells files apart as long as they exist: device and inode.
 pub type FileId = (u64, u64);
+
+pub fn file_id(metadata: &Metadata) -> FileId {
+    (metadata.dev(), metadata.ino())
+}
 
 /// An open file and what the system says of it.
 #[derive(Debug)]

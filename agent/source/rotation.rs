@@ -30,6 +30,11 @@ impl Rotated {
     pub fn is_kubelets(&self) -> bool {
         matches!(self.kind, Kind::Kubelet(_))
     }
+
+    /// Whether the name moves on to another file with the next rotation.
+    pub fn is_numbered(&self) -> bool {
+        matches!(self.kind, Kind::Numbered(_))
+    }
 }
 
 /// What `name` is to the log `base`; nothing if it is no generation of it.
@@ -71,10 +76,9 @@ pub fn generations<'n>(base: &str, names: impl Iterator<Item = &'n str>) -> Vec<
 /// The log that a file is an older generation of, if its name says so.
 pub fn base_of(name: &str) -> Option<&str> {
     let plain = name.strip_suffix(".gz").unwrap_or(name);
-    [plain.rfind('.'), plain.find('-')]
-        .into_iter()
-        .flatten()
-        .map(|at| &name[..at])
+    plain
+        .match_indices(['.', '-'])
+        .map(|(at, _)| &name[..at])
         .find(|base| !base.is_empty() && understand(base, name).is_some())
 }
 
@@ -123,6 +127,11 @@ mod tests {
             ("0.log.20261121-022602.gz", Some("0.log")),
             ("x.log.1", Some("x.log")),
             ("x.log-20261121.gz", Some("x.log")),
+            ("my-app.log-20261121", Some("my-app.log")),
+            ("my-app.log-2026-11-21", Some("my-app.log")),
+            ("my-app.log.20261121-022602", Some("my-app.log")),
+            ("1.2.3", Some("1.2")),
+            ("my-app.log", None),
             ("0.log", None),
             ("access.log", None),
             ("v1.2", Some("v1")),

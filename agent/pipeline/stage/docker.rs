@@ -46,10 +46,12 @@ pub struct Docker {
     stream_label: LabelId,
     /// Lines whose last piece has not come; few.
     waiting: Vec<Chain>,
-    spare: Vec<Vec<u8>>,
+    /// Room of chains that are over.
+    spare: Vec<Chain>,
     unescaped: Vec<u8>,
 }
 
+#[derive(Default)]
 struct Chain {
     source: usize,
     /// The stream as docker wrote it, behind the pieces so far.
@@ -108,7 +110,7 @@ impl Run for Docker {
         record.set_value(self.stream, Value::Text(stream));
         record.set_label(self.stream_label, Some(stream));
         record.set_line(output);
-        self.spare.push(chain.bytes);
+        self.spare.push(chain);
     }
 
     fn held_lines(&self) -> u64 {
@@ -141,17 +143,18 @@ impl Docker {
             scratch.extend_from_slice(last);
         });
         record.set_lines(chain.lines + 1);
-        self.spare.push(chain.bytes);
+        self.spare.push(chain);
         joined
     }
 
     #[cold]
     fn hold(&mut self, record: &Record<'_>, stream: Text, position: Option<usize>) {
         let at = position.unwrap_or_else(|| {
-            let mut bytes = self.spare.pop().unwrap_or_default();
-            bytes.clear();
-            let stream = record.bytes(stream).to_vec();
-            self.waiting.push(Chain { source: record.source(), stream, bytes, lines: 0, timestamp: 0 });
+            let mut chain = self.spare.pop().unwrap_or_default();
+            chain.bytes.clear();
+            chain.stream.clear();
+            chain.stream.extend_from_slice(record.bytes(stream));
+            self.waiting.push(Chain { source: record.source(), lines: 0, ..chain });
             self.waiting.len() - 1
         });
         let chain = &mut self.waiting[at];

@@ -1,0 +1,203 @@
+//! In its steady state the agent allocates nothing for a line: neither to read it nor to parse and count it.
+//!
+//! Each case writes the same lines to its logs again and again. The first passes make series, learn hosts and let
+//! buffers grow; after them a pass of a thousand lines and one of three thousand must both cost nothing.
+
+// An allocator is an unsafe trait; this one counts and hands everything on to the system's.
+#![allow(unsafe_code)]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::backtrace::Backtrace;
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use support::corpus;
+use support::kubelet::{D1_POD, D2_POD, DOCKER_ID, Node};
+use support::shipped::{HOME_K8S, KUBERNETES, QUICKSTART, config, over};
+use weir::app::Engine;
+use weir::clock::ManualClock;
+use weir::config::Config;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// So many allocations more show where they are: `WEIR_ALLOCATIONS_SHOWN=3`.
+    static SHOWN: Cell<u32> = const { Cell::new(0) };
+}
+
+fn count() {
+    ALLOCATIONS.with(|count| count.set(count.get() + 1));
+    let shown = SHOWN.replace(0);
+    if shown > 0 {
+        eprintln!("{}", Backtrace::force_capture());
+        SHOWN.set(shown - 1);
+    }
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches a plain cell of the thread.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A log and the lines that are written to it in each pass.
+type Log = (PathBuf, Vec<u8>);
+
+/// An engine that follows some logs.
+struct Following {
+    engine: Engine,
+    clock: Arc<ManualClock>,
+    logs: Vec<(File, Vec<u8>)>,
+}
+
+impl Following {
+    fn start(config: &Config, logs: Vec<Log>) -> Following {
+        let clock = Arc::new(ManualClock::at(1_795_228_200_000_000_000));
+        let engine = Engine::new(config, clock.clone());
+        engine.check_geoip();
+        let open = |(path, lines): Log| (File::options().append(true).open(path).expect("a log"), lines);
+        let mut following = Following { engine, clock, logs: logs.into_iter().map(open).collect() };
+        following.engine.refresh();
+        following
+    }
+
+    /// Writes the lines this many times and reads them: the most that one turn cost, and the lines read by all jobs.
+    fn pass(&mut self, times: usize) -> (u64, u64) {
+        for (file, lines) in &mut self.logs {
+            for _ in 0..times {
+                file.write_all(lines).expect("room");
+            }
+        }
+        let lines = self.lines();
+        let mut most = 0;
+        loop {
+            // Every source is due.
+            self.clock.advance(Duration::from_secs(3));
+            let before = ALLOCATIONS.get();
+            let more = self.engine.turn().more;
+            most = most.max(ALLOCATIONS.get() - before);
+            if !more {
+                return (most, self.lines() - lines);
+            }
+        }
+    }
+
+    fn lines(&self) -> u64 {
+        self.engine.books().iter().map(|books| books.read).sum()
+    }
+}
+
+fn check(config: &Config, logs: Vec<Log>) {
+    let mut following = Following::start(config, logs);
+    let (first, lines) = following.pass(1);
+    assert!(first > 10 && lines > 500, "{first} allocations for {lines} lines");
+    following.pass(3);
+    following.pass(1);
+    // A look at a path costs some allocations, lines or not: where is it now, and is it the same file?
+    let (look, none) = following.pass(0);
+    assert!(none == 0 && look <= 4 * following.logs.len() as u64, "{look} allocations for {none} lines");
+    SHOWN.set(std::env::var("WEIR_ALLOCATIONS_SHOWN").map_or(0, |shown| shown.parse().expect("a number")));
+    let (once, thrice) = (following.pass(1), following.pass(3));
+    SHOWN.set(0);
+    assert_eq!(
+        (once, thrice),
+        ((look, lines), (look, 3 * lines)),
+        "(allocations of a turn, lines); {look} for no line"
+    );
+    for books in following.engine.books() {
+        assert!(books.balanced(), "{books}");
+    }
+}
+
+fn country() -> PathBuf {
+    corpus::excerpt("demo").join("country.mmdb")
+}
+
+/// The demo's two controllers with empty logs, and their lines.
+fn demo() -> (Node, Vec<Log>) {
+    let node = Node::new();
+    let mut logs = Vec::new();
+    for (pod, name) in [(D1_POD, "d1"), (D2_POD, "d2")] {
+        node.log(pod, "0.log", b"");
+        let lines = corpus::read(&corpus::excerpt("demo").join(format!("controller-{name}.cri.gz")));
+        logs.push((node.pods().join(pod).join("controller/0.log"), lines));
+    }
+    (node, logs)
+}
+
+#[test]
+fn the_shipped_configuration_allocates_nothing_per_cri_line() {
+    let (node, logs) = demo();
+    check(&over(KUBERNETES, &node.pods(), &country()), logs);
+}
+
+#[test]
+fn the_shipped_configuration_allocates_nothing_per_line_of_docker() {
+    let node = Node::new();
+    let folder = node.path("containers").join(DOCKER_ID);
+    fs::create_dir_all(&folder).expect("docker's folder");
+    let log = folder.join(format!("{DOCKER_ID}-json.log"));
+    fs::write(&log, "").expect("a log");
+    node.link(D1_POD, &log);
+    let read = |name: &str| corpus::read(&corpus::excerpt("docker").join(format!("{DOCKER_ID}-json.log{name}")));
+    check(&over(KUBERNETES, &node.pods(), &country()), vec![(log, [read(".1.gz"), read("")].concat())]);
+}
+
+#[test]
+fn the_shipped_configuration_allocates_nothing_per_line_in_the_text_format() {
+    let node = Node::new();
+    node.log(D2_POD, "0.log", b"");
+    let lines = corpus::read(&corpus::excerpt("text").join("controller.cri.gz"));
+    let logs = vec![(node.pods().join(D2_POD).join("controller/0.log"), lines)];
+    check(&over(KUBERNETES, &node.pods(), &country()), logs);
+}
+
+#[test]
+fn a_configuration_of_promtail_allocates_nothing_per_line() {
+    let (node, logs) = demo();
+    check(&over(HOME_K8S, &node.pods(), &corpus::excerpt("geoip").join("city.mmdb")), logs);
+}
+
+#[test]
+fn the_quickstart_allocates_nothing_per_line() {
+    let node = Node::new();
+    let log = node.path("access.log");
+    fs::write(&log, "").expect("a log");
+    let lines = corpus::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/nginx-text-excerpt.log")));
+    let name = log.to_str().expect("a path in UTF-8").to_owned();
+    check(&config(QUICKSTART, &[("WEIR_LOG_FILE", &name)]), vec![(log, lines.repeat(10))]);
+}
+
+#[test]
+fn reading_a_file_allocates_nothing_per_line() {
+    let node = Node::new();
+    let log = node.path("plain.log");
+    fs::write(&log, "").expect("a log");
+    let text = format!(
+        "scrape_configs:\n- job_name: plain\n  static_configs:\n  - labels: {{__path__: {}}}\n",
+        log.to_str().expect("a path in UTF-8")
+    );
+    // Short lines, empty ones, and some longer than a piece of what is read at once.
+    let lines = [b"a line\n".repeat(100_000), b"\n".repeat(1_000), b"0123456789".repeat(30_000), b"\nend\n".to_vec()];
+    check(&config(&text, &[]), vec![(log, lines.concat())]);
+}

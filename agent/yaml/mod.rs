@@ -169,7 +169,11 @@ impl<'i> Builder<'i, '_> {
             }
             Event::MappingStart(anchor, _) => (anchor, self.map(depth)?),
             Event::Alias(anchor) => {
-                let (node, size) = self.anchors.get(&anchor)?.clone();
+                let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
+                    // The parser knows every anchor that stands before, so this one is not at its end yet.
+                    self.diagnostics.error(span, "an alias inside the value that it names");
+                    return None;
+                };
                 self.nodes += size;
                 return Some(Node { span, value: node.value });
             }
@@ -278,6 +282,11 @@ mod tests {
             text += &format!("{to}: &{to} [*{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}, *{from}]\n");
         }
         assert!(complaint(&text).contains("more than 200000 values"));
+    }
+
+    #[test]
+    fn an_alias_inside_its_own_value_is_refused() {
+        assert!(complaint("a: &x [b, *x]\n").starts_with("f:1:11: error: an alias inside the value that it names"));
     }
 
     #[test]

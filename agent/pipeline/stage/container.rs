@@ -1,13 +1,14 @@
 //! `container`, of ours: the prefix of a container's log, whichever runtime wrote it.
 //!
 //! A CRI line begins with a date, a record of docker's json-file driver with a brace. The shipped configuration uses
-//! this stage, so that one file serves both kinds of node.
+//! this stage, so that one file serves both kinds of node. A line with neither prefix goes on as it is, and is entered
+//! in the books: no runtime wrote it, or not all of it.
 
 use super::cri::{Cri, CriConfig};
 use super::docker::{Docker, DockerConfig};
 use super::{Flow, Held, Run, StageConfig, When};
 use crate::diagnostic::Diagnostics;
-use crate::pipeline::{Context, Record, Scope};
+use crate::pipeline::{Context, ReasonId, Record, Scope};
 use crate::yaml::{Fields, Node};
 
 #[derive(Debug, PartialEq)]
@@ -22,22 +23,28 @@ impl StageConfig for ContainerConfig {
     }
 
     fn compile(&self, scope: &mut Scope<'_>) -> Option<Container> {
-        Some(Container { cri: CriConfig::default().compile(scope)?, docker: DockerConfig {}.compile(scope)? })
+        let (cri, docker) = (CriConfig::default().compile(scope)?, DockerConfig {}.compile(scope)?);
+        Some(Container { cri, docker, refused: scope.reason("no_container_prefix") })
     }
 }
 
 pub struct Container {
     cri: Cri,
     docker: Docker,
+    refused: ReasonId,
 }
 
 impl Run for Container {
     #[inline]
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
-        match record.line().first() {
-            Some(b'{') => self.docker.process(record, context),
-            _ => self.cri.process(record, context),
-        }
+        let flow = match record.line().first() {
+            Some(b'{') => self.docker.read(record),
+            _ => self.cri.read(record, context),
+        };
+        flow.unwrap_or_else(|| {
+            record.refuse(self.refused);
+            Flow::Next
+        })
     }
 
     fn due(&self, when: When) -> Option<Held> {

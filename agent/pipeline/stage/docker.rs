@@ -63,37 +63,8 @@ struct Chain {
 
 impl Run for Docker {
     fn process(&mut self, record: &mut Record<'_>, _context: &mut Context<'_>) -> Flow {
-        let line = record.line_text();
-        let whole = record.bytes(line);
         // As with any line that its json stage cannot read, Promtail lets it pass.
-        let Some(parsed) = docker::parse(whole) else { return Flow::Next };
-        let (stream, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
-        let timestamp = parse_rfc3339_nanos(parsed.time);
-        let partial = !parsed.ends_line();
-        self.unescaped.clear();
-        if parsed.log_escaped {
-            json::unescape(parsed.log, &mut self.unescaped);
-        } else {
-            self.unescaped.extend_from_slice(parsed.log);
-        }
-        let position = self.position(record, stream);
-        let output = match position {
-            Some(at) if !partial => self.join(record, at),
-            _ => record.push(&self.unescaped),
-        };
-        record.set_value(self.output, Value::Text(output));
-        record.set_value(self.stream, Value::Text(stream));
-        record.set_value(self.timestamp, Value::Text(time));
-        record.set_label(self.stream_label, Some(stream));
-        if let Some(timestamp) = timestamp {
-            record.set_timestamp(timestamp);
-        }
-        record.set_line(output);
-        if partial {
-            self.hold(record, stream, position);
-            return Flow::Hold;
-        }
-        Flow::Next
+        self.read(record).unwrap_or(Flow::Next)
     }
 
     fn due(&self, when: When) -> Option<Held> {
@@ -119,6 +90,40 @@ impl Run for Docker {
 }
 
 impl Docker {
+    /// Reads a record; nothing where the line is none.
+    pub(super) fn read(&mut self, record: &mut Record<'_>) -> Option<Flow> {
+        let line = record.line_text();
+        let whole = record.bytes(line);
+        let parsed = docker::parse(whole)?;
+        let (stream, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
+        let timestamp = parse_rfc3339_nanos(parsed.time);
+        let partial = !parsed.ends_line();
+        self.unescaped.clear();
+        if parsed.log_escaped {
+            json::unescape(parsed.log, &mut self.unescaped);
+        } else {
+            self.unescaped.extend_from_slice(parsed.log);
+        }
+        let position = self.position(record, stream);
+        let output = match position {
+            Some(at) if !partial => self.join(record, at),
+            _ => record.push(&self.unescaped),
+        };
+        record.set_value(self.output, Value::Text(output));
+        record.set_value(self.stream, Value::Text(stream));
+        record.set_value(self.timestamp, Value::Text(time));
+        record.set_label(self.stream_label, Some(stream));
+        if let Some(timestamp) = timestamp {
+            record.set_timestamp(timestamp);
+        }
+        record.set_line(output);
+        if partial {
+            self.hold(record, stream, position);
+            return Some(Flow::Hold);
+        }
+        Some(Flow::Next)
+    }
+
     fn position(&self, record: &Record<'_>, stream: Text) -> Option<usize> {
         let stream = record.bytes(stream);
         self.waiting.iter().position(|chain| chain.source == record.source() && chain.stream == stream)

@@ -1,0 +1,533 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::source::MemFs;
+use crate::source::gz::compressed;
+
+const LOG: &str = "/pods/a/0.log";
+const OLD: &str = "/pods/a/0.log.20261121-100000";
+const OLDER: &str = "/pods/a/0.log.20261121-090000";
+
+/// A source and everything that it handed out.
+struct Tail {
+    fs: MemFs,
+    source: FileSource,
+    buffer: LineBuffer,
+    got: Vec<(String, bool)>,
+}
+
+impl Tail {
+    fn new(path: &str, start: Start) -> Tail {
+        let source = FileSource::new(Path::new(path), start);
+        Tail { fs: MemFs::default(), source, buffer: LineBuffer::new(64, 40), got: Vec::new() }
+    }
+
+    fn kubelet() -> Tail {
+        Tail::new(LOG, Start::CurrentOnly)
+    }
+
+    fn poll_bytes(&mut self, budget_bytes: u64) -> Progress {
+        let got = &mut self.got;
+        self.source.poll(&self.fs, &mut self.buffer, budget_bytes, &mut |line| {
+            got.push((String::from_utf8_lossy(line.bytes).into_owned(), line.complete));
+        })
+    }
+
+    fn poll(&mut self) -> Progress {
+        self.poll_bytes(u64::MAX)
+    }
+
+    fn finish(&mut self) -> Progress {
+        let got = &mut self.got;
+        self.source.finish(&self.fs, &mut self.buffer, &mut |line| {
+            got.push((String::from_utf8_lossy(line.bytes).into_owned(), line.complete));
+        })
+    }
+
+    /// As after kill -9 right after a cut.
+    fn restart(&mut self) {
+        let known: Vec<Identity> = self.source.identities().map(|(_, identity)| *identity).collect();
+        self.source = FileSource::resume(Arc::clone(self.source.path()), self.source.start, known);
+    }
+
+    /// Polls, and compares what came with `want` (words; `…` marks an incomplete line).
+    #[track_caller]
+    fn gives(&mut self, want: &str) -> Progress {
+        self.got.clear();
+        let progress = self.poll();
+        assert_eq!(self.text(), want, "{:?}", progress.notices);
+        progress
+    }
+
+    fn text(&self) -> String {
+        let words = self.got.iter().map(|(text, complete)| format!("{text}{}", if *complete { "" } else { "…" }));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    fn rotate(&self, to: &str) {
+        self.fs.rename(self.source.path(), to);
+        self.fs.create(self.source.path(), "");
+    }
+}
+
+#[test]
+fn appended_lines_come_once_and_an_unfinished_one_is_held() {
+    let mut tail = Tail::kubelet();
+    assert!(!tail.gives("").finished, "a file that never was may come");
+    tail.fs.append(LOG, "a\nb\nc");
+    let progress = tail.gives("a b");
+    assert_eq!((progress.bytes, progress.lines, progress.lag_bytes), (4, 2, 1));
+    tail.gives("");
+    tail.fs.append(LOG, "c\nd\n");
+    tail.gives("cc d");
+    tail.fs.append(LOG, "end");
+    tail.gives("");
+    tail.got.clear();
+    assert!(tail.finish().finished);
+    assert_eq!(tail.text(), "end…");
+}
+
+#[test]
+fn an_idle_file_costs_one_call() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a\nunfinished");
+    tail.gives("a");
+    let calls = tail.fs.calls();
+    tail.gives("");
+    assert_eq!(tail.fs.calls() - calls, 1);
+}
+
+#[test]
+fn a_renamed_file_is_read_to_its_end_first_and_its_late_lines_come_too() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a\n");
+    tail.gives("a");
+    tail.fs.append(LOG, "b\n");
+    tail.rotate(OLD);
+    tail.fs.append(LOG, "d\n");
+    tail.fs.append(OLD, "c\n");
+    tail.gives("b c d");
+    tail.fs.append(OLD, "late");
+    tail.fs.append(LOG, "e\n");
+    tail.gives("e");
+    tail.fs.append(OLD, "r\n");
+    tail.gives("later");
+    tail.fs.append(OLD, "last\ntorn");
+    tail.fs.compress(OLD);
+    tail.gives("last torn…");
+    assert_eq!(tail.fs.open_unlinked(), 0, "the old handle is closed");
+    tail.rotate("/pods/a/0.log.20261121-110000");
+    tail.fs.append(LOG, "f\n");
+    tail.gives("f");
+}
+
+#[test]
+fn a_twin_ends_the_old_file_even_if_kubelet_died_before_unlinking_it() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a\n");
+    tail.gives("a");
+    tail.rotate(OLD);
+    tail.gives("");
+    tail.fs.append(OLD, "b\n");
+    tail.fs.create(format!("{OLD}.gz"), compressed(b"a\nb\n"));
+    tail.fs.create("/pods/a/0.log.20261121-095959.gz.tmp", "x");
+    tail.rotate("/pods/a/0.log.20261121-110000");
+    tail.fs.append(LOG, "c\n");
+    tail.gives("b c");
+    tail.fs.unlink(OLD);
+    tail.rotate("/pods/a/0.log.20261121-120000");
+    tail.gives("");
+}
+
+#[test]
+fn files_between_two_polls_are_found_in_their_order() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a1\n");
+    tail.gives("a1");
+    tail.fs.append(LOG, "a2\n");
+    tail.rotate(OLDER);
+    tail.fs.append(LOG, "b1\n");
+    tail.fs.compress(OLDER);
+    tail.rotate(OLD);
+    tail.fs.append(LOG, "c1\n");
+    tail.gives("a2 b1 c1");
+    tail.gives("");
+    // The path is empty for a moment, and the file in between has the same first line.
+    tail.fs.append(LOG, "c2\n");
+    tail.rotate("/pods/a/0.log.20261121-110000");
+    tail.fs.append(LOG, "c1\nd2\n");
+    tail.fs.rename(LOG, "/pods/a/0.log.20261121-120000");
+    assert!(!tail.gives("c2 c1 d2").finished);
+}
+
+#[test]
+fn truncation_and_rewriting_in_place_start_over() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "first\nsecond\n");
+    tail.gives("first second");
+    tail.fs.truncate(LOG, 0);
+    let progress = tail.gives("");
+    assert!(
+        matches!(progress.notices[..], [Notice::Rewritten { generation: 0, offset: 13 }]),
+        "{:?}",
+        progress.notices
+    );
+    tail.fs.append(LOG, "third\n");
+    assert!(tail.gives("third").notices.is_empty());
+    // Grown beyond the cursor between two polls.
+    tail.fs.truncate(LOG, 0);
+    tail.fs.append(LOG, "fourth\nfifth\n");
+    tail.gives("fourth fifth");
+    // To the very same size.
+    tail.fs.truncate(LOG, 0);
+    tail.fs.append(LOG, "FOURTH\nFIFTH\n");
+    tail.gives("FOURTH FIFTH");
+}
+
+#[test]
+fn copytruncate_loses_nothing_that_the_copy_holds() {
+    let mut tail = Tail::new("/log/access.log", Start::CurrentOnly);
+    tail.fs.append("/log/access.log", "a\nb\n");
+    tail.gives("a b");
+    tail.fs.append("/log/access.log", "c\n");
+    tail.fs.create("/log/access.log.1", tail.fs.content("/log/access.log"));
+    tail.fs.truncate("/log/access.log", 0);
+    tail.fs.append("/log/access.log", "dd\nee\nff\n");
+    tail.gives("c dd ee ff");
+    tail.gives("");
+}
+
+#[test]
+fn a_deleted_file_is_read_to_its_end_and_then_the_source_is_finished() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a\n");
+    tail.gives("a");
+    let long = "b".repeat(30);
+    tail.fs.append(LOG, format!("{long}\n{long}\n{long}\n{long}\nd"));
+    tail.fs.unlink(LOG);
+    let progress = tail.poll_bytes(1);
+    assert!(progress.more && !progress.finished && progress.lag_bytes > 60);
+    tail.gives(&format!("{long} {long} d…"));
+    assert!(tail.gives("").finished);
+    assert_eq!(tail.fs.open_unlinked(), 0);
+}
+
+#[test]
+fn an_inode_used_again_is_another_file() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "same\n");
+    let inode = tail.fs.metadata(LOG.as_ref()).expect("there").inode;
+    tail.gives("same");
+    tail.fs.unlink(LOG);
+    tail.gives("");
+    tail.fs.append(LOG, "same\nb\n");
+    assert_eq!(tail.fs.metadata(LOG.as_ref()).expect("there").inode, inode);
+    tail.gives("same b");
+    // Across a restart, too, where only the first bytes can tell.
+    tail.restart();
+    tail.fs.unlink(LOG);
+    tail.fs.append(LOG, "other\nb\nc\n");
+    assert_eq!(tail.fs.metadata(LOG.as_ref()).expect("there").inode, inode);
+    tail.gives("other b c");
+}
+
+#[test]
+fn a_file_that_is_renamed_back_goes_on() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a\n");
+    tail.gives("a");
+    tail.fs.rename(LOG, OLD);
+    tail.fs.append(OLD, "b\n");
+    assert!(!tail.gives("b").finished);
+    tail.fs.rename(OLD, LOG);
+    tail.fs.append(LOG, "c\n");
+    tail.gives("c");
+    tail.rotate(OLD);
+    tail.fs.append(LOG, "d\n");
+    tail.gives("d");
+}
+
+#[test]
+fn older_files_at_the_start_belong_to_it_by_their_names() {
+    for (start, want) in [(Start::Beginning, "one two three"), (Start::CurrentOnly, "three")] {
+        let mut tail = Tail::new("/d/x-json.log", start);
+        tail.fs.create("/d/x-json.log.2.gz", compressed(b"one\n"));
+        tail.fs.append("/d/x-json.log.1", "two\n");
+        tail.fs.append("/d/x-json.log", "three\n");
+        tail.gives(want);
+        // What is rotated while we watch is read in any case, and only that, whatever it is called later.
+        tail.fs.append("/d/x-json.log", "four\n");
+        tail.fs.rename("/d/x-json.log.2.gz", "/d/x-json.log.4.gz");
+        tail.fs.compress("/d/x-json.log.1");
+        tail.fs.rename("/d/x-json.log.1.gz", "/d/x-json.log.3.gz");
+        tail.rotate("/d/x-json.log.2");
+        tail.fs.append("/d/x-json.log", "five\n");
+        tail.rotate("/d/x-json.log.1");
+        tail.fs.append("/d/x-json.log", "six\n");
+        tail.gives("four five six");
+        tail.gives("");
+    }
+    let mut tail = Tail::kubelet();
+    tail.fs.create(format!("{OLDER}.gz"), compressed(b"a\n"));
+    tail.fs.append(OLD, "b\n");
+    tail.fs.append(LOG, "c\n");
+    tail.gives("a b c");
+}
+
+#[test]
+fn siblings_of_a_linked_log_stand_where_the_link_leads() {
+    let mut tail = Tail::new(LOG, Start::Beginning);
+    tail.fs.link(LOG, "/docker/x-json.log");
+    tail.fs.append("/docker/x-json.log.1", "a\n");
+    tail.fs.append("/docker/x-json.log", "b\n");
+    tail.gives("a b");
+}
+
+#[test]
+fn after_a_restart_it_goes_on_at_the_byte() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a1\na2\n");
+    tail.gives("a1 a2");
+    tail.restart();
+    tail.fs.append(LOG, "a3\n");
+    tail.rotate(OLDER);
+    tail.fs.append(LOG, "b1\nb2\nb3\nb4 is longer than all of a\n");
+    tail.fs.compress(OLDER);
+    tail.rotate(OLD);
+    tail.fs.append(LOG, "c1\n");
+    tail.gives("a3 b1 b2 b3 b4 is longer than all of a c1");
+    tail.restart();
+    assert!(tail.gives("").notices.is_empty());
+    tail.restart();
+    tail.fs.append(LOG, "c2\n");
+    tail.fs.unlink(format!("{OLDER}.gz"));
+    tail.gives("c2");
+}
+
+#[test]
+fn a_file_lost_while_stopped_is_told() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a\n");
+    tail.gives("a");
+    tail.restart();
+    tail.rotate(OLD);
+    tail.fs.unlink(OLD);
+    tail.fs.append(LOG, "b\n");
+    assert!(matches!(tail.gives("b").notices[..], [Notice::Vanished { .. }]));
+}
+
+#[test]
+fn a_cut_line_is_counted_once_over_polls_and_restarts() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "x".repeat(41));
+    tail.gives(&"x".repeat(40));
+    tail.fs.append(LOG, "x".repeat(1000));
+    tail.gives("");
+    tail.restart();
+    tail.fs.append(LOG, "x\nnext\n");
+    tail.gives("next");
+}
+
+#[test]
+fn the_budget_is_kept_and_the_rest_is_told() {
+    let mut tail = Tail::kubelet();
+    tail.fs.create(format!("{OLDER}.gz"), compressed(&b"line of a gz\n".repeat(20)));
+    tail.fs.append(LOG, "line\n".repeat(100));
+    let mut polls = 0;
+    loop {
+        let progress = tail.poll_bytes(50);
+        polls += 1;
+        assert!(progress.bytes <= 50 + tail.buffer_bytes());
+        assert_eq!(progress.more, progress.lag_bytes > 0);
+        if !progress.more {
+            break;
+        }
+    }
+    assert!(polls > 5, "{polls} polls");
+    assert_eq!(tail.got.len(), 120);
+}
+
+#[test]
+fn troubles_are_told_once_and_tried_again() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a\n");
+    tail.fs.refuse(LOG, Refusal::HardLink);
+    assert!(matches!(tail.gives("").notices[..], [Notice::NotOpened { .. }]));
+    assert!(tail.gives("").notices.is_empty());
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a\n");
+    tail.gives("a");
+    tail.fs.append(LOG, "b\n");
+    tail.fs.fail_reads(LOG, Some(io::ErrorKind::Other));
+    assert!(matches!(tail.gives("").notices[..], [Notice::NotRead { .. }]));
+    assert!(tail.gives("").notices.is_empty());
+    tail.fs.fail_reads(LOG, None);
+    tail.gives("b");
+}
+
+#[test]
+fn a_broken_gz_gives_what_is_readable() {
+    let mut tail = Tail::kubelet();
+    let content: String = (0..2000).map(|n: u32| format!("{}\n", n.wrapping_mul(2_654_435_761))).collect();
+    let gz = compressed(content.as_bytes());
+    tail.fs.create(format!("{OLD}.gz"), &gz[..gz.len() / 2]);
+    tail.fs.create(format!("{OLDER}.gz"), "this is no gzip");
+    tail.fs.append(LOG, "after\n");
+    let progress = tail.poll();
+    assert!(
+        matches!(progress.notices[..], [Notice::BrokenGz { .. }, Notice::BrokenGz { .. }]),
+        "{:?}",
+        progress.notices
+    );
+    assert!(tail.got.len() > 500, "only {} lines", tail.got.len());
+    assert_eq!(tail.got.last(), Some(&("after".to_owned(), true)));
+    assert!(tail.gives("").notices.is_empty());
+}
+
+impl Tail {
+    fn buffer_bytes(&self) -> u64 {
+        // The smallest capacity that the limit of 40 allows is below 128.
+        128
+    }
+}
+
+/// What a node does to one log, and what we do meanwhile.
+#[derive(Debug, Clone)]
+enum Step {
+    Append(u8),
+    /// To the newest rotated file, while it is plain.
+    AppendLate(u8),
+    /// As kubelet does: compress what was rotated before, rename, let the container open a new file.
+    Rotate,
+    /// The container could not open a new file.
+    RotateAndBack,
+    /// As logrotate does for writers that cannot open a new file.
+    CopyTruncate,
+    Poll(u64),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1u8..6).prop_map(Step::Append),
+        1 => (1u8..3).prop_map(Step::AppendLate),
+        2 => Just(Step::Rotate),
+        1 => Just(Step::RotateAndBack),
+        1 => Just(Step::CopyTruncate),
+        4 => prop_oneof![Just(u64::MAX), 0u64..200].prop_map(Step::Poll),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Files are never deleted here, so nothing may be lost, doubled, or told as trouble.
+    #[test]
+    fn every_line_comes_exactly_once(steps in prop::collection::vec(step(), 1..60), timestamps in any::<bool>()) {
+        let mut tail = Tail::kubelet();
+        let mut writer = Writer { fs: tail.fs.clone(), written: Vec::new(), timestamps };
+        let mut hour = 0;
+        let mut plain: Option<String> = None;
+        writer.write(LOG, 0);
+        for step in steps {
+            match step {
+                Step::Append(count) => writer.write(LOG, count),
+                Step::AppendLate(count) => if let Some(path) = &plain { writer.write(path, count) },
+                Step::Rotate => {
+                    if let Some(path) = plain.take() {
+                        tail.fs.compress(path);
+                    }
+                    hour += 1;
+                    let name = format!("{LOG}.20261121-{hour:06}");
+                    tail.rotate(&name);
+                    plain = Some(name);
+                }
+                Step::RotateAndBack => {
+                    tail.fs.rename(LOG, OLD);
+                    let progress = tail.poll();
+                    prop_assert!(progress.notices.is_empty(), "{:?}", progress.notices);
+                    tail.fs.rename(OLD, LOG);
+                }
+                Step::CopyTruncate => {}
+                Step::Poll(budget) => {
+                    let progress = tail.poll_bytes(budget);
+                    prop_assert!(progress.notices.is_empty(), "{:?}", progress.notices);
+                }
+                // Only times tell apart files that begin alike once they are closed.
+                Step::Restart => if timestamps { tail.restart() },
+            }
+        }
+        tail.poll();
+        tail.poll();
+        let mut got: Vec<String> = tail.got.iter().map(|(text, _)| text.clone()).collect();
+        got.sort();
+        writer.written.sort();
+        prop_assert_eq!(got, writer.written);
+    }
+
+    /// The same with names that move up, with late compression, and with copytruncate in between.
+    #[test]
+    fn every_line_comes_exactly_once_with_numbered_files(
+        steps in prop::collection::vec(step(), 1..60),
+        compress in any::<bool>(),
+    ) {
+        let mut tail = Tail::new(LOG, Start::CurrentOnly);
+        let mut writer = Writer { fs: tail.fs.clone(), written: Vec::new(), timestamps: true };
+        let mut rotated = 0;
+        writer.write(LOG, 0);
+        // The first poll decides what was there before we watched.
+        tail.poll();
+        for step in steps {
+            match step {
+                Step::Append(count) => writer.write(LOG, count),
+                Step::AppendLate(count) => if rotated > 0 { writer.write(&format!("{LOG}.1"), count) },
+                Step::Rotate | Step::CopyTruncate => {
+                    for number in (1..=rotated).rev() {
+                        let gz = if compress && number > 1 { ".gz" } else { "" };
+                        tail.fs.rename(format!("{LOG}.{number}{gz}"), format!("{LOG}.{}{gz}", number + 1));
+                    }
+                    if compress && rotated > 0 {
+                        tail.fs.compress(format!("{LOG}.2"));
+                    }
+                    rotated += 1;
+                    if matches!(step, Step::Rotate) {
+                        tail.rotate(&format!("{LOG}.1"));
+                    } else {
+                        tail.fs.create(format!("{LOG}.1"), tail.fs.content(LOG));
+                        tail.fs.truncate(LOG, 0);
+                    }
+                }
+                Step::RotateAndBack => {}
+                Step::Poll(budget) => drop(tail.poll_bytes(budget)),
+                Step::Restart => tail.restart(),
+            }
+        }
+        for _ in 0..3 {
+            tail.poll();
+        }
+        let mut got: Vec<String> = tail.got.iter().map(|(text, _)| text.clone()).collect();
+        got.sort();
+        writer.written.sort();
+        prop_assert_eq!(got, writer.written);
+    }
+}
+
+struct Writer {
+    fs: MemFs,
+    written: Vec<String>,
+    /// Without times in the lines the files begin alike.
+    timestamps: bool,
+}
+
+impl Writer {
+    fn write(&mut self, path: &str, count: u8) {
+        self.fs.append(path, "");
+        for _ in 0..count {
+            let number = self.written.len();
+            let line = if self.timestamps { format!("{number:05} line") } else { format!("line {}", number % 7) };
+            self.fs.append(path, format!("{line}\n"));
+            self.written.push(line);
+        }
+    }
+}

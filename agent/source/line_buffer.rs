@@ -1,0 +1,287 @@
+//! Cuts a stream of bytes into lines, in place.
+//!
+//! One buffer serves all files of a worker: between two files only its contents are forgotten. A fill moves nothing
+//! but the unfinished line at its end (and the few bytes before it that mark the cursor's place). A line is handed out
+//! where it stands; one that is longer than the limit is handed out once, cut, and its rest is skipped without
+//! taking memory.
+
+use std::io;
+
+use memchr::memchr;
+
+/// Loki's default `max_line_size`.
+pub const LINE_BYTES_MAX: usize = 256 << 10;
+
+/// So many bytes before the cursor tell whether a file is still the one that was read (see `generation`).
+pub const OVERLAP_BYTES: usize = 32;
+
+/// Bytes between two newlines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawLine<'b> {
+    /// Without the newline; at most the limit.
+    pub bytes: &'b [u8],
+    /// Of the first byte, in the stream.
+    pub offset: u64,
+    /// The line was longer than the limit.
+    pub cut: bool,
+}
+
+pub struct LineBuffer {
+    bytes: Box<[u8]>,
+    /// First byte that was not handed out.
+    start: usize,
+    /// There is no newline in `start..scanned`.
+    scanned: usize,
+    end: usize,
+    /// Offset of `bytes[0]` in the stream.
+    base: u64,
+    line_bytes_max: usize,
+    /// Everything up to the next newline belongs to a line that was handed out cut.
+    skipping: bool,
+}
+
+impl Default for LineBuffer {
+    fn default() -> Self {
+        // One fill reads at least 256 KiB when no long line stands in its way.
+        LineBuffer::new(LINE_BYTES_MAX + (4 << 10), LINE_BYTES_MAX)
+    }
+}
+
+impl LineBuffer {
+    /// `capacity` grows to what one line of the limit needs.
+    pub fn new(capacity: usize, line_bytes_max: usize) -> Self {
+        let capacity = capacity.max(line_bytes_max + 1 + OVERLAP_BYTES);
+        let bytes = vec![0; capacity].into_boxed_slice();
+        LineBuffer { bytes, start: 0, scanned: 0, end: 0, base: 0, line_bytes_max, skipping: false }
+    }
+
+    /// Forgets everything, and expects the byte at `offset` next; with `skipping`, in the middle of a cut line.
+    pub fn begin(&mut self, offset: u64, skipping: bool) {
+        (self.start, self.scanned, self.end) = (0, 0, 0);
+        (self.base, self.skipping) = (offset, skipping);
+    }
+
+    /// Reads once into the free space, which is never empty after `next_line` gave `None`. `read` gets the space and
+    /// the offset of its first byte; 0 means the end for now.
+    pub fn fill(&mut self, read: impl FnOnce(&mut [u8], u64) -> io::Result<usize>) -> io::Result<&[u8]> {
+        let from = self.start.saturating_sub(OVERLAP_BYTES);
+        if from > 0 {
+            self.bytes.copy_within(from..self.end, 0);
+            (self.start, self.scanned, self.end) = (self.start - from, self.scanned - from, self.end - from);
+            self.base += from as u64;
+        }
+        let at = self.end;
+        let count = read(&mut self.bytes[at..], self.base + at as u64)?;
+        self.end += count;
+        Ok(&self.bytes[at..self.end])
+    }
+
+    /// The next whole line, or the front of one that is too long.
+    pub fn next_line(&mut self) -> Option<RawLine<'_>> {
+        loop {
+            let begin = self.start;
+            let Some(length) = memchr(b'\n', &self.bytes[self.scanned..self.end]) else {
+                self.scanned = self.end;
+                if self.skipping {
+                    self.start = self.end;
+                } else if self.end - begin > self.line_bytes_max {
+                    self.start = self.end;
+                    self.skipping = true;
+                    return Some(self.line(begin, self.end));
+                }
+                return None;
+            };
+            let newline = self.scanned + length;
+            (self.start, self.scanned) = (newline + 1, newline + 1);
+            if !std::mem::take(&mut self.skipping) {
+                return Some(self.line(begin, newline));
+            }
+        }
+    }
+
+    /// What stands after the last newline, as a line of its own: the stream has ended.
+    pub fn take_tail(&mut self) -> Option<RawLine<'_>> {
+        let begin = self.start;
+        self.start = self.end;
+        (begin < self.end && !self.skipping).then(|| self.line(begin, self.end))
+    }
+
+    /// Takes `count` bytes that belong to no line; `None` when fewer are there.
+    pub fn take(&mut self, count: usize) -> Option<&[u8]> {
+        let begin = self.start;
+        (self.end - begin >= count).then(|| {
+            self.start += count;
+            self.scanned = self.start;
+            &self.bytes[begin..begin + count]
+        })
+    }
+
+    /// Bytes that were read and not yet handed out.
+    pub fn held_bytes(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Offset of the first byte that was not handed out.
+    pub fn position(&self) -> u64 {
+        self.base + self.start as u64
+    }
+
+    pub fn skipping(&self) -> bool {
+        self.skipping
+    }
+
+    /// The up to [`OVERLAP_BYTES`] before `position`.
+    pub fn overlap(&self) -> &[u8] {
+        &self.bytes[self.start.saturating_sub(OVERLAP_BYTES)..self.start]
+    }
+
+    /// `overlap` and all that follows it: what a reader that cannot go back has to keep for the next time.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[self.start.saturating_sub(OVERLAP_BYTES)..self.end]
+    }
+
+    fn line(&self, begin: usize, end: usize) -> RawLine<'_> {
+        let shown = end.min(begin + self.line_bytes_max);
+        RawLine { bytes: &self.bytes[begin..shown], offset: self.base + begin as u64, cut: shown < end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Owned = (Vec<u8>, u64, bool);
+
+    fn owned(line: RawLine<'_>) -> Owned {
+        (line.bytes.to_vec(), line.offset, line.cut)
+    }
+
+    /// Feeds `content` in pieces of at most the given sizes, one after the other.
+    fn lines(buffer: &mut LineBuffer, content: &[u8], pieces: &[usize]) -> Vec<Owned> {
+        let mut out = Vec::new();
+        let mut pieces = pieces.iter().copied().cycle();
+        loop {
+            while let Some(line) = buffer.next_line() {
+                out.push(owned(line));
+            }
+            let piece = pieces.next().unwrap_or(1);
+            let read = buffer.fill(|space, offset| {
+                assert!(!space.is_empty(), "a fill must have room");
+                let rest = &content[offset as usize..];
+                let count = piece.min(rest.len()).min(space.len());
+                space[..count].copy_from_slice(&rest[..count]);
+                Ok(count)
+            });
+            if read.expect("no errors here").is_empty() {
+                return out;
+            }
+        }
+    }
+
+    /// The rule, said the slow way.
+    fn expected(content: &[u8], limit: usize) -> (Vec<Owned>, Option<Owned>) {
+        let mut offset = 0;
+        let mut all: Vec<Owned> = content
+            .split(|b| *b == b'\n')
+            .map(|line| {
+                let at = offset;
+                offset += line.len() as u64 + 1;
+                (line[..line.len().min(limit)].to_vec(), at, line.len() > limit)
+            })
+            .collect();
+        let tail = all.pop().filter(|(bytes, _, _)| !bytes.is_empty());
+        match tail {
+            Some(tail) if tail.2 => {
+                all.push(tail);
+                (all, None)
+            }
+            tail => (all, tail),
+        }
+    }
+
+    #[test]
+    fn whole_lines_only_with_their_offsets() {
+        let mut buffer = LineBuffer::new(1, 4);
+        let got = lines(&mut buffer, b"ab\n\ncd\nef", &[1]);
+        assert_eq!(got, [(b"ab".to_vec(), 0, false), (vec![], 3, false), (b"cd".to_vec(), 4, false)]);
+        assert_eq!((buffer.position(), buffer.held_bytes()), (7, 2));
+        assert_eq!(buffer.overlap(), b"ab\n\ncd\n");
+        assert_eq!(buffer.take_tail().map(owned), Some((b"ef".to_vec(), 7, false)));
+        assert_eq!(buffer.take_tail(), None);
+    }
+
+    #[test]
+    fn a_line_of_the_limit_is_whole_and_one_byte_more_is_cut() {
+        for pieces in [1, 3, 100] {
+            let mut buffer = LineBuffer::new(1, 4);
+            let got = lines(&mut buffer, b"1234\n12345\n123456789\nz\n", &[pieces]);
+            let want = [("1234", 0, false), ("1234", 5, true), ("1234", 11, true), ("z", 21, false)];
+            assert_eq!(got, want.map(|(text, at, cut)| (text.as_bytes().to_vec(), at, cut)), "pieces of {pieces}");
+        }
+    }
+
+    #[test]
+    fn a_cut_line_is_handed_out_before_it_ends_and_its_rest_is_skipped() {
+        let mut buffer = LineBuffer::new(1, 4);
+        assert_eq!(lines(&mut buffer, b"123456", &[100]), [(b"1234".to_vec(), 0, true)]);
+        assert!(buffer.skipping());
+        assert_eq!(buffer.take_tail(), None, "the line was counted already");
+        let position = buffer.position();
+        buffer.begin(position, true);
+        assert_eq!(lines(&mut buffer, b"1234567890\nab\n", &[2]), [(b"ab".to_vec(), 11, false)]);
+    }
+
+    #[test]
+    fn endless_line_takes_no_memory() {
+        let mut buffer = LineBuffer::new(64, 16);
+        let capacity = buffer.bytes.len();
+        let content = [vec![0; 100_000], b"\nend\n".to_vec()].concat();
+        let got = lines(&mut buffer, &content, &[7, 64]);
+        assert_eq!(got.len(), 2);
+        assert_eq!(got[1], (b"end".to_vec(), 100_001, false));
+        assert_eq!(buffer.bytes.len(), capacity);
+    }
+
+    #[test]
+    fn bytes_of_no_line_are_taken_first() {
+        let mut buffer = LineBuffer::new(1, 8);
+        buffer.begin(2, false);
+        buffer
+            .fill(|space, offset| {
+                assert_eq!(offset, 2);
+                space[..6].copy_from_slice(b"\nxab\nc");
+                Ok(6)
+            })
+            .expect("no errors here");
+        assert_eq!(buffer.take(2), Some(&b"\nx"[..]));
+        assert_eq!(buffer.take(9), None);
+        assert_eq!(buffer.next_line().map(owned), Some((b"ab".to_vec(), 4, false)));
+        assert_eq!(buffer.rest(), b"\nxab\nc");
+    }
+
+    #[test]
+    fn an_error_loses_nothing() {
+        let mut buffer = LineBuffer::new(1, 8);
+        assert_eq!(lines(&mut buffer, b"ab\ncd", &[5]).len(), 1);
+        assert!(buffer.fill(|_, _| Err(io::ErrorKind::Other.into())).is_err());
+        assert_eq!(lines(&mut buffer, b"ab\ncde\n", &[1]), [(b"cde".to_vec(), 3, false)]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunking_gives_the_lines_of_the_content(
+            content in prop::collection::vec(prop::sample::select(&b"\n\na\0\xff\r"[..]), 0..400),
+            pieces in prop::collection::vec(1usize..50, 1..8),
+            limit in 1usize..12,
+            capacity in 1usize..80,
+        ) {
+            let mut buffer = LineBuffer::new(capacity, limit);
+            let (whole, tail) = expected(&content, limit);
+            prop_assert_eq!(lines(&mut buffer, &content, &pieces), whole);
+            let before = buffer.position() as usize;
+            prop_assert_eq!(buffer.overlap(), &content[before.saturating_sub(OVERLAP_BYTES)..before]);
+            prop_assert_eq!(buffer.take_tail().map(owned), tail);
+        }
+    }
+}

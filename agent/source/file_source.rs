@@ -18,6 +18,9 @@ use super::line_buffer::LineBuffer;
 
 /// A file that is rewritten faster than it is read ends the poll.
 const REWRITES_MAX: usize = 8;
+/// The older files of a busy log are looked for after so many polls that found it changed, even if nothing tells of a
+/// rotation: a copy may have been made of what was not read yet, or an old file may have grown late.
+const LOOK_AFTER_POLLS: u8 = 40;
 
 /// Which of the files that were rotated before the first poll belong to the source. Files with kubelet's names always
 /// do, and so does everything rotated later.
@@ -101,6 +104,8 @@ pub struct FileSource {
     next_generation: u32,
     /// The older files have to be looked for again.
     pub(super) look: bool,
+    /// Polls since then that found the current file changed.
+    pub(super) changes: u8,
     /// They were looked for at least once: what is unknown now was rotated while we watched.
     pub(super) looked: bool,
     /// Nothing stood at the path; with `looked_missing`, and the older files were looked for after that again.
@@ -121,6 +126,7 @@ impl FileSource {
             generations: Vec::new(),
             next_generation: 0,
             look: true,
+            changes: 0,
             looked: false,
             missing: false,
             looked_missing: false,
@@ -147,6 +153,11 @@ impl FileSource {
     /// The known files, oldest first, with their cursors: what has to be stored to go on after a restart.
     pub fn identities(&self) -> impl Iterator<Item = (u32, &Identity)> {
         self.generations.iter().map(|generation| (generation.id, &generation.identity))
+    }
+
+    /// Something happened to an older file: the next poll looks for them again.
+    pub fn look_again(&mut self) {
+        self.look = true;
     }
 
     /// Reads on. `buffer` is scratch space of the worker; the budget may be passed by one buffer.
@@ -214,6 +225,9 @@ impl FileSource {
         if let (Some(metadata), Some(index)) = (&at_path, current)
             && self.generations[index].is_file(metadata)
         {
+            let changed = self.generations[index].read_to != Some((metadata.size_bytes, metadata.modified));
+            self.changes += u8::from(changed);
+            self.look |= self.changes >= LOOK_AFTER_POLLS;
             return at_path;
         }
         if let Some(index) = current {
@@ -332,7 +346,7 @@ impl FileSource {
 
     /// The file of one generation is another one now: a new generation takes the handle. The old one is kept as known,
     /// so that a copy of it is recognised.
-    fn rewritten(&mut self, index: usize, progress: &mut Progress) {
+    pub(super) fn rewritten(&mut self, index: usize, progress: &mut Progress) {
         let id = self.next_id();
         let old = &mut self.generations[index];
         let (generation, offset) = (old.id, old.identity.cursor.offset);

@@ -242,6 +242,14 @@ impl Generation {
         }
     }
 
+    /// Whether the open plain file is another one before the cursor than it was.
+    pub(super) fn is_rewritten(&self) -> bool {
+        match &self.reader {
+            Reader::Plain(file) => matches!(self.identity.cursor.stands_in(&**file), Ok(false)),
+            Reader::Gz(_) | Reader::Closed => false,
+        }
+    }
+
     /// Whether the file of `candidate`, which begins with `head`, is this one.
     pub(super) fn is_content_of(&self, candidate: &Generation, head: &[u8]) -> bool {
         if !self.was_seen() {
@@ -281,6 +289,9 @@ impl Generation {
         let mut overlap = usize::from(self.identity.cursor.marker_bytes);
         let from = self.identity.cursor.offset - overlap as u64;
         buffer.begin(from, self.identity.cursor.skipping);
+        if self.identity.cursor.offset == 0 {
+            self.identity.fingerprint = Fingerprint::EMPTY;
+        }
         let fingerprint = self.identity.fingerprint;
         let mut eof = false;
         let end = loop {

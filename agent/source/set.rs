@@ -119,10 +119,14 @@ impl Sources {
         id
     }
 
-    /// Something happened at `path`: its source is due now.
+    /// Something happened at `path`, a log or an older generation of one: its source is due now.
     pub fn hint(&mut self, path: &Path) {
-        let id = self.by_path.get(path).or_else(|| self.by_path.get(&*current_path(path)?));
+        let own = self.by_path.get(path);
+        let id = own.or_else(|| self.by_path.get(&*current_path(path)?));
         if let Some(entry) = id.and_then(|id| self.slots[id.0 as usize].as_mut()) {
+            if own.is_none() {
+                entry.source.look_again();
+            }
             (entry.due, entry.interval_ms) = (Duration::ZERO, POLL_ACTIVE_MS);
         }
     }

@@ -29,8 +29,13 @@ impl FileSource {
     /// file is opened before this: if it was rotated in between, it is found here under its new name.
     pub(super) fn find_older(&mut self, fs: &dyn FileSystem, progress: &mut Progress) {
         self.look = false;
+        self.changes = 0;
         let path = self.linked_to.as_deref().unwrap_or(&self.path).to_owned();
         let Some(mut found) = self.list(fs, &path, progress) else { return };
+        // Before anything is compared: what was truncated unseen is not what its handle shows.
+        while let Some(index) = self.generations.iter().position(Generation::is_rewritten) {
+            self.rewritten(index, progress);
+        }
         let mut seen: Vec<u32> = Vec::with_capacity(found.len());
         self.find_open(&mut found, &mut seen);
         // Oldest first: of files that begin alike, the unknown ones are younger than the known ones.
@@ -62,7 +67,7 @@ impl FileSource {
                 return None;
             }
         };
-        let siblings = older_generations(name, names.iter().map(|name| OsStr::new(name)));
+        let siblings = older_generations(name, names.iter().map(OsStr::new));
         let mut found = Vec::with_capacity(siblings.len());
         for sibling in siblings {
             let path = directory.join(&sibling.name);

@@ -85,13 +85,15 @@ const TICK: Duration = Duration::from_millis(250);
 const HINTS_MAX: usize = 1024;
 const EVENTS_BYTES: usize = 16 << 10;
 
+type OnDegraded = Box<dyn FnOnce(&str) + Send>;
+
 pub struct InotifyWakes {
     /// `None`: the machine gave none, and there is only the timeout.
     inotify: Option<OwnedFd>,
     directories: HashMap<i32, PathBuf>,
     watches: HashMap<PathBuf, i32>,
     waker: Waker,
-    on_degraded: Option<Box<dyn FnOnce(&str) + Send>>,
+    on_degraded: Option<OnDegraded>,
     events: Box<[MaybeUninit<u8>]>,
 }
 

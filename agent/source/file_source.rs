@@ -135,10 +135,11 @@ impl FileSource {
         }
     }
 
-    /// Goes on where another run of the agent stopped: `known` are its [`identities`](Self::identities).
+    /// Goes on where another run of the agent stopped: `known` are its [`identities`](Self::identities), oldest
+    /// first. Damaged ones are left out, and their files read from the front.
     pub fn resume(path: impl Into<Arc<Path>>, start: Start, known: impl IntoIterator<Item = Identity>) -> Self {
         let mut source = FileSource::new(path, start);
-        for identity in known {
+        for identity in known.into_iter().filter(Identity::is_sound) {
             let id = source.next_id();
             source.generations.push(Generation { id, ..Generation::closed(identity) });
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Line;
 use super::filesystem::{File, FileSystem, Metadata, OpenError};
 use super::gz::GzReader;
-use super::line_buffer::LineBuffer;
+use super::line_buffer::{LineBuffer, OVERLAP_BYTES};
 use crate::clock::UnixNanos;
 
 /// A fingerprint covers no more than this.
@@ -15,7 +15,7 @@ pub const FINGERPRINT_BYTES: usize = 1024;
 
 /// FNV-1a, 64 bits: stable for ever, and grown byte by byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Hash(u64);
+pub struct Hash(pub u64);
 
 impl Hash {
     const EMPTY: Hash = Hash(0xcbf2_9ce4_8422_2325);
@@ -29,8 +29,8 @@ impl Hash {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     /// At most [`FINGERPRINT_BYTES`].
-    length: u16,
-    hash: Hash,
+    pub length: u16,
+    pub hash: Hash,
 }
 
 impl Fingerprint {
@@ -62,8 +62,8 @@ pub struct Cursor {
     /// It stands in the middle of a line that was handed out cut.
     pub skipping: bool,
     /// The bytes before `offset`, at most `line_buffer::OVERLAP_BYTES` of them.
-    marker_bytes: u8,
-    marker: Hash,
+    pub marker_bytes: u8,
+    pub marker: Hash,
 }
 
 impl Cursor {
@@ -81,7 +81,7 @@ impl Cursor {
 
     /// Whether the bytes before the cursor are still the ones that were read.
     fn stands_in(&self, file: &dyn File) -> io::Result<bool> {
-        let mut space = [0; super::line_buffer::OVERLAP_BYTES];
+        let mut space = [0; OVERLAP_BYTES];
         let overlap = &mut space[..self.marker_bytes.into()];
         let count = file.read_at(overlap, self.offset - u64::from(self.marker_bytes))?;
         Ok(count == overlap.len() && Hash::EMPTY.with(overlap) == self.marker)
@@ -100,6 +100,16 @@ pub struct Identity {
     pub cursor: Cursor,
     /// Nothing more can come.
     pub done: bool,
+}
+
+impl Identity {
+    /// Whether it can have been made by a reader: one that was stored may be damaged.
+    pub(super) fn is_sound(&self) -> bool {
+        let marker = usize::from(self.cursor.marker_bytes);
+        marker <= OVERLAP_BYTES
+            && marker as u64 <= self.cursor.offset
+            && usize::from(self.fingerprint.length) <= FINGERPRINT_BYTES
+    }
 }
 
 /// Where a generation stands in its life. It only moves down, but for a rename back (`Rotated` to `Current`) and for

@@ -269,6 +269,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn any_chunking_gives_the_lines_of_the_content(
             content in prop::collection::vec(prop::sample::select(&b"\n\na\0\xff\r"[..]), 0..400),

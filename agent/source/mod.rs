@@ -21,7 +21,7 @@ mod wake;
 
 pub use file_source::{FileSource, Notice, Progress, Start};
 pub use filesystem::{File, FileKind, FileSystem, Metadata, OpenError, Refusal};
-pub use generation::{Cursor, Fingerprint, Identity};
+pub use generation::{Cursor, Fingerprint, Hash, Identity};
 pub use line_buffer::{LINE_BYTES_MAX, LineBuffer, RawLine};
 pub use mem_fs::MemFs;
 pub use real_fs::RealFs;

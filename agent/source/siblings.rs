@@ -135,7 +135,8 @@ impl FileSource {
         seen.push(known.id);
         known.lasting_name = lasting_name.map(Into::into);
         match known.phase {
-            // The open file holds all that its compressed copy does, and perhaps more.
+            // The open file holds all that its compressed copy does, and perhaps more. Its lost name shows in its
+            // number of links, too, but not on NFS.
             Phase::Rotated if opened.is_gz() => known.phase = Phase::Ending,
             Phase::Current | Phase::Rotated | Phase::Ending | Phase::Done => {}
             Phase::Parked => {

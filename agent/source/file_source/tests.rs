@@ -213,6 +213,24 @@ fn a_deleted_file_is_read_to_its_end_and_then_the_source_is_finished() {
 }
 
 #[test]
+fn before_the_end_the_older_files_are_looked_for_once_more() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a\n");
+    tail.gives("a");
+    tail.fs.rename(LOG, OLDER);
+    tail.gives("");
+    // Comes and goes between two polls.
+    tail.fs.append(LOG, "b\n");
+    tail.fs.rename(LOG, OLD);
+    tail.fs.unlink(OLDER);
+    assert!(!tail.gives("").finished);
+    assert!(!tail.gives("b").finished);
+    tail.fs.unlink(OLD);
+    tail.gives("");
+    assert!(tail.gives("").finished);
+}
+
+#[test]
 fn an_inode_used_again_is_another_file() {
     let mut tail = Tail::kubelet();
     tail.fs.append(LOG, "same\n");
@@ -302,6 +320,17 @@ fn after_a_restart_it_goes_on_at_the_byte() {
     tail.fs.append(LOG, "c2\n");
     tail.fs.unlink(format!("{OLDER}.gz"));
     tail.gives("c2");
+}
+
+#[test]
+fn a_damaged_cursor_is_left_out() {
+    let mut tail = Tail::kubelet();
+    tail.fs.append(LOG, "a\n");
+    tail.gives("a");
+    let (_, identity) = tail.source.identities().next().expect("one file");
+    let damaged = Identity { cursor: Cursor { marker_bytes: 200, ..identity.cursor }, ..*identity };
+    tail.source = FileSource::resume(Path::new(LOG), Start::CurrentOnly, [damaged]);
+    tail.gives("a");
 }
 
 #[test]

@@ -4,13 +4,12 @@
 //! the line keeps its trailing newline there. Docker splits lines longer than 16 KiB and ends only the last piece
 //! with a newline; unlike Promtail, weir joins the pieces (docs/compatibility.md).
 
+use super::cri::PARTIAL_LINES_MAX;
 use super::{Flow, Held, Run, StageConfig, When};
-use crate::clock::UnixNanos;
-use crate::decode::cri::parse_rfc3339_nanos;
+use crate::decode::cri::{Stream, parse_rfc3339_nanos};
 use crate::decode::{docker, json};
 use crate::diagnostic::Diagnostics;
-use crate::pipeline::stage::cri::JOINED_BYTES_MAX;
-use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Text, Value};
+use crate::pipeline::{Chains, Context, JOINED_BYTES_MAX, LabelId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, Node};
 
 #[derive(Debug, PartialEq)]
@@ -32,8 +31,9 @@ impl StageConfig for DockerConfig {
             stream: scope.slot("stream"),
             timestamp: scope.slot("timestamp"),
             stream_label: scope.label("stream"),
-            waiting: Vec::new(),
-            spare: Vec::new(),
+            stdout: scope.constant("stdout"),
+            stderr: scope.constant("stderr"),
+            chains: Chains::new(PARTIAL_LINES_MAX as usize, JOINED_BYTES_MAX),
             unescaped: Vec::new(),
         })
     }
@@ -44,6 +44,7 @@ pub struct Docker {
     stream: Slot,
     timestamp: Slot,
     stream_label: LabelId,
+<<<<<<< HEAD
     /// Lines whose last piece has not come; few.
     waiting: Vec<Chain>,
     /// Room of chains that are over.
@@ -96,6 +97,27 @@ impl Docker {
         let whole = record.bytes(line);
         let parsed = docker::parse(whole)?;
         let (stream, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
+=======
+    stdout: Text,
+    stderr: Text,
+    chains: Chains,
+    unescaped: Vec<u8>,
+}
+
+impl Run for Docker {
+    fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
+        let line = record.line_text();
+        let whole = record.bytes(line);
+        // As with any line that its json stage cannot read, Promtail lets it pass.
+        let Some(parsed) = docker::parse(whole) else { return Flow::Next };
+        // Other streams are none of docker's, and there may be any number of them: their lines are not joined.
+        let stream = match parsed.stream {
+            b"stdout" => Some(Stream::Stdout),
+            b"stderr" => Some(Stream::Stderr),
+            _ => None,
+        };
+        let (name, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
+>>>>>>> t3
         let timestamp = parse_rfc3339_nanos(parsed.time);
         let partial = !parsed.ends_line();
         self.unescaped.clear();
@@ -104,19 +126,26 @@ impl Docker {
         } else {
             self.unescaped.extend_from_slice(parsed.log);
         }
-        let position = self.position(record, stream);
-        let output = match position {
-            Some(at) if !partial => self.join(record, at),
-            _ => record.push(&self.unescaped),
-        };
-        record.set_value(self.output, Value::Text(output));
-        record.set_value(self.stream, Value::Text(stream));
+        let output = record.push(&self.unescaped);
+        record.set_line(output);
+        record.set_value(self.stream, Value::Text(name));
         record.set_value(self.timestamp, Value::Text(time));
-        record.set_label(self.stream_label, Some(stream));
+        record.set_label(self.stream_label, Some(name));
         if let Some(timestamp) = timestamp {
             record.set_timestamp(timestamp);
         }
+        let joined = match stream {
+            Some(stream) if partial => {
+                self.chains.hold(record, stream, context);
+                return Flow::Hold;
+            }
+            Some(stream) => self.chains.join(record, stream),
+            None => None,
+        };
+        let output = joined.unwrap_or(output);
+        record.set_value(self.output, Value::Text(output));
         record.set_line(output);
+<<<<<<< HEAD
         if partial {
             self.hold(record, stream, position);
             return Some(Flow::Hold);
@@ -167,5 +196,24 @@ impl Docker {
         chain.bytes.extend_from_slice(&self.unescaped[..room]);
         chain.lines += 1;
         chain.timestamp = record.timestamp();
+=======
+        Flow::Next
+    }
+
+    fn due(&self, when: When) -> Option<Held> {
+        self.chains.due(when)
+    }
+
+    fn release(&mut self, when: When, record: &mut Record<'_>) {
+        let Some((stream, output)) = self.chains.release(when, record) else { return };
+        let name = if stream == Stream::Stdout { self.stdout } else { self.stderr };
+        record.set_value(self.output, Value::Text(output));
+        record.set_value(self.stream, Value::Text(name));
+        record.set_label(self.stream_label, Some(name));
+    }
+
+    fn held_lines(&self) -> u64 {
+        self.chains.lines()
+>>>>>>> t3
     }
 }

@@ -81,35 +81,7 @@ impl Run for Cri {
     #[inline]
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         // Promtail lets a line without the prefix pass as it is.
-<<<<<<< HEAD
         self.read(record, context).unwrap_or(Flow::Next)
-=======
-        let Some(parsed) = cri::parse(whole) else { return Flow::Next };
-        let timestamp = cri::parse_rfc3339_nanos(parsed.time);
-        let (time, flags) = (line.part(whole, parsed.time), line.part(whole, parsed.flags));
-        // An empty content has a place too: the end of the line.
-        let content = line.slice(whole.len() - parsed.content.len(), whole.len());
-        let (stream, partial) = (parsed.stream, parsed.is_partial());
-        let name = self.name_of(stream);
-        record.set_value(self.time, Value::Text(time));
-        record.set_value(self.stream, Value::Text(name));
-        record.set_value(self.flags, Value::Text(flags));
-        record.set_value(self.content, Value::Text(content));
-        record.set_label(self.stream_label, Some(name));
-        if let Some(timestamp) = timestamp {
-            record.set_timestamp(timestamp);
-        }
-        record.set_line(content);
-        if partial {
-            self.chains.hold(record, stream, context);
-            return Flow::Hold;
-        }
-        if let Some(joined) = self.chains.join(record, stream) {
-            record.set_value(self.content, Value::Text(joined));
-            record.set_line(joined);
-        }
-        Flow::Next
->>>>>>> t3
     }
 
     fn due(&self, when: When) -> Option<Held> {
@@ -131,7 +103,7 @@ impl Run for Cri {
 }
 
 impl Cri {
-    /// Reads the prefix; nothing where there is none.
+    /// Reads a line; nothing where it has no prefix.
     #[inline]
     pub(super) fn read(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
         let line = record.line_text();
@@ -153,11 +125,12 @@ impl Cri {
         }
         record.set_line(content);
         if partial {
-            self.hold(record, stream, context);
+            self.chains.hold(record, stream, context);
             return Some(Flow::Hold);
         }
-        if !self.waiting.is_empty() {
-            self.join(record, stream);
+        if let Some(joined) = self.chains.join(record, stream) {
+            record.set_value(self.content, Value::Text(joined));
+            record.set_line(joined);
         }
         Some(Flow::Next)
     }

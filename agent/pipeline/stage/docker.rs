@@ -44,60 +44,6 @@ pub struct Docker {
     stream: Slot,
     timestamp: Slot,
     stream_label: LabelId,
-<<<<<<< HEAD
-    /// Lines whose last piece has not come; few.
-    waiting: Vec<Chain>,
-    /// Room of chains that are over.
-    spare: Vec<Chain>,
-    unescaped: Vec<u8>,
-}
-
-#[derive(Default)]
-struct Chain {
-    source: usize,
-    /// The stream as docker wrote it, behind the pieces so far.
-    stream: Vec<u8>,
-    bytes: Vec<u8>,
-    lines: u64,
-    timestamp: UnixNanos,
-}
-
-impl Run for Docker {
-    fn process(&mut self, record: &mut Record<'_>, _context: &mut Context<'_>) -> Flow {
-        // As with any line that its json stage cannot read, Promtail lets it pass.
-        self.read(record).unwrap_or(Flow::Next)
-    }
-
-    fn due(&self, when: When) -> Option<Held> {
-        self.chosen(when).map(|at| Held { binding: self.waiting[at].source, lines: self.waiting[at].lines })
-    }
-
-    fn release(&mut self, when: When, record: &mut Record<'_>) {
-        let Some(at) = self.chosen(when) else { return };
-        let chain = self.waiting.swap_remove(at);
-        let (output, stream) = (record.push(&chain.bytes), record.push(&chain.stream));
-        record.set_lines(chain.lines);
-        record.set_timestamp(chain.timestamp);
-        record.set_value(self.output, Value::Text(output));
-        record.set_value(self.stream, Value::Text(stream));
-        record.set_label(self.stream_label, Some(stream));
-        record.set_line(output);
-        self.spare.push(chain);
-    }
-
-    fn held_lines(&self) -> u64 {
-        self.waiting.iter().map(|chain| chain.lines).sum()
-    }
-}
-
-impl Docker {
-    /// Reads a record; nothing where the line is none.
-    pub(super) fn read(&mut self, record: &mut Record<'_>) -> Option<Flow> {
-        let line = record.line_text();
-        let whole = record.bytes(line);
-        let parsed = docker::parse(whole)?;
-        let (stream, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
-=======
     stdout: Text,
     stderr: Text,
     chains: Chains,
@@ -106,10 +52,33 @@ impl Docker {
 
 impl Run for Docker {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
+        // As with any line that its json stage cannot read, Promtail lets it pass.
+        self.read(record, context).unwrap_or(Flow::Next)
+    }
+
+    fn due(&self, when: When) -> Option<Held> {
+        self.chains.due(when)
+    }
+
+    fn release(&mut self, when: When, record: &mut Record<'_>) {
+        let Some((stream, output)) = self.chains.release(when, record) else { return };
+        let name = if stream == Stream::Stdout { self.stdout } else { self.stderr };
+        record.set_value(self.output, Value::Text(output));
+        record.set_value(self.stream, Value::Text(name));
+        record.set_label(self.stream_label, Some(name));
+    }
+
+    fn held_lines(&self) -> u64 {
+        self.chains.lines()
+    }
+}
+
+impl Docker {
+    /// Reads a record; nothing where the line is none.
+    pub(super) fn read(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
         let line = record.line_text();
         let whole = record.bytes(line);
-        // As with any line that its json stage cannot read, Promtail lets it pass.
-        let Some(parsed) = docker::parse(whole) else { return Flow::Next };
+        let parsed = docker::parse(whole)?;
         // Other streams are none of docker's, and there may be any number of them: their lines are not joined.
         let stream = match parsed.stream {
             b"stdout" => Some(Stream::Stdout),
@@ -117,7 +86,6 @@ impl Run for Docker {
             _ => None,
         };
         let (name, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
->>>>>>> t3
         let timestamp = parse_rfc3339_nanos(parsed.time);
         let partial = !parsed.ends_line();
         self.unescaped.clear();
@@ -137,7 +105,7 @@ impl Run for Docker {
         let joined = match stream {
             Some(stream) if partial => {
                 self.chains.hold(record, stream, context);
-                return Flow::Hold;
+                return Some(Flow::Hold);
             }
             Some(stream) => self.chains.join(record, stream),
             None => None,
@@ -145,75 +113,6 @@ impl Run for Docker {
         let output = joined.unwrap_or(output);
         record.set_value(self.output, Value::Text(output));
         record.set_line(output);
-<<<<<<< HEAD
-        if partial {
-            self.hold(record, stream, position);
-            return Some(Flow::Hold);
-        }
         Some(Flow::Next)
-    }
-
-    fn position(&self, record: &Record<'_>, stream: Text) -> Option<usize> {
-        let stream = record.bytes(stream);
-        self.waiting.iter().position(|chain| chain.source == record.source() && chain.stream == stream)
-    }
-
-    fn chosen(&self, when: When) -> Option<usize> {
-        match when {
-            When::At(_) => None,
-            When::Ended(source) => self.waiting.iter().position(|chain| chain.source == source),
-            When::End => (!self.waiting.is_empty()).then_some(0),
-        }
-    }
-
-    /// The pieces so far and this last one, in the record's scratch space.
-    #[cold]
-    fn join(&mut self, record: &mut Record<'_>, at: usize) -> Text {
-        let chain = self.waiting.swap_remove(at);
-        let room = JOINED_BYTES_MAX.saturating_sub(chain.bytes.len()).min(self.unescaped.len());
-        let last = &self.unescaped[..room];
-        let joined = record.build(|scratch| {
-            scratch.extend_from_slice(&chain.bytes);
-            scratch.extend_from_slice(last);
-        });
-        record.set_lines(chain.lines + 1);
-        self.spare.push(chain);
-        joined
-    }
-
-    #[cold]
-    fn hold(&mut self, record: &Record<'_>, stream: Text, position: Option<usize>) {
-        let at = position.unwrap_or_else(|| {
-            let mut chain = self.spare.pop().unwrap_or_default();
-            chain.bytes.clear();
-            chain.stream.clear();
-            chain.stream.extend_from_slice(record.bytes(stream));
-            self.waiting.push(Chain { source: record.source(), lines: 0, ..chain });
-            self.waiting.len() - 1
-        });
-        let chain = &mut self.waiting[at];
-        let room = JOINED_BYTES_MAX.saturating_sub(chain.bytes.len()).min(self.unescaped.len());
-        chain.bytes.extend_from_slice(&self.unescaped[..room]);
-        chain.lines += 1;
-        chain.timestamp = record.timestamp();
-=======
-        Flow::Next
-    }
-
-    fn due(&self, when: When) -> Option<Held> {
-        self.chains.due(when)
-    }
-
-    fn release(&mut self, when: When, record: &mut Record<'_>) {
-        let Some((stream, output)) = self.chains.release(when, record) else { return };
-        let name = if stream == Stream::Stdout { self.stdout } else { self.stderr };
-        record.set_value(self.output, Value::Text(output));
-        record.set_value(self.stream, Value::Text(name));
-        record.set_label(self.stream_label, Some(name));
-    }
-
-    fn held_lines(&self) -> u64 {
-        self.chains.lines()
->>>>>>> t3
     }
 }

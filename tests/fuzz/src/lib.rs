@@ -17,7 +17,6 @@ mod decoders;
 mod json;
 mod pipeline;
 
-
 /// A target's name and what it checks.
 pub type Target = (&'static str, fn(&[u8]));
 

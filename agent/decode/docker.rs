@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::json::{Field, Mode, Picker};
 
-/// One record, borrowed. Keys that the driver leaves out when empty (`log`, `stream`) are empty here.
+/// One record, borrowed. A key that the driver leaves out when empty (`log`) is empty here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DockerLine<'a> {
     /// The container's bytes between the quotes, see [`super::json::unescape`] if `log_escaped`.
@@ -16,8 +16,9 @@ pub struct DockerLine<'a> {
     pub time: &'a [u8],
 }
 
-/// `None` for what is no such record: no JSON object, no `time`, or another type of value. Other keys (`attrs`) may
-/// stand there.
+/// `None` for what is no such record: no JSON object, no `time`, or no `stream` of the two that there are (a
+/// program's own JSON line may have a `time`), or another type of value. An empty `log` is left out. Other keys
+/// (`attrs`) may stand there.
 pub fn parse(line: &[u8]) -> Option<DockerLine<'_>> {
     static KEYS: LazyLock<Picker> =
         LazyLock::new(|| Picker::new(&["log", "stream", "time"].map(|key| vec![key.into()])));
@@ -30,8 +31,7 @@ pub fn parse(line: &[u8]) -> Option<DockerLine<'_>> {
         _ => return None,
     };
     let stream = match stream {
-        Field::Text { raw, escaped: false } => raw,
-        Field::Missing => b"",
+        Field::Text { raw: raw @ (b"stdout" | b"stderr"), .. } => raw,
         _ => return None,
     };
     match time {
@@ -69,8 +69,8 @@ mod tests {
 
     #[test]
     fn what_the_driver_leaves_out_is_empty() {
-        let expected = DockerLine { log: b"", log_escaped: false, stream: b"", time: b"t" };
-        assert_eq!(parse(br#"{"time":"t"}"#), Some(expected));
+        let expected = DockerLine { log: b"", log_escaped: false, stream: b"stdout", time: b"t" };
+        assert_eq!(parse(br#"{"stream":"stdout","time":"t"}"#), Some(expected));
     }
 
     #[test]
@@ -80,6 +80,9 @@ mod tests {
             b"plain",
             br#"{"log":"a\n","stream":"stdout"}"#,
             br#"{"log":1,"stream":"stdout","time":"t"}"#,
+            br#"{"log":"a\n","time":"t"}"#,
+            br#"{"log":"a\n","stream":"stdin","time":"t"}"#,
+            br#"{"time":"t","status":200}"#,
             br#"{"log":"a\n","stream":null,"time":"t"}"#,
             br#"{"log":"a\n","stream":"stdout","time":"t""#,
             br#"["log"]"#,

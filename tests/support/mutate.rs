@@ -1,4 +1,5 @@
 //! Small changes of real texts, as hostile clients and cut lines make them.
+#![allow(dead_code)]
 
 /// One change. Numbers are taken modulo what is there, so that any of them is a change.
 #[derive(Clone, Debug)]

@@ -99,14 +99,16 @@ pub struct Pipeline {
 pub struct BindingId(usize);
 
 impl Pipeline {
-    /// Compiles stages; `None` when something cannot run, which then has been reported.
+    /// Compiles stages; `None` when something cannot run, which then has been reported. `series_max` bounds the metrics
+    /// whose own configuration does not.
     pub fn compile(
         configs: &[AnyConfig],
         series: &mut Store,
         geoip: &GeoIpSet,
+        series_max: u64,
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
-        let mut scope = Scope::new(series, geoip, diagnostics);
+        let mut scope = Scope::new(series, geoip, series_max, diagnostics);
         let stages = stage::compile_stages(configs, &mut scope)?;
         let reasons = scope.reasons.len();
         Some(Pipeline {

@@ -1,5 +1,5 @@
 //! Log bytes come from anyone. Whatever they are: no panic, books that balance, expositions that a strict reader takes,
-//! and sums that do not depend on what labels hold. `fuzz::Agent` checks all of it after every input, for the shipped
+//! and sums that do not depend on what labels hold. `Agent` checks all of it after every input, for the shipped
 //! configurations, for the Kubernetes one with limits that are soon reached, and for one with every stage.
 
 #[path = "fuzz/src/lib.rs"]
@@ -8,7 +8,7 @@ mod fuzz;
 mod mutate;
 
 use flate2::read::MultiGzDecoder;
-use fuzz::Agent;
+use fuzz::pipeline::Agent;
 use mutate::Edit;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -37,7 +37,7 @@ impl Bench {
     fn new(stages: &str) -> Self {
         let (mut series, mut d) = (Store::new(), Diagnostics::new());
         let configs = read_stages(&yaml::parse(stages, &mut d).expect("YAML"), &mut d);
-        let pipeline = Pipeline::compile(&configs, &mut series, &GeoIpSet::default(), &mut d).expect("a pipeline");
+        let pipeline = Pipeline::compile(&configs, &mut series, &GeoIpSet::default(), 100, &mut d).expect("a pipeline");
         Bench {
             pipeline,
             series,

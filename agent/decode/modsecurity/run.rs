@@ -93,6 +93,11 @@ fn digits_field<'a>(text: &'a [u8], opening: &[u8]) -> Option<(&'a [u8], &'a [u8
     if value.is_empty() { None } else { Some((value, rest.strip_prefix(b"\"]")?)) }
 }
 
+/// The same for the severity: syslog's, 0 to 7.
+fn severity_field(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    digits_field(text, b" [severity \"").filter(|(severity, _)| matches!(severity, [b'0'..=b'7']))
+}
+
 struct Anchor<'a> {
     severity: &'a [u8],
     ver: &'a [u8],
@@ -105,7 +110,7 @@ struct Anchor<'a> {
 impl<'a> Anchor<'a> {
     /// The anchor whose first byte, the closing quote of `data`, stands at `at`; and where `data` begins.
     fn at(line: &'a [u8], at: usize) -> Option<(Anchor<'a>, usize)> {
-        let (severity, rest) = digits_field(&line[at + 2..], b" [severity \"")?;
+        let (severity, rest) = severity_field(&line[at + 2..])?;
         let (ver, rest) = escaped_field(rest, b" [ver \"")?;
         let (maturity, rest) = digits_field(rest, b" [maturity \"")?;
         let (accuracy, rest) = digits_field(rest, b" [accuracy \"")?;
@@ -148,7 +153,7 @@ fn cut_run<'a>(line: &'a [u8], match_start: usize, shape: &MatchShape) -> Run<'a
     let Some(end) = memchr(b'"', rest) else { return run };
     let Some(after) = rest[end..].strip_prefix(b"\"]") else { return run };
     run.data = &rest[..end];
-    let Some((severity, rest)) = digits_field(after, b" [severity \"") else { return run };
+    let Some((severity, rest)) = severity_field(after) else { return run };
     run.severity = severity;
     let Some((ver, rest)) = escaped_field(rest, b" [ver \"") else { return run };
     run.ver = ver;

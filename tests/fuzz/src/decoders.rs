@@ -47,13 +47,12 @@ pub fn nginx(line: &[u8]) {
     for (full, access) in [(true, nginx::parse_upstreaminfo(line)), (false, nginx::parse_combined(line))] {
         let Some(access) = access else { continue };
         assert!(access.status.len() == 3 && access.status.iter().all(u8::is_ascii_digit));
-        assert!(!access.remote_addr.is_empty());
         // What is nothing may be written in two ways; nginx writes `-`, and `[]`.
         let twofold = [&b"\"\""[..], b"[-]", b"  ", b"- [] ["];
-        if twofold.iter().any(|two| memchr::memmem::find(line, two).is_some()) {
+        if line.ends_with(b" ") || twofold.iter().any(|two| memchr::memmem::find(line, two).is_some()) {
             continue;
         }
-        let mut again = access.remote_addr.to_vec();
+        let mut again = or(access.remote_addr, "-");
         let mut put = |before: &str, part: Vec<u8>| {
             again.extend_from_slice(before.as_bytes());
             again.extend_from_slice(&part);

@@ -15,7 +15,7 @@ pub mod truth;
 mod config;
 mod decoders;
 mod json;
-mod pipeline;
+pub mod pipeline;
 
 /// A target's name and what it checks.
 pub type Target = (&'static str, fn(&[u8]));

@@ -174,7 +174,7 @@ impl Engine {
 
     /// Reads what the targets hold now, rotated and compressed generations included, to the end.
     pub fn run_to_end(&mut self, progress: &mut dyn FnMut(&Progress)) {
-        self.reader.from_the_beginning();
+        self.reader.begin_with_the_oldest();
         self.refresh();
         self.reader.look();
         let total = self.reader.lag_bytes();

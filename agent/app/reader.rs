@@ -193,7 +193,7 @@ impl Reader {
     }
 
     /// From now on sources begin with their oldest generation.
-    pub fn from_the_beginning(&mut self) {
+    pub fn begin_with_the_oldest(&mut self) {
         self.everything = true;
     }
 

@@ -93,7 +93,6 @@ impl Rim {
                 match self.ask(|reply| Command::Reconfigure(Box::new(config), reply)).await {
                     Some(()) => {
                         *lock(&self.config) = text;
-                        self.check_geoip().await;
                         Ok(())
                     }
                     None => Err("the agent is ending".to_string()),

@@ -33,7 +33,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the agent; with `dry_run` entries are printed. Errors: a thread cannot be started, the address of the server cannot be taken.
+    /// Starts the agent; with `dry_run` entries are printed. Errors: a thread cannot be started, the address of the
+    /// server cannot be taken.
     pub fn start(config: Config, reload: Option<Reload>, dry_run: bool) -> io::Result<Running> {
         let geoip = GeoIpSet::default();
         let (commands, received) = mpsc::channel();
@@ -55,7 +56,9 @@ impl Running {
         let worker = {
             let waker = commands.clone();
             let shared = rim.shared();
+            let end = EndOnDrop(end.clone());
             thread::Builder::new().name("worker".into()).spawn(move || {
+                let _end = end;
                 let wake: worker::Wake = Box::new(move || drop(waker.send(Command::Wake)));
                 let engine = Engine::with_geoip(&config, Arc::new(SystemClock), geoip);
                 worker::run(engine, dry_run, &shared, wake, &received);
@@ -93,19 +96,29 @@ impl Running {
         answer.blocking_recv().ok()
     }
 
-    /// Waits for SIGTERM or SIGINT, then ends the agent.
-    pub fn wait(self) {
-        // The rim ends by itself when a signal comes.
+    /// Waits for SIGTERM or SIGINT, then ends the agent. `false`: the worker ended before by a panic; an agent that
+    /// counts nothing must not look alive.
+    pub fn wait(self) -> bool {
+        // The rim ends by itself when a signal comes, or when the worker has ended.
         let Running { commands, worker, rim, .. } = self;
         let _ = rim.join();
         let _ = commands.send(Command::Stop);
-        let _ = worker.join();
+        worker.join().is_ok()
     }
 
     /// Ends the agent.
     pub fn stop(self) {
         self.end.send_replace(true);
         self.wait();
+    }
+}
+
+/// Ends the rim when the worker ends, however it does.
+struct EndOnDrop(watch::Sender<bool>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
     }
 }
 
@@ -121,8 +134,6 @@ async fn attend(
         Ok(server) => server,
         Err(error) => return drop(opened.send(Err(error))),
     };
-    // The first look at the databases comes before the first line.
-    rim.check_geoip().await;
     let _ = opened.send(Ok(server.as_ref().map(server::Server::address)));
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
@@ -158,4 +169,40 @@ async fn open(config: &server::ServerConfig, rim: &Arc<Rim>) -> io::Result<Optio
         io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
     })?;
     server::serve(listener, config, Arc::clone(rim), rim.stats()).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::diagnostic::Diagnostics;
+
+    #[test]
+    fn databases_are_there_before_the_first_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a.log"), "192.0.2.1 x\n").expect("a log");
+        let database = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/geoip/city.mmdb");
+        let text = format!(
+            "server: {{disable: true}}
+scrape_configs:
+- job_name: j
+  static_configs: [{{labels: {{__path__: '{}/*.log'}}}}]
+  pipeline_stages:
+  - regex: {{expression: '^(?P<ip>\\S+)'}}
+  - geoip: {{db: '{database}', source: ip, db_type: city}}
+  - metrics: {{lines: {{type: Counter, config: {{match_all: true, action: inc}}}}}}
+",
+            folder.path().display()
+        );
+        let mut diagnostics = Diagnostics::new();
+        let config = config::read(&text, &mut diagnostics);
+        let config = config.unwrap_or_else(|| panic!("{:?}", diagnostics.sorted()));
+        let agent = Running::start(config, None, false).expect("it starts");
+        agent.drain();
+        let report = agent.report().expect("it runs");
+        agent.stop();
+        let labels: Vec<String> = report.snapshot.samples().map(|sample| sample.labels.to_string()).collect();
+        assert_eq!(labels.len(), 1);
+        assert!(labels[0].contains("geoip_"), "{labels:?}");
+    }
 }

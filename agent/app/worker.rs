@@ -57,6 +57,8 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
     if dry_run {
         engine.set_output(Box::new(Printer::new(std::io::stdout())));
     }
+    // The databases come before the first line; later the rim looks at them, off this thread.
+    engine.check_geoip();
     engine.watch(wake);
     let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
     loop {
@@ -112,6 +114,7 @@ fn answer(engine: &mut Engine, command: Command) -> bool {
         Command::Report(reply) => drop(reply.send(engine.report())),
         Command::Reconfigure(config, reply) => {
             engine.reconfigure(&config);
+            engine.check_geoip();
             let _ = reply.send(());
         }
         // Asked for in the loop itself, which knows when all is read.

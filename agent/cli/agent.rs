@@ -96,8 +96,11 @@ fn follow(config: Config, path: PathBuf, flags: Flags) -> Exit {
     let reload: Reload = Box::new(move || load(&path, &flags));
     match Running::start(config, Some(reload), dry_run) {
         Ok(running) => {
-            running.wait();
-            Exit::Clean
+            if running.wait() {
+                Exit::Clean
+            } else {
+                Exit::Failed
+            }
         }
         Err(error) => {
             report_start(&error);

@@ -129,28 +129,14 @@ impl Engine {
         if let Some(watch) = &mut self.watch {
             watch.follow(self.jobs.iter().flat_map(|job| &job.roots), wanted.keys());
         }
-        let mut context = Turning {
-            jobs: &mut self.jobs,
-            series: &mut self.series,
-            hosts: &mut self.hosts,
-            lookups: &mut self.lookups,
-            output: &mut *self.output,
-            clock: &*self.clock,
-        };
-        self.reader.reconcile(wanted, &mut context);
+        let (reader, mut context) = self.parts();
+        reader.reconcile(wanted, &mut context);
     }
 
     /// Reads what is there, up to a budget; sources take turns.
     pub fn turn(&mut self) -> Turn {
-        let mut context = Turning {
-            jobs: &mut self.jobs,
-            series: &mut self.series,
-            hosts: &mut self.hosts,
-            lookups: &mut self.lookups,
-            output: &mut *self.output,
-            clock: &*self.clock,
-        };
-        let more = self.reader.poll(TURN_BYTES, &mut context);
+        let (reader, mut context) = self.parts();
+        let more = reader.poll(TURN_BYTES, &mut context);
         context.release(When::At(context.clock.now()));
         Turn { more }
     }
@@ -191,7 +177,14 @@ impl Engine {
 
     /// Ends every source: last lines without a newline, and what stages still hold.
     pub fn finish(&mut self) {
-        let mut context = Turning {
+        let (reader, mut context) = self.parts();
+        reader.finish(&mut context);
+        context.release(When::End);
+    }
+
+    /// The reader, and what it needs to hand out lines.
+    fn parts(&mut self) -> (&mut Reader, Turning<'_>) {
+        let turning = Turning {
             jobs: &mut self.jobs,
             series: &mut self.series,
             hosts: &mut self.hosts,
@@ -199,8 +192,7 @@ impl Engine {
             output: &mut *self.output,
             clock: &*self.clock,
         };
-        self.reader.finish(&mut context);
-        context.release(When::End);
+        (&mut self.reader, turning)
     }
 
     /// Feeds text to a job as the lines of a source with the labels of the job's first target and this `filename`.
@@ -267,15 +259,8 @@ impl Engine {
         let mut jobs = compile(config, &mut series, &self.geoip);
         self.check_geoip();
         // What the old stages hold must not get lost with them.
-        let mut context = Turning {
-            jobs: &mut self.jobs,
-            series: &mut self.series,
-            hosts: &mut self.hosts,
-            lookups: &mut self.lookups,
-            output: &mut *self.output,
-            clock: &*self.clock,
-        };
-        self.reader.unbind_all(&mut context);
+        let (reader, mut context) = self.parts();
+        reader.unbind_all(&mut context);
         context.release(When::End);
         series.adopt(&self.series);
         for job in &mut jobs {

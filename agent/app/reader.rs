@@ -176,6 +176,8 @@ impl Reader {
         let Followed { source, feeds, .. } = &mut followed;
         let progress = read(feeds, turning, |take| source.finish(&mut self.buffer, take));
         self.bytes_read += progress.bytes;
+        self.restarted += progress.restarted;
+        self.broken += progress.broken;
         followed.unbind(turning);
     }
 

@@ -9,7 +9,7 @@ use super::worker::{Facts, Report, Wake};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::discovery::SourceConfig;
+use crate::discovery::{HostTree, SourceConfig, StillTree};
 use crate::geoip::{GeoIpSet, LookupCounts};
 use crate::labels::Labels;
 use crate::ledger::JobBooks;
@@ -22,8 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes that one source may have read in a turn before the next one has its own: fairness among busy files.
-const TURN_BYTES: u64 = 4 << 20;
+/// Bytes that a turn may read: scrapes and signals are answered between turns.
+const TURN_BYTES: u64 = 32 << 20;
 /// How often directories of pods are looked at; they are few and short-lived pods are many.
 const PODS_EVERY: Duration = Duration::from_secs(1);
 
@@ -120,43 +120,38 @@ impl Engine {
     pub fn refresh(&mut self) {
         self.refreshed = Some(self.clock.monotonic());
         let mut wanted = BTreeMap::new();
+        let tree = StillTree::new(&HostTree);
         for (at, job) in self.jobs.iter_mut().enumerate() {
-            job.refresh();
-            job.want(at, &mut wanted);
+            job.refresh(&tree);
+            job.want(at, &tree, &mut wanted);
         }
-        leave_out_rotated(&mut wanted);
+        leave_out_rotated(&mut wanted, &self.reader);
         if let Some(watch) = &mut self.watch {
             watch.follow(self.jobs.iter().flat_map(|job| &job.roots), wanted.keys());
         }
-        let mut context = Turning {
-            jobs: &mut self.jobs,
-            series: &mut self.series,
-            hosts: &mut self.hosts,
-            lookups: &mut self.lookups,
-            output: &mut *self.output,
-            clock: &*self.clock,
-        };
-        self.reader.reconcile(wanted, &mut context);
+        let (reader, mut context) = self.parts();
+        reader.reconcile(wanted, &mut context);
     }
 
-    /// Reads from every source what is there, up to a budget each.
+    /// Reads what is there, up to a budget; sources take turns.
     pub fn turn(&mut self) -> Turn {
-        let mut context = Turning {
-            jobs: &mut self.jobs,
-            series: &mut self.series,
-            hosts: &mut self.hosts,
-            lookups: &mut self.lookups,
-            output: &mut *self.output,
-            clock: &*self.clock,
-        };
-        let more = self.reader.poll(TURN_BYTES, &mut context);
+        let (reader, mut context) = self.parts();
+        let more = reader.poll(TURN_BYTES, &mut context);
         context.release(When::At(context.clock.now()));
         Turn { more }
     }
 
     /// How long to wait for the next turn, if nobody wakes the engine.
     pub fn pause(&self) -> Duration {
-        self.reader.pause(self.clock.monotonic())
+        let now = self.clock.monotonic();
+        let refresh = self.refreshed.map_or(Duration::ZERO, |at| (at + self.refresh_every).saturating_sub(now));
+        self.reader.pause(now).min(refresh)
+    }
+
+    /// Looks for targets now, and has every source read in the next turns, due or not.
+    pub fn look_at_everything(&mut self) {
+        self.refresh();
+        self.reader.hint();
     }
 
     /// A directory of pods may have changed: the next turn looks for targets.
@@ -164,16 +159,11 @@ impl Engine {
         self.refreshed = None;
     }
 
-    /// Looks for targets now, and has the next turn look at every source, also at those that rest.
-    pub fn look_at_all(&mut self) {
-        self.refresh();
-        self.reader.hint();
-    }
-
     /// Reads what the targets hold now, rotated and compressed generations included, to the end.
     pub fn run_to_end(&mut self, progress: &mut dyn FnMut(&Progress)) {
         self.reader.take_everything();
         self.refresh();
+        self.reader.look();
         let total = self.reader.lag_bytes();
         loop {
             self.reader.hint();
@@ -187,7 +177,14 @@ impl Engine {
 
     /// Ends every source: last lines without a newline, and what stages still hold.
     pub fn finish(&mut self) {
-        let mut context = Turning {
+        let (reader, mut context) = self.parts();
+        reader.finish(&mut context);
+        context.release(When::End);
+    }
+
+    /// The reader, and what it needs to hand out lines.
+    fn parts(&mut self) -> (&mut Reader, Turning<'_>) {
+        let turning = Turning {
             jobs: &mut self.jobs,
             series: &mut self.series,
             hosts: &mut self.hosts,
@@ -195,14 +192,13 @@ impl Engine {
             output: &mut *self.output,
             clock: &*self.clock,
         };
-        self.reader.finish(&mut context);
-        context.release(When::End);
+        (&mut self.reader, turning)
     }
 
     /// Feeds text to a job as the lines of a source with the labels of the job's first target and this `filename`.
     pub fn feed_job(&mut self, job: &str, filename: &str, text: &[u8]) {
         let Some(at) = self.jobs.iter().position(|j| j.name == job) else { return };
-        self.jobs[at].refresh();
+        self.jobs[at].refresh(&HostTree);
         let found = &self.jobs[at].found;
         let mut labels = found.targets.first().map(|target| target.labels.clone()).unwrap_or_default();
         labels.set("filename", filename);
@@ -263,15 +259,9 @@ impl Engine {
         let mut jobs = compile(config, &mut series, &self.geoip);
         self.check_geoip();
         // What the old stages hold must not get lost with them.
-        let mut context = Turning {
-            jobs: &mut self.jobs,
-            series: &mut self.series,
-            hosts: &mut self.hosts,
-            lookups: &mut self.lookups,
-            output: &mut *self.output,
-            clock: &*self.clock,
-        };
-        self.reader.unbind_all(&mut context);
+        let (reader, mut context) = self.parts();
+        reader.unbind_all(&mut context);
+        context.release(When::End);
         series.adopt(&self.series);
         for job in &mut jobs {
             if let Some(old) = self.jobs.iter().find(|old| old.name == job.name) {
@@ -384,11 +374,12 @@ fn refresh_period(config: &Config) -> Duration {
     }
 }
 
-/// A glob may match a log and its older generations: these are then read as what they are, and once.
-fn leave_out_rotated(wanted: &mut BTreeMap<PathBuf, Wanted>) {
+/// A glob may match a log and its older generations: these are then read as what they are, and once. The log itself
+/// may be missing for a moment, or for good.
+fn leave_out_rotated(wanted: &mut BTreeMap<PathBuf, Wanted>, reader: &Reader) {
     let rotated = |path: &PathBuf| {
         let base = path.file_name().and_then(|name| name.to_str()).and_then(base_of);
-        base.is_some_and(|base| wanted.contains_key(&path.with_file_name(base)))
+        base.map(|base| path.with_file_name(base)).is_some_and(|log| wanted.contains_key(&log) || reader.follows(&log))
     };
     let older: Vec<PathBuf> = wanted.keys().filter(|path| rotated(path)).cloned().collect();
     for path in older {
@@ -400,3 +391,7 @@ fn leave_out_rotated(wanted: &mut BTreeMap<PathBuf, Wanted>) {
 fn seconds(clock: &dyn Clock) -> Seconds {
     Seconds::try_from(clock.monotonic().as_secs()).unwrap_or(Seconds::MAX)
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -3,7 +3,7 @@
 use super::reader::Wanted;
 use crate::config::{Config, ScrapeConfig};
 use crate::diagnostic::Diagnostics;
-use crate::discovery::{Discovery, Found, HostTree, SourceConfig, hostname};
+use crate::discovery::{Discovery, Found, SourceConfig, Tree, hostname};
 use crate::geoip::GeoIpSet;
 use crate::ledger::JobBooks;
 use crate::metrics::Store;
@@ -70,8 +70,8 @@ impl Job {
     }
 
     /// Looks for targets again.
-    pub fn refresh(&mut self) {
-        let found = self.discovery.refresh(&HostTree);
+    pub fn refresh(&mut self, tree: &dyn Tree) {
+        let found = self.discovery.refresh(tree);
         if Arc::ptr_eq(&found, &self.found) {
             return;
         }
@@ -82,10 +82,10 @@ impl Job {
     }
 
     /// Enters what the job wants to read.
-    pub fn want(&self, at: usize, wanted: &mut BTreeMap<PathBuf, Wanted>) {
+    pub fn want(&self, at: usize, tree: &dyn Tree, wanted: &mut BTreeMap<PathBuf, Wanted>) {
         let opener = if self.roots.is_empty() { Opener::anywhere() } else { Opener::below(self.roots.clone()) };
         for target in &self.found.targets {
-            for path in target.files(&HostTree).files {
+            for path in target.files(tree).files {
                 let mut labels = target.labels.clone();
                 labels.set("filename", path.to_string_lossy());
                 let wanted = wanted.entry(path).or_default();

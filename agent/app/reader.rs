@@ -18,6 +18,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Looks of discovery in a row after which a file that is still there is no longer wanted.
 const MISSES_MAX: u32 = 3;
+/// Bytes that one source may have read in a turn before the next one has its own: fairness among busy files.
+const SOURCE_BYTES: u64 = 4 << 20;
 
 /// What a source is wanted for: jobs with the labels of the source there, and how its file may be opened.
 #[derive(Default)]
@@ -33,6 +35,8 @@ pub struct Reader {
     /// One-shot: every generation, and last lines without a newline.
     everything: bool,
     bytes_read: u64,
+    /// Sources have their turns in rounds: none has a second one before each that is due had its first.
+    round: u64,
     /// What was refused since the start, by reason.
     refused: BTreeMap<&'static str, u64>,
     restarted: u64,
@@ -41,9 +45,12 @@ pub struct Reader {
 
 struct Followed {
     source: FileSource,
+    /// None while nobody wants the lines; the source keeps its place.
     feeds: Vec<Feed>,
     /// How often in a row discovery did not find it.
     missed: u32,
+    /// The round of its last turn.
+    round: u64,
     /// When to look next, and after which pause.
     due: Duration,
     pause: Duration,
@@ -62,15 +69,25 @@ struct Feed {
 impl Reader {
     /// Takes up what discovery found, and leaves what it no longer finds.
     pub fn reconcile(&mut self, wanted: BTreeMap<PathBuf, Wanted>, turning: &mut Turning<'_>) {
-        for (path, followed) in &mut self.sources {
+        self.sources.retain(|path, followed| {
             followed.missed = if wanted.contains_key(path) { 0 } else { followed.missed + 1 };
-        }
+            // It comes back when a directory could not be read, or a rule changes again; then it goes on where it was.
+            if followed.missed == MISSES_MAX + 1 && path.exists() {
+                events::source_left(path);
+                followed.unbind(turning);
+            }
+            followed.missed <= MISSES_MAX
+                || !followed.feeds.is_empty()
+                || path.exists()
+                || followed.source.has_rotated()
+        });
         let start = if self.everything { Start::Everything } else { Start::Current };
         for (path, Wanted { feeds, opener }) in wanted {
             let followed = self.sources.entry(path.clone()).or_insert_with(|| Followed {
                 source: FileSource::new(path, opener, start),
                 feeds: Vec::new(),
                 missed: 0,
+                round: 0,
                 due: Duration::ZERO,
                 pause: PAUSE_MIN,
                 behind_since: None,
@@ -97,17 +114,29 @@ impl Reader {
         }
     }
 
-    /// Looks at every source that is due and reads up to `budget` bytes of each. Whether there is more to read.
+    /// Looks at sources that are due and reads up to about `budget` bytes of all. Whether there is more to read.
     pub fn poll(&mut self, budget: u64, turning: &mut Turning<'_>) -> bool {
         let now = turning.clock.monotonic();
+        let end = self.bytes_read + budget;
         let mut more = false;
         let mut over = Vec::new();
         for (path, followed) in &mut self.sources {
-            if followed.due > now {
+            if followed.due > now || followed.feeds.is_empty() {
                 continue;
             }
+            if followed.round > self.round {
+                more = true;
+                continue;
+            }
+            if self.bytes_read >= end {
+                // The round goes on in the next turn.
+                more = true;
+                break;
+            }
+            followed.round = self.round + 1;
+            let share = SOURCE_BYTES.min(end - self.bytes_read);
             let Followed { source, feeds, .. } = followed;
-            let progress = read(feeds, turning, |take| source.poll(&mut self.buffer, budget, take));
+            let progress = read(feeds, turning, |take| source.poll(&mut self.buffer, share, take));
             self.bytes_read += progress.bytes;
             self.restarted += progress.restarted;
             self.broken += progress.broken;
@@ -126,10 +155,18 @@ impl Reader {
                 over.push(path.clone());
             }
         }
+        if self.bytes_read < end {
+            self.round += 1;
+        }
         for path in over {
             self.leave(&path, turning);
         }
         more
+    }
+
+    /// Looks which files there are, without reading.
+    pub fn look(&mut self) {
+        self.sources.values_mut().for_each(|followed| followed.source.look());
     }
 
     /// Ends a source: its last line, and what pipelines hold of it.
@@ -139,9 +176,9 @@ impl Reader {
         let Followed { source, feeds, .. } = &mut followed;
         let progress = read(feeds, turning, |take| source.finish(&mut self.buffer, take));
         self.bytes_read += progress.bytes;
-        for feed in followed.feeds {
-            turning.unbind(feed.job, feed.binding);
-        }
+        self.restarted += progress.restarted;
+        self.broken += progress.broken;
+        followed.unbind(turning);
     }
 
     /// How long to wait for the next look.
@@ -170,13 +207,15 @@ impl Reader {
         }
     }
 
-    /// Unbinds all sources from their jobs; they keep their places.
+    /// Unbinds all sources from their jobs; they keep their places. Logs that are gone are read to their end before:
+    /// no new job can ask for them.
     pub fn unbind_all(&mut self, turning: &mut Turning<'_>) {
-        for followed in self.sources.values_mut() {
-            for feed in followed.feeds.drain(..) {
-                turning.unbind(feed.job, feed.binding);
-            }
+        let gone = |(path, followed): &(&PathBuf, &Followed)| !path.exists() && !followed.source.has_rotated();
+        let gone: Vec<PathBuf> = self.sources.iter().filter(gone).map(|(path, _)| path.clone()).collect();
+        for path in gone {
+            self.leave(&path, turning);
         }
+        self.sources.values_mut().for_each(|followed| followed.unbind(turning));
     }
 
     pub fn bytes_read(&self) -> u64 {
@@ -191,6 +230,11 @@ impl Reader {
     /// Whether no source is followed.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
+    }
+
+    /// Whether a file is the current one of a source.
+    pub fn follows(&self, path: &Path) -> bool {
+        self.sources.contains_key(path)
     }
 
     /// The files that feed a job, for its page.
@@ -222,6 +266,11 @@ impl Reader {
 }
 
 impl Followed {
+    /// Ends the source for its jobs, with what their pipelines hold of it.
+    fn unbind(&mut self, turning: &mut Turning<'_>) {
+        self.feeds.drain(..).for_each(|feed| turning.unbind(feed.job, feed.binding));
+    }
+
     /// Decides when to look again.
     fn rest(&mut self, now: Duration, progress: &Progress) {
         self.pause = if progress.bytes > 0 { PAUSE_MIN } else { (self.pause * 2).min(PAUSE_MAX) };
@@ -229,13 +278,9 @@ impl Followed {
         self.behind_since = progress.more.then(|| self.behind_since.unwrap_or(now));
     }
 
-    /// Whether nobody wants the source any more and all of it is read. While a file is rotated its name is missing for
-    /// a moment, so one miss means nothing as long as there is something to read.
+    /// Whether discovery has not found the log, nothing is left of it and all of it is read.
     fn is_over(&self, progress: &Progress) -> bool {
-        let at_end = !progress.more && progress.bytes == 0;
-        self.missed > 0
-            && at_end
-            && (self.source.is_gone() || (self.missed > MISSES_MAX && self.source.path().exists()))
+        self.missed > 0 && progress.bytes == 0 && self.source.is_gone() && !self.source.has_rotated()
     }
 
     fn row(&self) -> FileRow {

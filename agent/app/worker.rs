@@ -69,7 +69,7 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
             match commands.try_recv() {
                 Ok(Command::Drain(done)) => {
                     // Files that appeared a moment ago count as being there, and so do their lines.
-                    engine.look_at_all();
+                    engine.look_at_everything();
                     draining.push(done);
                 }
                 Ok(command) => {
@@ -92,7 +92,7 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
         }
         match commands.recv_timeout(engine.pause()) {
             Ok(Command::Drain(done)) => {
-                engine.look_at_all();
+                engine.look_at_everything();
                 draining.push(done);
             }
             Ok(command) => {

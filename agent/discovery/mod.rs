@@ -9,11 +9,13 @@ pub mod kubernetes;
 pub mod pod_directory;
 pub mod source_config;
 pub mod static_config;
+pub mod still;
 pub mod target;
 pub mod tree;
 
 pub use glob::{Expansion, Glob};
 pub use source_config::SourceConfig;
+pub use still::StillTree;
 pub use target::{DropReason, DroppedTarget, Target, TargetKey};
 pub use tree::{HostTree, Tree};
 

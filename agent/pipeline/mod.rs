@@ -1,6 +1,7 @@
 //! From a line to series and entries: stages in their order, over one record.
 
 mod binding;
+mod chains;
 mod hosts;
 mod record;
 mod scope;
@@ -8,6 +9,7 @@ pub mod stage;
 mod text;
 
 pub use binding::Binding;
+pub use chains::{Chains, JOINED_BYTES_MAX};
 pub use hosts::IngressHosts;
 pub use record::{Record, State};
 pub use scope::{LabelId, Names, ReasonId, Scope, Slot};
@@ -63,7 +65,7 @@ pub struct Counts {
     pub joined: u64,
     /// Lines that a stage could not read as what the configuration says they are, by reason.
     pub refused: Vec<u64>,
-    /// Of the counted ones: those that ended in a drop, by reason.
+    /// Of the counted and the refused ones: those that ended in a drop, by reason.
     pub dropped: Vec<u64>,
 }
 

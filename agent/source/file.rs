@@ -10,7 +10,7 @@
 use super::generation::{Generation, Turn};
 use super::line_buffer::{Line, LineBuffer};
 use super::open::{FileId, Opener, Refusal, file_id};
-use super::rotation::{self, Rotated};
+use super::rotation::{Rotated, packed, siblings};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub struct FileSource {
     real: Option<PathBuf>,
     opener: Opener,
     start: Start,
-    /// Oldest first.
+    /// Those that are read or still to be read, oldest first.
     generations: VecDeque<Generation>,
     /// The file that the path named at the last look; it is the last generation, unless that one is read already.
     current: Option<FileId>,
@@ -54,8 +54,6 @@ pub struct FileSource {
     /// Rotated names that are there and were taken up or were there before, without `.gz`. No numbers (`.1`), which
     /// move from file to file.
     seen: BTreeSet<String>,
-    /// Older generations that are still to be opened, oldest first.
-    waiting: VecDeque<PathBuf>,
     looked: bool,
     refusal: Option<Refusal>,
 }
@@ -77,7 +75,6 @@ impl FileSource {
             current: None,
             departed: None,
             seen: BTreeSet::new(),
-            waiting: VecDeque::new(),
             looked: false,
             refusal: None,
         }
@@ -94,8 +91,7 @@ impl FileSource {
 
     /// Bytes that are there and were not read.
     pub fn lag_bytes(&self) -> u64 {
-        let waiting = self.waiting.iter().filter_map(|path| path.metadata().ok()).map(|m| m.len());
-        self.generations.iter().map(Generation::lag_bytes).chain(waiting).sum()
+        self.generations.iter().map(Generation::lag_bytes).sum()
     }
 
     /// The cursor in the current file.
@@ -108,7 +104,7 @@ impl FileSource {
 
     /// Whether no file has the log's name, and all that was open is read.
     pub fn is_gone(&self) -> bool {
-        self.looked && self.current.is_none() && self.generations.is_empty() && self.waiting.is_empty()
+        self.looked && self.current.is_none() && self.generations.is_empty()
     }
 
     /// Whether older generations lie where the log was.
@@ -120,9 +116,9 @@ impl FileSource {
     pub fn poll(&mut self, buffer: &mut LineBuffer, budget: u64, mut take: impl FnMut(Line<'_>)) -> Progress {
         self.look();
         let progress = self.read(buffer, budget, &mut take);
-        if progress.restarted > 0 {
-            // What was truncated may have been copied before, to a name of its own.
-            self.seen.extend(self.siblings().iter().map(|rotated| logical(&rotated.name)));
+        if progress.restarted > 0 && self.current.is_some() {
+            // What was truncated may have been copied before. Nothing else has a new name, for the look took it up.
+            self.seen.extend(self.siblings().iter().map(|rotated| rotated.logical().to_string()));
         }
         progress
     }
@@ -131,8 +127,9 @@ impl FileSource {
         let mut progress = Progress::default();
         loop {
             let opened = self.open_next(&mut progress);
-            // The current file waits until all older ones are open: lines come in their order.
-            let readable = if opened && !self.waiting.is_empty() { self.older() } else { self.generations.len() };
+            let waiting = self.waiting();
+            // Newer files wait for older ones, so that lines come in their order.
+            let readable = waiting.filter(|_| opened).unwrap_or(self.generations.len());
             for generation in self.generations.iter_mut().take(readable) {
                 let room = budget.saturating_sub(progress.bytes);
                 progress.add(generation.read(buffer, room, false, &mut *take));
@@ -141,7 +138,7 @@ impl FileSource {
                 }
             }
             self.retire(buffer, &mut progress, take);
-            if !opened || self.waiting.is_empty() {
+            if !opened || waiting.is_none() {
                 return progress;
             }
         }
@@ -175,6 +172,7 @@ impl FileSource {
             let newer_rotated = self.older() > 1;
             let Some(front) = self.generations.front_mut() else { return };
             let over = match front {
+                Generation::Waiting(_) => false,
                 Generation::Packed(_) => true,
                 Generation::Plain(plain) => newer_rotated || plain.is_unlinked(),
             };
@@ -187,26 +185,31 @@ impl FileSource {
         }
     }
 
-    /// Opens the next generation that waits, in front of the current file. `false`: not now.
+    /// The oldest generation that is not open.
+    fn waiting(&self) -> Option<usize> {
+        self.generations.iter().position(|generation| matches!(generation, Generation::Waiting(_)))
+    }
+
+    /// Opens the next generation that waits. `false`: not now.
     fn open_next(&mut self, progress: &mut Progress) -> bool {
-        while let Some(path) = self.waiting.front() {
+        while let Some(at) = self.waiting() {
+            let Generation::Waiting(path) = &self.generations[at] else { break };
             // It may have been compressed while it waited.
             let opened = match Generation::open(&self.opener, path) {
                 Err(refusal) if refusal.is_absence() => Generation::open(&self.opener, &packed(path)),
                 opened => opened,
             };
             match opened {
-                Err(refusal) if refusal.is_passing() => return false,
-                Err(_) => progress.broken += 1,
                 // Its name went to another file meanwhile.
                 Ok(Generation::Plain(plain)) if self.is_open(plain.id) => {}
                 Ok(generation) => {
-                    self.generations.insert(self.older(), generation);
-                    self.waiting.pop_front();
+                    self.generations[at] = generation;
                     return true;
                 }
+                Err(refusal) if refusal.is_passing() => return false,
+                Err(_) => progress.broken += 1,
             }
-            self.waiting.pop_front();
+            self.generations.remove(at);
         }
         true
     }
@@ -235,7 +238,7 @@ impl FileSource {
                 self.take_up_missed(&before, id)?;
                 if before != real {
                     let names = siblings(&real)?;
-                    self.seen = names.iter().map(|rotated| logical(&rotated.name)).collect();
+                    self.seen = names.iter().map(|rotated| rotated.logical().to_string()).collect();
                 }
             }
         }
@@ -267,10 +270,10 @@ impl FileSource {
                 continue;
             }
             if self.start == Start::Everything || rotated.is_kubelets() {
-                self.waiting.push_back(path);
+                self.enqueue(path, &rotated);
             }
             if !rotated.is_numbered() {
-                self.seen.insert(logical(&rotated.name));
+                self.seen.insert(rotated.logical().to_string());
             }
         }
         Ok(())
@@ -284,12 +287,12 @@ impl FileSource {
             None => Generation::open(&self.opener, real)?,
         };
         let opened = if let Generation::Plain(plain) = &generation { plain.id } else { id };
-        self.current = Some(opened);
-        self.generations.push_back(generation);
         if opened != id {
             // A rotation came between the look and the opening.
-            self.take_up_missed(real, opened).inspect_err(|_| self.current = None)?;
+            self.take_up_missed(real, opened)?;
         }
+        self.current = Some(opened);
+        self.generations.push_back(generation);
         Ok(())
     }
 
@@ -297,68 +300,56 @@ impl FileSource {
     /// is or was open. `current` is the file that the path names now. Of numbers only those count that are newer than
     /// the file that was current before.
     fn take_up_missed(&mut self, real: &Path, current: FileId) -> io::Result<()> {
-        let siblings = siblings(real)?;
-        self.note_head();
-        let departed = self.departed.take();
-        let mut newer = false;
+        let siblings: Vec<(Rotated, PathBuf)> =
+            siblings(real)?.into_iter().map(|rotated| (rotated.clone(), real.with_file_name(rotated.name))).collect();
+        let departed = self.take_departed(current, &siblings);
         let mut present = BTreeSet::new();
-        for rotated in siblings {
-            let name = logical(&rotated.name);
-            let numbered = rotated.is_numbered();
-            let path = real.with_file_name(&rotated.name);
+        for (at, (rotated, path)) in siblings.into_iter().enumerate() {
             let id = id_of(&path);
             if id.is_some() && id == Some(current) {
                 continue;
             }
-            let read_before = if numbered && !newer {
-                newer = departed.as_ref().is_some_and(|departed| self.is_departed(departed, &path, id));
-                true
-            } else {
-                let known = !numbered && self.seen.contains(&name);
-                known
-                    || id.is_some_and(|id| self.is_open(id))
-                    || departed.as_ref().is_some_and(|departed| self.is_departed(departed, &path, id))
+            let known = match rotated.is_numbered() {
+                true => departed.is_none_or(|departed| at <= departed),
+                false => departed == Some(at) || self.seen.contains(rotated.logical()),
             };
-            if !read_before {
-                self.waiting.push_back(path);
+            if !known && !id.is_some_and(|id| self.is_open(id)) {
+                self.enqueue(path, &rotated);
             }
-            if !numbered {
-                present.insert(name);
+            if !rotated.is_numbered() {
+                present.insert(rotated.logical().to_string());
             }
         }
         self.seen = present;
         Ok(())
     }
 
+    /// Which of the siblings is the file that was current before, compressed perhaps; none if it is current again.
+    fn take_departed(&mut self, current: FileId, siblings: &[(Rotated, PathBuf)]) -> Option<usize> {
+        self.note_head();
+        let departed = self.departed.take().filter(|departed| departed.id != current || !self.is_open(current))?;
+        // An inode is used again only once nobody has the file open.
+        let here = self.is_open(departed.id);
+        let by_id = siblings.iter().position(|(_, path)| here && id_of(path) == Some(departed.id));
+        by_id.or_else(|| {
+            siblings.iter().rposition(|(_, path)| {
+                // Compressed since the directory was read, if nothing has the plain name.
+                let opened = Generation::open(&self.opener, path);
+                let opened = opened.or_else(|_| Generation::open(&self.opener, &packed(path)));
+                opened.is_ok_and(|generation| generation.was(&departed.head))
+            })
+        })
+    }
+
     fn siblings(&self) -> Vec<Rotated> {
         self.real.as_deref().map_or(Vec::new(), |real| siblings(real).unwrap_or_default())
     }
 
-    /// Whether a rotated file is the one that was current before, compressed perhaps.
-    fn is_departed(&self, departed: &Departed, path: &Path, id: Option<FileId>) -> bool {
-        if id == Some(departed.id) {
-            // An inode is used again only once nobody has the file open.
-            return self.is_open(departed.id);
-        }
-        // Compressed since the directory was read: nothing has the plain name.
-        let path = if id.is_none() { packed(path) } else { path.to_path_buf() };
-        match Generation::open(&self.opener, &path) {
-            Ok(Generation::Packed(file)) => !departed.head.is_empty() && file.begins_with(&departed.head),
-            _ => false,
-        }
+    /// Takes up an older generation. A number is another file's with the next rotation, so its file is opened now.
+    fn enqueue(&mut self, path: PathBuf, rotated: &Rotated) {
+        let opened = if rotated.is_numbered() { Generation::open(&self.opener, &path).ok() } else { None };
+        self.generations.push_back(opened.unwrap_or(Generation::Waiting(path)));
     }
-}
-
-/// The older generations beside a file, oldest first; none where there is no directory.
-fn siblings(real: &Path) -> io::Result<Vec<Rotated>> {
-    let (Some(folder), Some(base)) = (real.parent(), real.file_name()) else { return Ok(Vec::new()) };
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    let names = names.collect::<io::Result<Vec<String>>>()?;
-    Ok(rotation::generations(&base.to_string_lossy(), names.iter().map(String::as_str)))
 }
 
 impl Progress {
@@ -372,18 +363,6 @@ impl Progress {
     }
 }
 
-/// A rotated name without the ending of its compressed form.
-fn logical(name: &str) -> String {
-    name.strip_suffix(".gz").unwrap_or(name).to_string()
-}
-
-/// The compressed form of a file.
-fn packed(path: &Path) -> PathBuf {
-    let mut path = path.as_os_str().to_os_string();
-    path.push(".gz");
-    path.into()
-}
-
 fn id_of(path: &Path) -> Option<FileId> {
     std::fs::metadata(path).ok().map(|metadata| file_id(&metadata))
 }
@@ -391,3 +370,7 @@ fn id_of(path: &Path) -> Option<FileId> {
 #[cfg(test)]
 #[path = "file_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "file_properties.rs"]
+mod properties;

@@ -6,7 +6,7 @@ use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Bytes before the cursor that are remembered and compared: a file that was rewritten in place shows by them.
@@ -32,6 +32,8 @@ pub struct Turn {
 }
 
 pub enum Generation {
+    /// Not opened yet: it is its turn when all older ones are read.
+    Waiting(PathBuf),
     Plain(Plain),
     Packed(Packed),
 }
@@ -89,14 +91,24 @@ impl Generation {
     /// Reads whole lines, up to about `budget` bytes. With `last`, a line without a newline is handed out too.
     pub fn read(&mut self, buffer: &mut LineBuffer, budget: u64, last: bool, take: impl FnMut(Line<'_>)) -> Turn {
         match self {
+            Generation::Waiting(_) => Turn::default(),
             Generation::Plain(plain) => plain.read(buffer, budget, last, take),
             Generation::Packed(packed) => packed.read(buffer, budget, take),
         }
     }
 
+    /// Whether it is a compressed file that begins with `head`; if that is empty, whether the file is.
+    pub fn was(self, head: &[u8]) -> bool {
+        let Generation::Packed(packed) = self else { return false };
+        let mut start = Vec::new();
+        let read = packed.decoder.take(head.len().max(1) as u64).read_to_end(&mut start);
+        read.is_ok() && start == head
+    }
+
     /// Bytes from the cursor to the end, as far as that can be told.
     pub fn lag_bytes(&self) -> u64 {
         match self {
+            Generation::Waiting(path) => path.metadata().map_or(0, |metadata| metadata.len()),
             Generation::Plain(plain) => plain.size().saturating_sub(plain.offset),
             Generation::Packed(packed) if packed.done => 0,
             Generation::Packed(packed) => packed.decoder.get_ref().metadata().map_or(0, |m| m.len()),
@@ -195,12 +207,6 @@ impl Plain {
 }
 
 impl Packed {
-    /// Whether the unpacked file begins with `head`.
-    pub fn begins_with(mut self, head: &[u8]) -> bool {
-        let mut start = vec![0; head.len()];
-        self.decoder.read_exact(&mut start).is_ok() && start == head
-    }
-
     fn read(&mut self, buffer: &mut LineBuffer, budget: u64, mut take: impl FnMut(Line<'_>)) -> Turn {
         let mut turn = Turn::default();
         while !self.done {

@@ -5,6 +5,8 @@
 //! - logrotate with `dateext`: `app.log-20261121`, `app.log-20261121.gz`
 
 use std::cmp::Reverse;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// A name beside a log, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,11 @@ impl Rotated {
     /// Whether the kubelet names files so: such a file always belongs to its log.
     pub fn is_kubelets(&self) -> bool {
         matches!(self.kind, Kind::Kubelet(_))
+    }
+
+    /// The name without the ending of its compressed form.
+    pub fn logical(&self) -> &str {
+        self.name.strip_suffix(".gz").unwrap_or(&self.name)
     }
 
     /// Whether the name moves on to another file with the next rotation.
@@ -71,6 +78,25 @@ pub fn generations<'n>(base: &str, names: impl Iterator<Item = &'n str>) -> Vec<
     found.sort_by(|a, b| (&a.kind, a.compressed).cmp(&(&b.kind, b.compressed)));
     found.dedup_by(|later, first| later.kind == first.kind);
     found
+}
+
+/// The older generations beside a file, oldest first; none where there is no directory.
+pub fn siblings(real: &Path) -> io::Result<Vec<Rotated>> {
+    let (Some(folder), Some(base)) = (real.parent(), real.file_name()) else { return Ok(Vec::new()) };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names = names.collect::<io::Result<Vec<String>>>()?;
+    Ok(generations(&base.to_string_lossy(), names.iter().map(String::as_str)))
+}
+
+/// The compressed form of a file.
+pub fn packed(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_os_string();
+    path.push(".gz");
+    path.into()
 }
 
 /// The log that a file is an older generation of, if its name says so.

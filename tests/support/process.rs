@@ -2,6 +2,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -153,4 +154,19 @@ fn capture(mut from: impl Read + Send + 'static) -> (Captured, JoinHandle<()>) {
 
 fn text(captured: &Captured) -> String {
     String::from_utf8_lossy(&captured.lock().expect("nobody panics with it")).into_owned()
+}
+
+/// Whether programs of the system may be started (`tests/run` installs them and says so); prints that it was left out.
+pub fn real_parts(what: &str) -> bool {
+    let there = std::env::var_os("WEIR_REAL_PARTS").is_some_and(|value| value == "1");
+    if !there {
+        println!("left out: {what} (WEIR_REAL_PARTS=1 runs it; tests/run sets it)");
+    }
+    there
+}
+
+/// A port of the loopback that was free a moment ago, for programs that cannot take one by themselves.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
 }

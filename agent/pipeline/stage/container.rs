@@ -38,7 +38,7 @@ impl Run for Container {
     #[inline]
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         let flow = match record.line().first() {
-            Some(b'{') => self.docker.read(record),
+            Some(b'{') => self.docker.read(record, context),
             _ => self.cri.read(record, context),
         };
         flow.unwrap_or_else(|| {

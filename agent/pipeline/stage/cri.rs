@@ -1,23 +1,22 @@
 //! `cri`: the container runtime's prefix, and the joining of lines that the runtime split.
 //!
-//! A line longer than the runtime's buffer (16 KiB in containerd) comes as pieces flagged `P`, the last one `F`. The
-//! pieces of stdout and stderr interleave, so they are joined by source and stream. As in Promtail the joined line
-//! has the timestamp of its last piece; unlike Promtail, pieces whose end never comes are not lost: they leave as a
-//! line when their source ends.
+//! A line longer than the runtime's buffer (16 KiB in containerd) comes as pieces flagged `P`, the last one `F`. As in
+//! Promtail the joined line has the timestamp of its last piece; unlike Promtail, pieces whose end never comes are not
+//! lost: they leave as a line when their source ends.
 
 use super::{Flow, Held, Run, StageConfig, When};
-use crate::clock::UnixNanos;
 use crate::decode::cri::{self, Stream};
 use crate::diagnostic::Diagnostics;
-use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Text, Value};
+use crate::pipeline::{Chains, Context, JOINED_BYTES_MAX, LabelId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, Node};
 
-/// Bytes of a joined line that are kept: Loki's limit for a line, and the bound for a chain that never ends.
-pub const JOINED_BYTES_MAX: usize = 256 * 1024;
+/// Promtail's default: lines of so many streams may be unfinished at once.
+pub const PARTIAL_LINES_MAX: u64 = 100;
 
 #[derive(Debug, PartialEq)]
 pub struct CriConfig {
-    /// Streams that may wait for the end of a line at once; past it all of them leave unfinished.
+    /// Streams that may wait for the end of a line at once; past it the one that waits longest leaves unfinished (in
+    /// Promtail all of them do).
     pub max_partial_lines: u64,
     /// Bytes of a joined line, 0 for [`JOINED_BYTES_MAX`].
     pub max_partial_line_size: u64,
@@ -27,7 +26,7 @@ pub struct CriConfig {
 
 impl Default for CriConfig {
     fn default() -> Self {
-        CriConfig { max_partial_lines: 100, max_partial_line_size: 0, max_partial_line_size_truncate: false }
+        CriConfig { max_partial_lines: PARTIAL_LINES_MAX, max_partial_line_size: 0, max_partial_line_size_truncate: false }
     }
 }
 
@@ -58,11 +57,10 @@ impl StageConfig for CriConfig {
             stdout: scope.constant("stdout"),
             stderr: scope.constant("stderr"),
             partial_flag: scope.constant("P"),
-            streams_max: self.max_partial_lines.max(1) as usize,
-            bytes_max: if cut { wanted.min(JOINED_BYTES_MAX) } else { JOINED_BYTES_MAX },
-            waiting: Vec::new(),
-            spare: Vec::new(),
-            overflow: false,
+            chains: Chains::new(
+                usize::try_from(self.max_partial_lines).unwrap_or(usize::MAX),
+                if cut { wanted.min(JOINED_BYTES_MAX) } else { JOINED_BYTES_MAX },
+            ),
         })
     }
 }
@@ -76,25 +74,7 @@ pub struct Cri {
     stdout: Text,
     stderr: Text,
     partial_flag: Text,
-    streams_max: usize,
-    bytes_max: usize,
-    /// Chains that wait for their last piece; few, so a search from the front is the fastest there is.
-    waiting: Vec<Chain>,
-    /// Buffers of chains that ended, to be filled again.
-    spare: Vec<Vec<u8>>,
-    /// Too many chains wait: all of them leave.
-    overflow: bool,
-}
-
-/// The pieces of a line so far.
-struct Chain {
-    source: usize,
-    stream: Stream,
-    bytes: Vec<u8>,
-    /// Pieces in it, at least 1.
-    lines: u64,
-    /// The time of the last piece.
-    timestamp: UnixNanos,
+    chains: Chains,
 }
 
 impl Run for Cri {
@@ -105,32 +85,25 @@ impl Run for Cri {
     }
 
     fn due(&self, when: When) -> Option<Held> {
-        self.chosen(when).map(|at| Held { binding: self.waiting[at].source, lines: self.waiting[at].lines })
+        self.chains.due(when)
     }
 
     fn release(&mut self, when: When, record: &mut Record<'_>) {
-        let Some(at) = self.chosen(when) else { return };
-        let chain = self.waiting.swap_remove(at);
-        self.overflow &= !self.waiting.is_empty();
-        let name = self.name_of(chain.stream);
-        let content = record.push(&chain.bytes);
-        record.set_lines(chain.lines);
-        record.set_timestamp(chain.timestamp);
+        let Some((stream, content)) = self.chains.release(when, record) else { return };
+        let name = self.name_of(stream);
         record.set_value(self.stream, Value::Text(name));
         record.set_value(self.flags, Value::Text(self.partial_flag));
         record.set_value(self.content, Value::Text(content));
         record.set_label(self.stream_label, Some(name));
-        record.set_line(content);
-        self.spare.push(chain.bytes);
     }
 
     fn held_lines(&self) -> u64 {
-        self.waiting.iter().map(|chain| chain.lines).sum()
+        self.chains.lines()
     }
 }
 
 impl Cri {
-    /// Reads the prefix; nothing where there is none.
+    /// Reads a line; nothing where it has no prefix.
     #[inline]
     pub(super) fn read(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
         let line = record.line_text();
@@ -152,11 +125,12 @@ impl Cri {
         }
         record.set_line(content);
         if partial {
-            self.hold(record, stream, context);
+            self.chains.hold(record, stream, context);
             return Some(Flow::Hold);
         }
-        if !self.waiting.is_empty() {
-            self.join(record, stream);
+        if let Some(joined) = self.chains.join(record, stream) {
+            record.set_value(self.content, Value::Text(joined));
+            record.set_line(joined);
         }
         Some(Flow::Next)
     }
@@ -166,52 +140,5 @@ impl Cri {
             Stream::Stdout => self.stdout,
             Stream::Stderr => self.stderr,
         }
-    }
-
-    fn position(&self, source: usize, stream: Stream) -> Option<usize> {
-        self.waiting.iter().position(|chain| chain.source == source && chain.stream == stream)
-    }
-
-    fn chosen(&self, when: When) -> Option<usize> {
-        match when {
-            When::At(_) => (self.overflow && !self.waiting.is_empty()).then_some(0),
-            When::Ended(source) => self.waiting.iter().position(|chain| chain.source == source),
-            When::End => (!self.waiting.is_empty()).then_some(0),
-        }
-    }
-
-    #[cold]
-    fn hold(&mut self, record: &mut Record<'_>, stream: Stream, context: &mut Context<'_>) {
-        let at = self.position(record.source(), stream).unwrap_or_else(|| {
-            let mut bytes = self.spare.pop().unwrap_or_default();
-            bytes.clear();
-            self.waiting.push(Chain { source: record.source(), stream, bytes, lines: 0, timestamp: 0 });
-            self.waiting.len() - 1
-        });
-        let chain = &mut self.waiting[at];
-        chain.lines += 1;
-        chain.timestamp = record.timestamp();
-        let room = self.bytes_max.saturating_sub(chain.bytes.len());
-        let piece = record.line();
-        chain.bytes.extend_from_slice(&piece[..piece.len().min(room)]);
-        if self.waiting.len() > self.streams_max {
-            self.overflow = true;
-            context.overdue = true;
-        }
-    }
-
-    #[cold]
-    fn join(&mut self, record: &mut Record<'_>, stream: Stream) {
-        let Some(at) = self.position(record.source(), stream) else { return };
-        let chain = self.waiting.swap_remove(at);
-        let last = record.line_text();
-        let room = self.bytes_max.saturating_sub(chain.bytes.len());
-        let start = record.push(&chain.bytes);
-        record.append(last.slice(0, last.len().min(room)));
-        let joined = Text { end: start.end + last.len().min(room) as u32, ..start };
-        record.set_lines(chain.lines + 1);
-        record.set_value(self.content, Value::Text(joined));
-        record.set_line(joined);
-        self.spare.push(chain.bytes);
     }
 }

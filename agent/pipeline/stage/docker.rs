@@ -4,13 +4,12 @@
 //! the line keeps its trailing newline there. Docker splits lines longer than 16 KiB and ends only the last piece
 //! with a newline; unlike Promtail, weir joins the pieces (docs/compatibility.md).
 
+use super::cri::PARTIAL_LINES_MAX;
 use super::{Flow, Held, Run, StageConfig, When};
-use crate::clock::UnixNanos;
-use crate::decode::cri::parse_rfc3339_nanos;
+use crate::decode::cri::{Stream, parse_rfc3339_nanos};
 use crate::decode::{docker, json};
 use crate::diagnostic::Diagnostics;
-use crate::pipeline::stage::cri::JOINED_BYTES_MAX;
-use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Text, Value};
+use crate::pipeline::{Chains, Context, JOINED_BYTES_MAX, LabelId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, Node};
 
 #[derive(Debug, PartialEq)]
@@ -32,8 +31,9 @@ impl StageConfig for DockerConfig {
             stream: scope.slot("stream"),
             timestamp: scope.slot("timestamp"),
             stream_label: scope.label("stream"),
-            waiting: Vec::new(),
-            spare: Vec::new(),
+            stdout: scope.constant("stdout"),
+            stderr: scope.constant("stderr"),
+            chains: Chains::new(PARTIAL_LINES_MAX as usize, JOINED_BYTES_MAX),
             unescaped: Vec::new(),
         })
     }
@@ -44,58 +44,48 @@ pub struct Docker {
     stream: Slot,
     timestamp: Slot,
     stream_label: LabelId,
-    /// Lines whose last piece has not come; few.
-    waiting: Vec<Chain>,
-    /// Room of chains that are over.
-    spare: Vec<Chain>,
+    stdout: Text,
+    stderr: Text,
+    chains: Chains,
     unescaped: Vec<u8>,
 }
 
-#[derive(Default)]
-struct Chain {
-    source: usize,
-    /// The stream as docker wrote it, behind the pieces so far.
-    stream: Vec<u8>,
-    bytes: Vec<u8>,
-    lines: u64,
-    timestamp: UnixNanos,
-}
-
 impl Run for Docker {
-    fn process(&mut self, record: &mut Record<'_>, _context: &mut Context<'_>) -> Flow {
+    fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         // As with any line that its json stage cannot read, Promtail lets it pass.
-        self.read(record).unwrap_or(Flow::Next)
+        self.read(record, context).unwrap_or(Flow::Next)
     }
 
     fn due(&self, when: When) -> Option<Held> {
-        self.chosen(when).map(|at| Held { binding: self.waiting[at].source, lines: self.waiting[at].lines })
+        self.chains.due(when)
     }
 
     fn release(&mut self, when: When, record: &mut Record<'_>) {
-        let Some(at) = self.chosen(when) else { return };
-        let chain = self.waiting.swap_remove(at);
-        let (output, stream) = (record.push(&chain.bytes), record.push(&chain.stream));
-        record.set_lines(chain.lines);
-        record.set_timestamp(chain.timestamp);
+        let Some((stream, output)) = self.chains.release(when, record) else { return };
+        let name = if stream == Stream::Stdout { self.stdout } else { self.stderr };
         record.set_value(self.output, Value::Text(output));
-        record.set_value(self.stream, Value::Text(stream));
-        record.set_label(self.stream_label, Some(stream));
-        record.set_line(output);
-        self.spare.push(chain);
+        record.set_value(self.stream, Value::Text(name));
+        record.set_label(self.stream_label, Some(name));
     }
 
     fn held_lines(&self) -> u64 {
-        self.waiting.iter().map(|chain| chain.lines).sum()
+        self.chains.lines()
     }
 }
 
 impl Docker {
     /// Reads a record; nothing where the line is none.
-    pub(super) fn read(&mut self, record: &mut Record<'_>) -> Option<Flow> {
+    pub(super) fn read(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
         let line = record.line_text();
         let whole = record.bytes(line);
         let parsed = docker::parse(whole)?;
-        let (stream, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
+        // Other streams are none of docker's, and there may be any number of them: their lines are not joined.
+        let stream = match parsed.stream {
+            b"stdout" => Some(Stream::Stdout),
+            b"stderr" => Some(Stream::Stderr),
+            _ => None,
+        };
+        let (name, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
         let timestamp = parse_rfc3339_nanos(parsed.time);
         let partial = !parsed.ends_line();
         self.unescaped.clear();
@@ -104,68 +94,25 @@ impl Docker {
         } else {
             self.unescaped.extend_from_slice(parsed.log);
         }
-        let position = self.position(record, stream);
-        let output = match position {
-            Some(at) if !partial => self.join(record, at),
-            _ => record.push(&self.unescaped),
-        };
-        record.set_value(self.output, Value::Text(output));
-        record.set_value(self.stream, Value::Text(stream));
+        let output = record.push(&self.unescaped);
+        record.set_line(output);
+        record.set_value(self.stream, Value::Text(name));
         record.set_value(self.timestamp, Value::Text(time));
-        record.set_label(self.stream_label, Some(stream));
+        record.set_label(self.stream_label, Some(name));
         if let Some(timestamp) = timestamp {
             record.set_timestamp(timestamp);
         }
+        let joined = match stream {
+            Some(stream) if partial => {
+                self.chains.hold(record, stream, context);
+                return Some(Flow::Hold);
+            }
+            Some(stream) => self.chains.join(record, stream),
+            None => None,
+        };
+        let output = joined.unwrap_or(output);
+        record.set_value(self.output, Value::Text(output));
         record.set_line(output);
-        if partial {
-            self.hold(record, stream, position);
-            return Some(Flow::Hold);
-        }
         Some(Flow::Next)
-    }
-
-    fn position(&self, record: &Record<'_>, stream: Text) -> Option<usize> {
-        let stream = record.bytes(stream);
-        self.waiting.iter().position(|chain| chain.source == record.source() && chain.stream == stream)
-    }
-
-    fn chosen(&self, when: When) -> Option<usize> {
-        match when {
-            When::At(_) => None,
-            When::Ended(source) => self.waiting.iter().position(|chain| chain.source == source),
-            When::End => (!self.waiting.is_empty()).then_some(0),
-        }
-    }
-
-    /// The pieces so far and this last one, in the record's scratch space.
-    #[cold]
-    fn join(&mut self, record: &mut Record<'_>, at: usize) -> Text {
-        let chain = self.waiting.swap_remove(at);
-        let room = JOINED_BYTES_MAX.saturating_sub(chain.bytes.len()).min(self.unescaped.len());
-        let last = &self.unescaped[..room];
-        let joined = record.build(|scratch| {
-            scratch.extend_from_slice(&chain.bytes);
-            scratch.extend_from_slice(last);
-        });
-        record.set_lines(chain.lines + 1);
-        self.spare.push(chain);
-        joined
-    }
-
-    #[cold]
-    fn hold(&mut self, record: &Record<'_>, stream: Text, position: Option<usize>) {
-        let at = position.unwrap_or_else(|| {
-            let mut chain = self.spare.pop().unwrap_or_default();
-            chain.bytes.clear();
-            chain.stream.clear();
-            chain.stream.extend_from_slice(record.bytes(stream));
-            self.waiting.push(Chain { source: record.source(), lines: 0, ..chain });
-            self.waiting.len() - 1
-        });
-        let chain = &mut self.waiting[at];
-        let room = JOINED_BYTES_MAX.saturating_sub(chain.bytes.len()).min(self.unescaped.len());
-        chain.bytes.extend_from_slice(&self.unescaped[..room]);
-        chain.lines += 1;
-        chain.timestamp = record.timestamp();
     }
 }

@@ -173,6 +173,14 @@ impl<'r> Record<'r> {
         self.value_text(value)
     }
 
+    /// What a stage with an optional `source` reads: that value as text, or the line. Nothing where the value is missing.
+    pub fn text_or_line(&mut self, source: Option<Slot>) -> Option<Text> {
+        match source {
+            None => Some(self.line_text()),
+            Some(slot) => self.text(slot),
+        }
+    }
+
     /// As [`text`](Self::text), for a value at hand.
     pub fn value_text(&mut self, value: Value) -> Option<Text> {
         match value {

@@ -93,13 +93,7 @@ enum Found {
 
 impl Run for Json {
     fn process(&mut self, record: &mut Record<'_>, _context: &mut Context<'_>) -> Flow {
-        let text = match self.source {
-            None => record.line_text(),
-            Some(slot) => match record.text(slot) {
-                Some(text) => text,
-                None => return Flow::Next,
-            },
-        };
+        let Some(text) = record.text_or_line(self.source) else { return Flow::Next };
         if self.pick(record, text).is_none() {
             return match self.drop {
                 // The line is not what the configuration says it is: refused, and dropped as it wants.

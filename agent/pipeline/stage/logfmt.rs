@@ -52,13 +52,7 @@ pub struct Logfmt {
 
 impl Run for Logfmt {
     fn process(&mut self, record: &mut Record<'_>, _context: &mut Context<'_>) -> Flow {
-        let text = match self.source {
-            None => record.line_text(),
-            Some(slot) => match record.text(slot) {
-                Some(text) => text,
-                None => return Flow::Next,
-            },
-        };
+        let Some(text) = record.text_or_line(self.source) else { return Flow::Next };
         self.found.clear();
         let whole = record.bytes(text);
         for pair in logfmt::pairs(whole) {

@@ -60,13 +60,7 @@ pub struct Regex {
 
 impl Run for Regex {
     fn process(&mut self, record: &mut Record<'_>, _context: &mut Context<'_>) -> Flow {
-        let text = match self.source {
-            None => record.line_text(),
-            Some(slot) => match record.text(slot) {
-                Some(text) => text,
-                None => return Flow::Next,
-            },
-        };
+        let Some(text) = record.text_or_line(self.source) else { return Flow::Next };
         if !self.pattern.captures(record.bytes(text), &mut self.captures) {
             return Flow::Next;
         }

@@ -67,13 +67,8 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
     loop {
         loop {
             match commands.try_recv() {
-                Ok(Command::Drain(done)) => {
-                    // Files that appeared a moment ago count as being there, and so do their lines.
-                    engine.look_at_everything();
-                    draining.push(done);
-                }
                 Ok(command) => {
-                    if !answer(&mut engine, command) {
+                    if !answer(&mut engine, command, &mut draining) {
                         return;
                     }
                 }
@@ -91,12 +86,8 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
             let _ = done.send(());
         }
         match commands.recv_timeout(engine.pause()) {
-            Ok(Command::Drain(done)) => {
-                engine.look_at_everything();
-                draining.push(done);
-            }
             Ok(command) => {
-                if !answer(&mut engine, command) {
+                if !answer(&mut engine, command, &mut draining) {
                     return;
                 }
             }
@@ -109,8 +100,8 @@ pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, comma
 /// Wakes the worker when a directory changed.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
 
-/// Whether to go on.
-fn answer(engine: &mut Engine, command: Command) -> bool {
+/// Carries a command out; whether to go on. Who asked for a drain is answered by the loop, which knows when all is read.
+fn answer(engine: &mut Engine, command: Command, draining: &mut Vec<oneshot::Sender<()>>) -> bool {
     match command {
         Command::Wake => engine.hint(),
         // Whoever asked may have gone; that is no concern of the worker's.
@@ -119,8 +110,11 @@ fn answer(engine: &mut Engine, command: Command) -> bool {
             engine.reconfigure(&config);
             let _ = reply.send(());
         }
-        // Asked for in the loop itself, which knows when all is read.
-        Command::Drain(_) => {}
+        Command::Drain(done) => {
+            // Files that appeared a moment ago count as being there, and so do their lines.
+            engine.look_at_everything();
+            draining.push(done);
+        }
         Command::Stop => return false,
     }
     true

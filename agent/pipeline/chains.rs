@@ -90,11 +90,6 @@ impl Chains {
         Some((chain.stream, text))
     }
 
-    /// Lines of files inside.
-    pub fn lines(&self) -> u64 {
-        self.waiting.iter().map(|chain| chain.lines).sum()
-    }
-
     fn position(&self, source: usize, stream: Stream) -> Option<usize> {
         self.waiting.iter().position(|chain| chain.source == source && chain.stream == stream)
     }

@@ -57,8 +57,4 @@ impl Run for Container {
             None => self.docker.release(when, record),
         }
     }
-
-    fn held_lines(&self) -> u64 {
-        self.cri.held_lines() + self.docker.held_lines()
-    }
 }

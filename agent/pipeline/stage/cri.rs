@@ -96,10 +96,6 @@ impl Run for Cri {
         record.set_value(self.content, Value::Text(content));
         record.set_label(self.stream_label, Some(name));
     }
-
-    fn held_lines(&self) -> u64 {
-        self.chains.lines()
-    }
 }
 
 impl Cri {

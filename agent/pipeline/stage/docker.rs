@@ -67,10 +67,6 @@ impl Run for Docker {
         record.set_value(self.stream, Value::Text(name));
         record.set_label(self.stream_label, Some(name));
     }
-
-    fn held_lines(&self) -> u64 {
-        self.chains.lines()
-    }
 }
 
 impl Docker {

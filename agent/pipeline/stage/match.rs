@@ -84,10 +84,6 @@ impl Run for Match {
     fn due(&self, when: When) -> Option<Held> {
         first_due(&self.stages, when).map(|(_, held)| held)
     }
-
-    fn held_lines(&self) -> u64 {
-        self.stages.iter().map(Run::held_lines).sum()
-    }
 }
 
 impl Match {

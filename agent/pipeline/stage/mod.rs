@@ -43,11 +43,6 @@ pub trait Run {
 
     /// Puts the entry that [`due`](Run::due) named into the record.
     fn release(&mut self, _when: When, _record: &mut Record<'_>) {}
-
-    /// Lines that wait inside for those that follow them.
-    fn held_lines(&self) -> u64 {
-        0
-    }
 }
 
 /// The moment for which held entries are asked.
@@ -115,10 +110,6 @@ macro_rules! stages {
 
             fn release(&mut self, when: When, record: &mut Record<'_>) {
                 match self { $(Stage::$stage(stage) => stage.release(when, record),)* }
-            }
-
-            fn held_lines(&self) -> u64 {
-                match self { $(Stage::$stage(stage) => stage.held_lines(),)* }
             }
         }
     };

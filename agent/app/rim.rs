@@ -17,6 +17,9 @@ pub struct Rim {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     published: Arc<Mutex<Published>>,
+    /// Held from a question to the worker until its answer is published: a page shows one moment, never series from
+    /// before a reload beside the count of that reload.
+    moment: tokio::sync::Mutex<()>,
     /// The running configuration as text, secrets hidden.
     config: Mutex<String>,
     reload: Option<Reload>,
@@ -51,6 +54,7 @@ impl Rim {
             commands,
             shared: Arc::default(),
             published: Arc::default(),
+            moment: tokio::sync::Mutex::default(),
             config: Mutex::new(config.text_without_secrets().to_string()),
             reload,
             geoip,
@@ -87,6 +91,7 @@ impl Rim {
             Some(reload) => reload(),
             None => Err("there is no configuration file to read again".to_string()),
         };
+        let _moment = self.moment.lock().await;
         let outcome = match read {
             Ok(config) => {
                 let text = config.text_without_secrets().to_string();
@@ -134,6 +139,7 @@ impl server::Agent for Rim {
     async fn scrape(&self, accept: Option<&str>, _timeout: Option<Duration>) -> Scrape {
         let started = Instant::now();
         let format = Format::negotiate(accept.unwrap_or_default());
+        let _moment = self.moment.lock().await;
         match self.ask(Command::Report).await {
             Some(report) => self.expose(report, format, started).await,
             None => Scrape::whole("text/plain", "the agent is ending\n"),

@@ -2,7 +2,7 @@
 
 use super::worker::Report;
 use crate::geoip::Facts;
-use crate::metrics::{EncodeError, Format, Own, Snapshot, encode, raise_to};
+use crate::metrics::{EncodeError, Format, Own, Shown, Snapshot, encode, raise_to};
 use crate::server::{Chunks, Stats};
 use bytes::Bytes;
 use std::io::{self, Write};
@@ -139,7 +139,7 @@ impl Published {
     /// The exposition of the log-derived series and the agent's own metrics.
     pub fn encode(&self, snapshot: &Snapshot, format: Format) -> Result<Chunks, EncodeError> {
         let mut pieces = Pieces::default();
-        encode(format, snapshot, &self.own.gather(), &mut pieces)?;
+        encode(format, snapshot, &self.own.gather(), &mut pieces, Shown::ToPerson)?;
         Ok(Box::new(pieces.finish().into_iter()))
     }
 }

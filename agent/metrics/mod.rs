@@ -9,16 +9,20 @@
 //!                                  Own (prometheus crate) ─┴─ encode → text 0.0.4 | OpenMetrics
 //! ```
 
+mod carry;
 mod cell;
 mod encode;
 mod expose;
+mod exposure;
 mod family;
 mod format;
 mod group;
 mod key;
+mod keys;
 mod number;
 mod own;
 mod process;
+mod scrapers;
 mod snapshot;
 mod store;
 
@@ -30,7 +34,8 @@ pub use group::{Cells, GroupId, Limit, OTHER, Row, Seconds};
 pub use key::{LABEL_VALUE_BYTES_MAX, LabelKey};
 pub use number::Number;
 pub use own::{Declared, Own, raise_to};
-pub use snapshot::{FamilyStats, Sample, Snapshot};
+pub use scrapers::Scrapers;
+pub use snapshot::{FamilyStats, Sample, Shown, Snapshot};
 pub use store::Store;
 
 #[cfg(test)]

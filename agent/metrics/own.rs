@@ -235,7 +235,7 @@ declare! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Format, Snapshot, encode, strict};
+    use crate::metrics::{Format, Shown, Snapshot, encode, strict};
     use std::collections::BTreeSet;
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
         own.scrape_duration_seconds.observe(0.3);
         for format in [Format::Text004, Format::OpenMetrics100] {
             let mut page = Vec::new();
-            encode(format, &Snapshot::default(), &own.gather(), &mut page).unwrap();
+            encode(format, &Snapshot::default(), &own.gather(), &mut page, Shown::ToPerson).unwrap();
             let families = match format {
                 Format::Text004 => strict::parse_text(&page),
                 _ => strict::parse_open_metrics(&page),

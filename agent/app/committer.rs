@@ -5,7 +5,7 @@
 //! values all the same: from then on a crash can cost exactness, which is counted and shown.
 
 use super::cut::Cut;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointError, ErrorKind, Notice};
 use crate::config::Fsync;
 use crate::metrics::Snapshot;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ pub struct Committer {
     shown: Option<ShownSeries>,
     synced: Option<Duration>,
     failing: Option<Failing>,
+    notices: Vec<Notice>,
     facts: CommitFacts,
 }
 
@@ -62,6 +63,8 @@ pub struct Verdict {
     pub trouble: Option<String>,
     /// The trouble has passed.
     pub recovered: bool,
+    /// What was found beside: the directory was emptied, for example.
+    pub notices: Vec<Notice>,
 }
 
 /// The committer in numbers, since the start.
@@ -98,7 +101,8 @@ impl Committer {
 
     fn new(storage: Storage, fsync: Fsync) -> Self {
         let facts = CommitFacts::default();
-        Committer { storage, fsync, last: None, shown: None, synced: None, failing: None, facts }
+        let notices = Vec::new();
+        Committer { storage, fsync, last: None, shown: None, synced: None, failing: None, notices, facts }
     }
 
     pub fn facts(&self) -> &CommitFacts {
@@ -120,7 +124,9 @@ impl Committer {
         if !self.keeps_state() {
             return Verdict { publish: true, ..Verdict::default() };
         }
-        match self.write(cut, now, end) {
+        let written = self.open(now).and_then(|()| self.write(cut, now, end).map_err(|error| error.to_string()));
+        let written = written.and_then(|()| if end { self.close() } else { Ok(()) });
+        match written {
             Ok(()) => {
                 self.facts.commits += 1;
                 self.facts.durable = true;
@@ -128,7 +134,8 @@ impl Committer {
                     self.shown = Some(ShownSeries::Cut(Arc::clone(cut)));
                 }
                 self.last = Some(Arc::clone(cut));
-                Verdict { publish: true, recovered: self.failing.take().is_some(), ..Verdict::default() }
+                let recovered = self.failing.take().is_some();
+                Verdict { publish: true, recovered, notices: std::mem::take(&mut self.notices), ..Verdict::default() }
             }
             Err(error) => {
                 self.last = None;
@@ -158,13 +165,12 @@ impl Committer {
         verdict
     }
 
-    fn write(&mut self, cut: &Arc<Cut>, now: Duration, end: bool) -> Result<(), String> {
-        self.open(now)?;
+    fn write(&mut self, cut: &Arc<Cut>, now: Duration, end: bool) -> Result<(), CheckpointError> {
         let sync = end || (cut.for_scrape && self.must_sync(now));
         let Storage::Open(checkpoint, _) = &mut self.storage else { return Ok(()) };
         let written = checkpoint.written_bytes();
         let series = &cut.report.snapshot;
-        let outcome = match &self.last {
+        let appended = match &self.last {
             Some(last) if !checkpoint.wants_snapshot() => checkpoint.append(
                 &mut |keep| {
                     cut.kept.changes_since(&last.kept, keep);
@@ -173,24 +179,38 @@ impl Committer {
                 cut.for_scrape,
                 sync,
             ),
-            _ => {
+            _ => Err(CheckpointError::snapshot_first()),
+        };
+        let outcome = match appended {
+            // Not a fault: the log has no room, or is not begun.
+            Err(error) if error.kind == ErrorKind::Full => {
                 self.facts.snapshots += 1;
                 let shown = self.shown.as_ref().map(ShownSeries::series).filter(|_| !cut.for_scrape).unwrap_or(series);
-                checkpoint.snapshot(
+                let begun = checkpoint.snapshot(
                     &mut |keep| {
                         cut.kept.iter().for_each(|(slot, value)| keep.put(slot, value));
                         shown.changes_since(None, keep);
                     },
                     &mut |keep| series.changes_since(Some(shown), keep),
-                )
+                );
+                begun.map(|notices| self.notices.extend(notices))
             }
+            appended => appended,
         };
         self.facts.written_bytes += checkpoint.written_bytes() - written;
-        outcome.map_err(|error| error.to_string())?;
+        outcome?;
         if sync {
             self.synced = Some(now);
         }
-        if end { checkpoint.close().map_err(|error| error.to_string()) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// The log is closed in order; nothing is written any more.
+    fn close(&mut self) -> Result<(), String> {
+        match std::mem::replace(&mut self.storage, Storage::None) {
+            Storage::Open(checkpoint, _) => checkpoint.close().map_err(|error| error.to_string()),
+            Storage::Closed { .. } | Storage::None => Ok(()),
+        }
     }
 
     /// Opens the directory again if it was given up.

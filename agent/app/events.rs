@@ -43,6 +43,9 @@ pub fn committed(verdict: &Verdict) {
     if verdict.broken.is_some() {
         error!("the state could not be written for a minute: from now on scrapers see values that a crash would lose");
     }
+    for notice in &verdict.notices {
+        state_notice(&notice.to_string());
+    }
     if verdict.recovered {
         info!("the state is written again");
     }
@@ -52,8 +55,8 @@ pub fn no_state() {
     warn!("no state directory: after a restart files are read again and counters begin at 0 (`state.directory`)");
 }
 
-pub fn state_opened(directory: &Path, series: u64, sources: u64) {
-    info!(directory = %directory.display(), series, sources, "state taken up");
+pub fn state_opened(directory: &Path, slots: usize) {
+    info!(directory = %directory.display(), slots, "state directory opened");
 }
 
 pub fn state_waits(directory: &Path) {
@@ -62,6 +65,10 @@ pub fn state_waits(directory: &Path) {
 
 pub fn state_refused(directory: &Path, why: &str) {
     error!(directory = %directory.display(), reason = why, "the state directory cannot be used; it is tried again");
+}
+
+pub fn state_is_volatile(directory: &Path) {
+    warn!(directory = %directory.display(), "the state directory lies in memory: nothing outlives the machine");
 }
 
 pub fn state_notice(what: &str) {

@@ -155,7 +155,7 @@ impl Published {
     /// The exposition of the log-derived series and the agent's own metrics.
     pub fn encode(&self, snapshot: &Snapshot, format: Format, shown: Shown) -> Result<Chunks, EncodeError> {
         let mut pieces = Pieces::default();
-        encode(format, snapshot, &self.own.gather(), shown, &mut pieces)?;
+        encode(format, snapshot, &self.own.gather(), &mut pieces, shown)?;
         Ok(Box::new(pieces.finish().into_iter()))
     }
 }

@@ -54,9 +54,14 @@ impl Engine {
         Cut { number: report.snapshot.number(), for_scrape, made, report, kept }
     }
 
+    /// From now on newborn series are shown to scrapers as 0 for so long after they were first sent to one.
+    pub fn set_hold(&mut self, hold: Duration) {
+        self.series.set_hold(hold);
+    }
+
     /// A scraper got this cut; births in it are hidden for `hold` from now on.
     pub fn served(&mut self, number: u64, at: Duration, hold: Duration) {
-        self.series.set_hold(hold);
+        self.set_hold(hold);
         self.series.served(number, at);
     }
 

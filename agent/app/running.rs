@@ -8,8 +8,9 @@ use super::rim::{Rim, Shared};
 use super::state;
 use super::worker::{Command, Commit, Report, Wake, Worker};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{BirthHold, Config};
 use crate::geoip::GeoIpSet;
+use crate::metrics::Scrapers;
 use crate::server;
 use crate::sink::Printer;
 use std::io;
@@ -140,7 +141,12 @@ impl Desk {
     /// Takes up the state of the last run, and then works until the end.
     fn work(self, mut engine: Engine, config: &Config, shared: &Shared) {
         let Desk { commands, received, cuts, clock } = self;
-        let Some(committer) = state::open(config, &mut engine, &*clock, &received) else { return };
+        // Before the first series is born.
+        engine.set_hold(match config.metrics.birth_hold {
+            BirthHold::Auto => Scrapers::default().hold(),
+            BirthHold::Fixed(hold) => hold,
+        });
+        let Some(committer) = state::open(config, &mut engine, &received) else { return };
         let keeps_state = committer.keeps_state();
         let (commits, to_commit) = mpsc::channel();
         let answers = commands.clone();

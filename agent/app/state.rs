@@ -5,9 +5,10 @@ use super::engine::Engine;
 use super::events;
 use super::run::{self, Run};
 use super::worker::Command;
-use crate::checkpoint::{self, Checkpoint, Lock, RealDisk};
-use crate::clock::Clock;
+use crate::checkpoint::{self, Checkpoint, CheckpointError, ErrorKind, Limits, Notice, Opened, RealDisk};
 use crate::config::{Config, FinalScrapeWait, Fsync};
+use crate::discovery::hostname;
+use crate::metrics::{Restore, Snapshot};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -32,7 +33,6 @@ pub fn final_scrape_wait(config: &Config) -> Duration {
 pub fn open(
     config: &Config,
     engine: &mut Engine,
-    clock: &dyn Clock,
     commands: &Receiver<Command>,
 ) -> Option<Committer> {
     let Some(directory) = config.state_directory() else {
@@ -41,10 +41,10 @@ pub fn open(
     };
     let fsync = config.state.fsync;
     engine.set_run(this_run(config));
-    let disk = loop {
-        match RealDisk::open(&directory) {
-            Ok(disk) => break disk,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+    let opened = loop {
+        match open_directory(&directory) {
+            Ok(opened) => break opened,
+            Err(error) if error.kind == ErrorKind::Locked => {
                 events::state_waits(&directory);
                 if is_told_to_stop(commands) {
                     return None;
@@ -58,16 +58,19 @@ pub fn open(
             }
         }
     };
-    if disk.is_volatile() {
+    if opened.checkpoint.is_volatile() {
         events::state_is_volatile(&directory);
     }
-    let opened = Checkpoint::open(Box::new(disk), Limits::default());
     let shown = take_up(&opened, engine);
     if opened.recovered.entries.is_empty() {
         take_positions(config, engine);
     }
-    events::state_opened(&directory, engine.restored());
+    events::state_opened(&directory, opened.recovered.entries.len());
     Some(Committer::on(opened.checkpoint, reopen(directory), fsync, shown))
+}
+
+fn open_directory(directory: &Path) -> Result<Opened, CheckpointError> {
+    Checkpoint::open(Box::new(RealDisk::open(directory)?), Limits::default())
 }
 
 /// Gives the engine what the checkpoint recovered. Returns what scrapers had seen of the series.
@@ -84,7 +87,9 @@ pub fn take_up(opened: &Opened, engine: &mut Engine) -> Option<Snapshot> {
         engine.broke("state_corrupt");
         return None;
     };
-    let older = opened.notices.iter().any(Notice::is_loss);
+    // What only people saw may be lost.
+    let unseen = |notice: &Notice| before.synced && matches!(notice, Notice::Unsynced { .. });
+    let older = opened.notices.iter().any(|notice| notice.is_loss() && !unseen(notice));
     let resumption = engine.run().resume(&before, recovered.clean, older);
     if resumption.how == Restore::Rebase {
         events::rebased(&engine.run().identity);
@@ -118,8 +123,8 @@ fn take_positions(config: &Config, engine: &mut Engine) {
 /// Tries the directory again. What it holds is older than what this run counted, and is not taken up.
 fn reopen(directory: PathBuf) -> Reopen {
     Box::new(move || {
-        let disk = RealDisk::open(&directory).map_err(|error| error.to_string())?;
-        Ok(Checkpoint::open(Box::new(disk), Limits::default()).checkpoint)
+        let opened = open_directory(&directory).map_err(|error| error.to_string())?;
+        Ok(opened.checkpoint)
     })
 }
 

@@ -182,6 +182,9 @@ impl Worker {
         if let Some(reason) = verdict.broken {
             self.engine.broke(reason);
         }
+        for notice in &verdict.notices {
+            self.engine.broke(notice.reason());
+        }
         events::committed(verdict);
     }
 

@@ -1,10 +1,17 @@
 //! Series that go over from the store before a reload.
 
 use super::cell::Stamp;
-use super::family::{Family, LabelName};
+use super::family::{Kind, LabelName};
 use super::group::{Column, GroupId};
 use super::key::{LabelKey, entries};
 use super::store::Store;
+
+/// Where series of a metric go: the position of the metric in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub group: GroupId,
+    pub metric: usize,
+}
 
 impl Store {
     /// Takes over series when the configuration is loaded again: those of each family that is defined the same way in
@@ -20,37 +27,37 @@ impl Store {
         let names: Vec<LabelName> = old.names.list.iter().map(|name| self.names.intern(name)).collect();
         let mut key = LabelKey::new();
         for from in &old.groups {
-            let places: Vec<_> =
-                from.columns.iter().map(|column| self.place_of(&old.families[column.family.0 as usize])).collect();
+            let name = |column: &Column| old.families[column.family.0 as usize].name.as_str();
+            let places: Vec<_> = from.columns.iter().map(|column| self.place_of(name(column), &column.kind)).collect();
             for (column, place) in from.columns.iter().zip(&places) {
-                let Some((group, metric)) = *place else { continue };
+                let Some(Place { group, metric }) = *place else { continue };
                 self.groups[group.0 as usize].columns[metric].take_books(column);
             }
             for (row, metric, _) in from.living() {
-                let Some((group, into)) = places[metric] else { continue };
+                let Some(place) = places[metric] else { continue };
                 key.clear();
                 for (name, value) in entries(from.keys.get(row)) {
                     key.push(names[usize::from(name.0)], value);
                 }
-                self.absorb(group, into, &mut key, from.cell(row, metric));
+                self.absorb(place, &mut key, from.cell(row, metric));
             }
         }
     }
 
     /// Adds a cell of another store to the series of a key, whatever the limits of the group.
-    pub(super) fn absorb(&mut self, group: GroupId, metric: usize, key: &mut LabelKey, from: &[u64]) {
+    pub(super) fn absorb(&mut self, place: Place, key: &mut LabelKey, from: &[u64]) {
         key.sort_by_name(|name| &self.names.list[usize::from(name.0)]);
-        let group = &mut self.groups[group.0 as usize];
+        let group = &mut self.groups[place.group.0 as usize];
         let row = group.find(&self.hasher, key).unwrap_or_else(|| group.insert(&self.hasher, key));
-        group.absorb(row, metric, from);
+        group.absorb(row, place.metric, from);
     }
 
     /// The first group and position of a family that is defined in the same way.
-    pub(super) fn place_of(&self, family: &Family) -> Option<(GroupId, usize)> {
-        let id = self.families.iter().position(|own| own.name == family.name && own.kind == family.kind)?;
+    pub(super) fn place_of(&self, name: &str, kind: &Kind) -> Option<Place> {
+        let id = self.families.iter().position(|own| own.name == name && own.kind == *kind)?;
         self.groups.iter().enumerate().find_map(|(group, g)| {
             let metric = g.columns.iter().position(|column| column.family.0 as usize == id)?;
-            Some((GroupId(group as u32), metric))
+            Some(Place { group: GroupId(group as u32), metric })
         })
     }
 }

@@ -191,6 +191,37 @@ pub(super) fn merge(kind: &Kind, into: &mut [u64], from: &[u64]) {
     }
 }
 
+/// Whether the words of a cell can have come about by updates.
+pub(super) fn is_sound(kind: &Kind, cell: &[u64]) -> bool {
+    *kind != Kind::Counter || (0.0..1.0).contains(&f64::from_bits(cell[2]))
+}
+
+/// What a counter or histogram grew by since it had another value; nothing where that is greater.
+pub(super) fn growth(kind: &Kind, now: &[u64], then: &[u64]) -> Option<Vec<u64>> {
+    let mut grown = now.to_vec();
+    match kind {
+        Kind::Counter => {
+            let fraction = f64::from_bits(now[2]) - f64::from_bits(then[2]);
+            let borrow = u64::from(fraction < 0.0);
+            grown[1] = now[1].checked_sub(then[1])?.checked_sub(borrow)?;
+            // A difference near 0 may round up to 1.
+            grown[2] = (fraction + borrow as f64).min(BELOW_ONE).to_bits();
+        }
+        Kind::Gauge => {}
+        Kind::Histogram { .. } => {
+            let sum = f64::from_bits(now[1]) - f64::from_bits(then[1]);
+            // Huge observations make a sum infinite; from there it has no growth.
+            grown[1] = (if sum.is_finite() { sum } else { 0.0 }).to_bits();
+            for ((grown, now), then) in grown[2..].iter_mut().zip(&now[2..]).zip(&then[2..]) {
+                *grown = now.checked_sub(*then)?;
+            }
+        }
+    }
+    Some(grown)
+}
+
+const BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
+
 /// What a counter or a gauge shows.
 pub(super) fn number(kind: &Kind, cell: &[u64]) -> Number {
     match kind {

@@ -68,6 +68,10 @@ impl Exposure {
         known.is_ok_and(|at| self.is_over(self.batches[at].first_served, now))
     }
 
+    pub fn knows(&self, batch: u32) -> bool {
+        batch == 0 || self.batches.binary_search_by_key(&batch, |batch| batch.cut).is_ok()
+    }
+
     /// Whether any batch is ripe.
     pub fn has_mature(&self, now: Duration) -> bool {
         self.batches.iter().any(|batch| self.is_over(batch.first_served, now))

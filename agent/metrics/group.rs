@@ -20,7 +20,7 @@ pub const OTHER: &str = "__other__";
 const OTHER_ROWS_MAX: usize = 64;
 
 /// A group of one store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub(super) u32);
 
 /// How many label sets a group may hold, and what becomes of the others.

@@ -17,11 +17,13 @@ mod exposure;
 mod family;
 mod format;
 mod group;
+mod kept;
 mod key;
 mod keys;
 mod number;
 mod own;
 mod process;
+mod restore;
 mod scrapers;
 mod snapshot;
 mod store;
@@ -34,6 +36,7 @@ pub use group::{Cells, GroupId, Limit, OTHER, Row, Seconds};
 pub use key::{LABEL_VALUE_BYTES_MAX, LabelKey};
 pub use number::Number;
 pub use own::{Declared, Own, raise_to};
+pub use restore::{Restore, Restored};
 pub use scrapers::Scrapers;
 pub use snapshot::{FamilyStats, Sample, Shown, Snapshot};
 pub use store::Store;
@@ -44,3 +47,6 @@ mod strict;
 
 #[cfg(test)]
 mod properties;
+
+#[cfg(test)]
+mod kept_tests;

@@ -242,3 +242,7 @@ impl ShownSeries {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "committer_tests.rs"]
+mod tests;

@@ -1,9 +1,9 @@
 use super::*;
+use crate::app::Report;
 use crate::checkpoint::{Fault, Limits, Opened, SimDisk};
 use crate::config::Fsync;
 use crate::keep::{Entries, Slot, Table};
 use crate::metrics::{Family, GroupId, Kind, LabelKey, Limit, Store};
-use crate::app::Report;
 
 const SECOND: Duration = Duration::from_secs(1);
 const SLOT: Slot = Slot { table: Table::JOBS, index: 0 };
@@ -47,12 +47,7 @@ fn open(disk: &SimDisk) -> Opened {
 }
 
 fn committer(disk: &SimDisk) -> Committer {
-    let again = disk.clone();
-    let reopen: Reopen = Box::new(move || {
-        let opened = Checkpoint::open(again.mount(), Limits::default());
-        opened.map(|opened| opened.checkpoint).map_err(|error| error.to_string())
-    });
-    Committer::on(open(disk).checkpoint, reopen, Fsync::EveryCut, None)
+    Committer::on(open(disk).checkpoint, Fsync::EveryCut, None)
 }
 
 /// The number of the cut that a restart would find.

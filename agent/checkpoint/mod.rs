@@ -151,7 +151,8 @@ impl Checkpoint {
             }
         }
         let directory = if recovered.directory != 0 { recovered.directory } else { disk.random() | 1 };
-        let checkpoint = Checkpoint { disk, limits, directory, newest, batch, log: None, broken, image_bytes: 0, written_bytes: 0 };
+        let checkpoint =
+            Checkpoint { disk, limits, directory, newest, batch, log: None, broken, image_bytes: 0, written_bytes: 0 };
         Ok(Opened { checkpoint, recovered, notices })
     }
 

@@ -2,7 +2,7 @@
 
 use super::cell::Stamp;
 use super::family::{Kind, LabelName};
-use super::group::{Column, GroupId};
+use super::group::{Column, GroupId, Seconds};
 use super::key::{LabelKey, entries};
 use super::store::Store;
 
@@ -49,7 +49,7 @@ impl Store {
         key.sort_by_name(|name| &self.names.list[usize::from(name.0)]);
         let group = &mut self.groups[place.group.0 as usize];
         let row = group.find(&self.hasher, key).unwrap_or_else(|| group.insert(&self.hasher, key));
-        group.absorb(row, place.metric, from);
+        group.absorb(row, place.metric, from, self.now);
     }
 
     /// The first group and position of a family that is defined in the same way.
@@ -70,13 +70,14 @@ impl Column {
 }
 
 /// The stamp of two cells that become one. Held only if both are: a part that is held may be added to one that
-/// scrapers know, it is an increment for them.
-pub(super) fn stamp_of_both(a: Stamp, b: Stamp) -> Stamp {
+/// scrapers know, it is an increment for them, which they see from `now` on.
+pub(super) fn stamp_of_both(a: Stamp, b: Stamp, now: Seconds) -> Stamp {
     let second = a.second().max(b.second());
     match (a, b, a.batch(), b.batch()) {
         (Stamp::NEVER, only, ..) | (only, Stamp::NEVER, ..) => only,
         // 0 is the youngest.
         (_, _, Some(a), Some(b)) => Stamp::held(second, if a.min(b) == 0 { 0 } else { a.max(b) }),
-        _ => Stamp::shown(second),
+        (_, _, None, None) => Stamp::shown(second),
+        _ => Stamp::shown(now),
     }
 }

@@ -202,10 +202,10 @@ impl Group {
     }
 
     /// Adds a cell of the same kind to one of this group.
-    pub fn absorb(&mut self, row: u32, metric: usize, from: &[u64]) {
+    pub fn absorb(&mut self, row: u32, metric: usize, from: &[u64], now: Seconds) {
         let column = &mut self.columns[metric];
         let cell = column.cell_mut(&mut self.words[row as usize * self.stride..]);
-        let stamp = stamp_of_both(cell::stamp(cell), cell::stamp(from));
+        let stamp = stamp_of_both(cell::stamp(cell), cell::stamp(from), now);
         cell::merge(&column.kind, cell, from);
         column.set_stamp(&mut cell[0], stamp);
     }

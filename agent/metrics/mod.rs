@@ -49,4 +49,6 @@ mod strict;
 mod properties;
 
 #[cfg(test)]
+mod exact_tests;
+#[cfg(test)]
 mod kept_tests;

@@ -1,7 +1,6 @@
 //! A consistent image of one or several stores, to be read on another thread.
 
 use super::cell::{self, Refused, Stamp};
-use super::exposure::Batch;
 use super::family::{Conflict, Family, Kind};
 use super::group::Column;
 use super::key::{entries, identity};
@@ -56,7 +55,6 @@ pub struct FamilyStats {
 pub(super) struct Image {
     /// The number of the cut that the image is of; of a look in between, that of the latest cut.
     pub cut: u32,
-    pub batches: Vec<Batch>,
     pub families: Vec<Family>,
     pub names: Vec<Arc<str>>,
     pub parts: Vec<Part>,

@@ -141,7 +141,6 @@ impl Store {
         };
         Snapshot::of(Image {
             cut: self.exposure.cut,
-            batches: self.exposure.batches.iter().copied().collect(),
             families: self.families.clone(),
             names: self.names.list.clone(),
             parts: self.groups.iter().map(part).collect(),
@@ -153,11 +152,23 @@ impl Store {
         self.exposure.served(cut, at);
     }
 
+    /// The agent stood still (it was stopped, the machine slept), and scrapers came in vain: what is held waits its whole
+    /// time again.
+    pub fn stood_still(&mut self) {
+        self.exposure.begin_anew();
+    }
+
     /// Newborn series become a batch of births.
     fn begin_batch(&mut self) {
-        for group in self.groups.iter_mut().filter(|group| group.columns.iter().any(|column| column.newborn > 0)) {
-            let batch = self.exposure.begin_batch();
-            group.change_held(|stamp| if stamp.is_newborn() { Stamp::held(stamp.second(), batch) } else { stamp });
+        let has_newborn = |group: &Group| group.columns.iter().any(|column| column.newborn > 0);
+        if !self.groups.iter().any(has_newborn) {
+            return;
+        }
+        let all = self.exposure.is_crowded();
+        let (batch, exposure) = (self.exposure.begin_batch(), &self.exposure);
+        let joins = |stamp: Stamp| stamp.batch().is_some_and(|known| !exposure.knows(known));
+        for group in self.groups.iter_mut().filter(|group| all || has_newborn(group)) {
+            group.change_held(|stamp| if joins(stamp) { Stamp::held(stamp.second(), batch) } else { stamp });
         }
     }
 

@@ -31,7 +31,7 @@ impl Store {
             let places: Vec<_> = from.columns.iter().map(|column| self.place_of(name(column), &column.kind)).collect();
             for (column, place) in from.columns.iter().zip(&places) {
                 let Some(Place { group, metric }) = *place else { continue };
-                self.groups[group.0 as usize].columns[metric].take_books(column);
+                self.groups[group.0 as usize].columns[metric].take_books(column, &names);
             }
             for (row, metric, _) in from.living() {
                 let Some(place) = places[metric] else { continue };
@@ -63,8 +63,16 @@ impl Store {
 }
 
 impl Column {
-    fn take_books(&mut self, old: &Column) {
+    /// Adds what an old column counted; `names` are its label names here.
+    fn take_books(&mut self, old: &Column, names: &[LabelName]) {
         self.limited += old.limited;
+        self.promoted += old.promoted;
+        for (label, count) in old.capped.iter().map(|(label, count)| (names[usize::from(label.0)], *count)) {
+            match self.capped.iter_mut().find(|(known, _)| *known == label) {
+                Some((_, sum)) => *sum += count,
+                None => self.capped.push((label, count)),
+            }
+        }
         self.refused.iter_mut().zip(&old.refused).for_each(|(sum, n)| *sum += n);
     }
 }

@@ -43,6 +43,11 @@ enum Step {
         label: u8,
         by: u8,
     },
+    /// So many that it proves heavy.
+    Burst {
+        job: usize,
+        label: u8,
+    },
     Wait(u64),
     Scrape {
         who: usize,
@@ -72,6 +77,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0..2usize, 0..6u8, 1..4u8).prop_map(|(job, label, by)| Step::Count { job, label, by }),
+        1 => (0..2usize, 0..6u8).prop_map(|(job, label)| Step::Burst { job, label }),
         8 => (1..=STEP_MAX).prop_map(Step::Wait),
         4 => (0..2usize, any::<bool>()).prop_map(|(who, fails)| Step::Scrape { who, fails }),
         2 => (0..2usize).prop_map(|who| Step::Again { who }),
@@ -90,13 +96,15 @@ const CONFIGS: usize = 3;
 fn compile(config: usize) -> (Store, [GroupId; 2], LabelName) {
     let mut store = Store::new();
     store.set_hold(Duration::from_secs(HOLD));
-    (0..config).for_each(|n| drop(store.label_name(&format!("unused{n}"))));
+    for n in 0..config {
+        store.label_name(&format!("unused{n}"));
+    }
     let mut define = |name: &str, kind, idle: u64| {
         let max_idle = Some(Duration::from_secs(idle));
         store.define(Family { name: name.into(), help: String::new(), kind, max_idle }).unwrap()
     };
     let (c, h) = (define("c", Kind::Counter, 5), define("h", Kind::histogram(&[1.0]), 12));
-    let limit = || Limit { series_max: [100, 100, 2][config], overflow: Vec::new() };
+    let limit = || Limit { series_max: [100, 100, 2][config], ..Limit::default() };
     let groups = match config {
         0 => [store.group(&[c, h], limit()), store.group(&[c, h], limit())],
         _ => {
@@ -242,6 +250,9 @@ impl World {
                 self.count(job, label, by);
                 *self.counted.entry("c").or_default() += u64::from(by);
                 *self.counted.entry("h_count").or_default() += u64::from(by == 2);
+            }
+            Step::Burst { job, label } => {
+                (0..130).for_each(|_| self.step(Step::Count { job, label, by: 1 }));
             }
             Step::Wait(seconds) => self.wait(seconds),
             Step::Scrape { who, fails } => self.scrape(who, fails),

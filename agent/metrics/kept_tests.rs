@@ -54,7 +54,7 @@ impl Kinds {
             store.define(Family { name: name.into(), help: String::new(), kind, max_idle: None }).unwrap()
         };
         let families = [define("c", Kind::Counter), define("g", Kind::Gauge), define("h", Kind::histogram(bounds))];
-        let limit = || Limit { series_max: 1000, overflow: Vec::new() };
+        let limit = || Limit { series_max: 1000, ..Limit::default() };
         let groups = [store.group(&families, limit()), store.group(&families[..1], limit())];
         let names = ["a", "b"].map(|name| store.label_name(name));
         Kinds { store, groups, names }

@@ -13,9 +13,10 @@ const STAGE_BITS: u32 = 12;
 /// Stages of one pipeline whose state is kept; no configuration has as many.
 pub(super) const STAGES_MAX: usize = (1 << STAGE_BITS) - 1;
 
-/// Lines of the file in one unfinished line, and what a book of a state may say: more is damage. Sums stay far from the
-/// end of 64 bits.
-pub(super) const LINES_MAX: u64 = 1 << 40;
+/// What a state may say: more is damage. Sums stay far from the end of 64 bits.
+pub(super) const COUNT_MAX: u64 = 1 << 60;
+/// Lines of a file in one unfinished line.
+pub(super) const LINES_MAX: u64 = 1 << 32;
 
 /// Takes the slots of one stage, in the order of their numbers.
 pub struct Keeper<'e> {

@@ -22,7 +22,7 @@ pub const CHAINS_MAX: usize = 10_000;
 const CHAIN_BYTES: usize = 128;
 /// Buffers that are kept to be filled again, and how large one may be.
 const SPARES_MAX: usize = 4;
-const SPARE_BYTES_MAX: usize = 64 * 1024;
+const SPARE_BYTES_MAX: usize = JOINED_BYTES_MAX;
 
 /// A chain is kept in slots of its own: first what changes with every piece, then its text in parts of which only the
 /// last one changes.

@@ -88,7 +88,7 @@ impl Pipeline {
 
     fn restore_stages(&mut self, kept: &KeptStages<'_>, rebound: &mut Rebound<'_>) {
         let names = kept.stage(0).get(STAGES).and_then(read_names);
-        rebound.damaged += u64::from(names.is_none() && kept.stages().next().is_some());
+        rebound.damaged += u64::from(names.is_none() && !kept.is_empty());
         let names = names.unwrap_or_default();
         // Each stage's number by its name and how often that stood before.
         let mut numbers: BTreeMap<(&str, u32), usize> = BTreeMap::new();

@@ -113,12 +113,14 @@ enum Wanted {
 /// Where a text stops being the beginning of a JSON value; `None` where it is one to its end. Words, numbers and escapes
 /// are not looked into.
 fn breaks_at(text: &[u8]) -> Option<usize> {
-    let mut closings: Vec<u8> = Vec::new();
+    // What closes the brackets that are open, the innermost last.
+    let (mut closings, mut depth) = ([0u8; DEPTH_MAX], 0);
     let mut wanted = Wanted::Value;
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
         let is_value = matches!(wanted, Wanted::Value | Wanted::First);
         let closes = matches!(wanted, Wanted::First | Wanted::FirstKey | Wanted::Comma);
+        let closing = closings[..depth].last().copied();
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => at += 1,
             b'"' if is_value || matches!(wanted, Wanted::Key | Wanted::FirstKey) => {
@@ -126,20 +128,16 @@ fn breaks_at(text: &[u8]) -> Option<usize> {
                 wanted = if is_value { Wanted::Comma } else { Wanted::Colon };
             }
             b'{' | b'[' if is_value => {
-                if closings.len() == DEPTH_MAX {
-                    return None;
-                }
-                closings.push(if byte == b'{' { b'}' } else { b']' });
+                *closings.get_mut(depth)? = if byte == b'{' { b'}' } else { b']' };
                 wanted = if byte == b'{' { Wanted::FirstKey } else { Wanted::First };
-                at += 1;
+                (depth, at) = (depth + 1, at + 1);
             }
-            b'}' | b']' if closes && closings.last() == Some(&byte) => {
-                closings.pop();
+            b'}' | b']' if closes && closing == Some(byte) => {
                 wanted = Wanted::Comma;
-                at += 1;
+                (depth, at) = (depth - 1, at + 1);
             }
-            b',' if wanted == Wanted::Comma && !closings.is_empty() => {
-                wanted = if closings.last() == Some(&b'}') { Wanted::Key } else { Wanted::Value };
+            b',' if wanted == Wanted::Comma && depth > 0 => {
+                wanted = if closing == Some(b'}') { Wanted::Key } else { Wanted::Value };
                 at += 1;
             }
             b':' if wanted == Wanted::Colon => {

@@ -131,7 +131,7 @@ fn rotations_and_kills_in_turn() {
 fn lines_for_the_old_file_after_the_new_one_was_read() {
     let mut stage = Stage::new();
     let mut old = File::options().append(true).open(stage.container.path()).expect("a log");
-    stage.container.rotate();
+    stage.container.rotate_cleanly();
     stage.container.lines(40, "new");
     stage.all_read();
     for kind in ["late-1", "late-2"] {
@@ -156,7 +156,7 @@ fn a_last_line_without_its_end() {
         let mut old = File::options().append(true).open(stage.container.path()).expect("a log");
         old.write_all(b"2026-11-21T02:26:59.000000000Z stdout F {\"kind\":").expect("written");
         if rotate {
-            stage.container.rotate();
+            stage.container.rotate_cleanly();
             stage.container.lines(5, "new");
             stage.all_read();
         }
@@ -181,10 +181,10 @@ fn a_last_line_that_never_ends() {
     drop(old);
     stage.container.lines += 1;
     stage.container.truth.insert("endless".into(), 1);
-    stage.container.rotate();
+    stage.container.rotate_cleanly();
     stage.container.lines(5, "new");
     // The kubelet compresses it with the next rotation.
-    stage.container.rotate();
+    stage.container.rotate_cleanly();
     stage.assert_exact_over_restarts();
 }
 

@@ -288,6 +288,13 @@ impl Container {
         self.old = Some((old, LATE_LINES));
     }
 
+    /// A rotation between two lines of a writer that had nothing in its pipe.
+    pub fn rotate_cleanly(&mut self) {
+        self.finish();
+        self.rotate();
+        self.old = None;
+    }
+
     /// Rotated files in the order of their names.
     pub fn rotated(&self) -> Vec<PathBuf> {
         let folder = self.path.parent().expect("a folder");

@@ -20,11 +20,11 @@ fn full() -> bool {
 
 /// An access line of ingress-nginx.
 fn access(out: &mut impl Write, n: u64, client: &str, host: u64) {
-    write!(
+    writeln!(
         out,
         "2026-11-21T02:26:02.000000000Z stdout F {{\"remote_address\": \"{client}\", \"status\": 200, \"method\": \"GET\", \
          \"path\": \"/{n}\", \"host\": \"h{host}.example\", \"ingress_namespace\": \"shop\", \"ingress_name\": \"web\", \
-         \"service_name\": \"web\", \"request_time\": 0.012}}\n"
+         \"service_name\": \"web\", \"request_time\": 0.012}}"
     )
     .expect("written");
 }

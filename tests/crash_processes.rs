@@ -249,5 +249,5 @@ fn a_state_directory_in_memory_is_told() {
     let agent = node.start();
     assert_counted(&agent, &mut container);
     let log = agent.log();
-    assert!(log.lines().any(|line| line.contains("level=warn") && line.contains("tmpfs")), "{log}");
+    assert!(log.lines().any(|line| line.contains("level=warn") && line.contains("lies in memory")), "{log}");
 }

@@ -47,7 +47,7 @@ impl Calls {
     }
 }
 
-/// The arguments that let strace write what a command does below a directory.
+/// The arguments that let strace write what a command does with files, after what is in the log already.
 pub fn watch(log: &Path) -> Vec<String> {
     let calls = WRITING.join(",");
     strings(&[

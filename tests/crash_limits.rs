@@ -6,13 +6,14 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use support::agent::{Agent, arguments};
 use support::kubelet_writer::{LINES, Node};
 use support::process::{cpu_time, memory_kib, weir};
 use support::prometheus::Scraper;
 
-const SHIPPED: &str = include_str!("../config/kubernetes.yaml");
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/kubernetes.yaml");
 
 fn full() -> bool {
     std::env::var_os("WEIR_FULL").is_some()
@@ -42,8 +43,6 @@ fn a_million_addresses_stay_under_the_bound_and_heavy_clients_are_known() {
     const KIB_MAX: u64 = 64 << 10;
     let (strangers, hosts) = if full() { (1_000_000, 100_000) } else { (120_000, 12_000) };
     let node = Node::durable("200ms");
-    let state = node.state().display();
-    node.configure(&format!("state: {{directory: {state}}}\n{}", without_state(SHIPPED)));
     let log = node
         .pods()
         .join("ingress-nginx_ingress-nginx-controller-1_0d3e6f52-5f3e-4c7b-9d0f-2f6a1c0b7a11/controller/0.log");
@@ -51,7 +50,8 @@ fn a_million_addresses_stay_under_the_bound_and_heavy_clients_are_known() {
     let mut log = BufWriter::with_capacity(1 << 20, File::create(log).expect("a log"));
 
     let mut command = weir(&["-config.expand-env"]);
-    command.args(arguments(&node.path("weir.yaml"), node.port)).env("WEIR_LOG_ROOT", node.pods());
+    command.args(arguments(Path::new(SHIPPED), node.port));
+    command.env("WEIR_LOG_ROOT", node.pods()).env("WEIR_STATE", node.state());
     let agent = Agent::of(command);
     let mut scraper = Scraper::new(agent.address, "weir_http_client_requests_total", "client_ip");
     let mut lines = 0;
@@ -91,11 +91,6 @@ fn a_million_addresses_stay_under_the_bound_and_heavy_clients_are_known() {
         assert!(known >= (REQUESTS - 500) as f64, "{client}: {known} of {REQUESTS}");
     }
     assert!(peak <= KIB_MAX, "{peak} KiB");
-}
-
-/// The shipped configuration without a state of its own.
-fn without_state(config: &str) -> String {
-    config.lines().filter(|line| !line.starts_with("state:")).map(|line| format!("{line}\n")).collect()
 }
 
 #[test]

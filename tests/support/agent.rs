@@ -75,7 +75,7 @@ impl Agent {
     #[track_caller]
     pub fn scrape(&self) -> Page {
         let answer = self.get("/metrics");
-        assert_eq!(answer.status, 200);
+        assert_eq!(answer.status, 200, "{}", answer.text());
         Page::of_text(&answer.body)
     }
 

@@ -313,19 +313,6 @@ impl Reader {
         }
     }
 
-    /// Unbinds all sources from their jobs; they keep their places. Logs that are gone are read to their end before:
-    /// no new job can ask for them.
-    pub fn unbind_all(&mut self, turning: &mut Turning<'_>) {
-        let fs = turning.files;
-        let gone =
-            |(path, followed): &(&PathBuf, &Followed)| fs.metadata(path).is_err() && !followed.source.has_rotated(fs);
-        let gone: Vec<PathBuf> = self.sources.iter().filter(gone).map(|(path, _)| path.clone()).collect();
-        for path in gone {
-            self.leave(&path, turning);
-        }
-        self.sources.values_mut().for_each(|followed| followed.unbind(turning));
-    }
-
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read
     }

@@ -33,7 +33,7 @@ pub struct Engine {
     hosts: IngressHosts,
     lookups: LookupCounts,
     geoip: GeoIpSet,
-    reader: Reader,
+    pub(super) reader: Reader,
     watch: Option<Watch>,
     /// Sources that were fed by hand: job, labels, binding.
     fed: Vec<(usize, Labels, BindingId)>,
@@ -102,6 +102,11 @@ impl Engine {
     /// Where entries go that reach the end of a pipeline; nowhere by default.
     pub fn set_output(&mut self, output: Box<dyn Output>) {
         self.output = output;
+    }
+
+    /// How many files may be open at once; see [`raise_open_files`](crate::source::raise_open_files).
+    pub fn set_open_max(&mut self, open_max: usize) {
+        self.reader.set_open_max(open_max);
     }
 
     /// Shows records after each stage; for lines that are fed by hand.
@@ -200,7 +205,7 @@ impl Engine {
     }
 
     /// The reader, and what it needs to hand out lines.
-    fn parts(&mut self) -> (&mut Reader, Turning<'_>) {
+    pub(super) fn parts(&mut self) -> (&mut Reader, Turning<'_>) {
         let turning = Turning {
             jobs: &mut self.jobs,
             series: &mut self.series,

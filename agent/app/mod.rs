@@ -2,8 +2,11 @@
 
 mod engine;
 mod events;
+mod followed;
 mod job;
+mod kept_sources;
 pub mod logging;
+mod mem_tree;
 mod pages;
 mod publish;
 mod reader;

@@ -8,6 +8,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::geoip::GeoIpSet;
 use crate::server;
+use crate::source::raise_open_files;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,7 +60,8 @@ impl Running {
             thread::Builder::new().name("worker".into()).spawn(move || {
                 let wake: worker::Wake = Box::new(move || drop(waker.send(Command::Wake)));
                 let _last = last;
-                let engine = Engine::with_geoip(&config, Arc::new(SystemClock), geoip);
+                let mut engine = Engine::with_geoip(&config, Arc::new(SystemClock), geoip);
+                engine.set_open_max(raise_open_files());
                 worker::run(engine, dry_run, &shared, wake, &received);
             })?
         };

@@ -49,6 +49,12 @@ pub struct Facts {
     pub files_restarted: u64,
     /// Files whose rest could not be read.
     pub files_broken: u64,
+    /// NUL bytes in front of lines.
+    pub nul_bytes: u64,
+    /// Files that are read, closed and looked at by their path only.
+    pub files_asleep: u64,
+    /// Files that may be open at once.
+    pub files_open_max: u64,
     pub lag_bytes: u64,
     pub lag_bytes_max: u64,
     pub lag_seconds_max: f64,

@@ -98,6 +98,14 @@ pub struct Pipeline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindingId(usize);
 
+impl BindingId {
+    /// By which the source is known in what a pipeline [keeps](Pipeline::keep).
+    pub fn number(self) -> u32 {
+        // Each binding takes memory: there are never as many.
+        self.0 as u32
+    }
+}
+
 impl Pipeline {
     /// Compiles stages; `None` when something cannot run, which then has been reported. `series_max` bounds the metrics
     /// whose own configuration does not.

@@ -29,6 +29,8 @@ struct Disk {
     /// Counts changes, and stands for the time.
     ticks: UnixNanos,
     calls: u64,
+    opens: u64,
+    reads: u64,
     open: usize,
     open_max: Option<usize>,
 }
@@ -128,7 +130,7 @@ impl MemFs {
             return Err(Errno::ACCESS.into());
         }
         let mut entries: BTreeMap<OsString, MemPath> = BTreeMap::new();
-        for path in disk.files.keys().chain(disk.links.keys()).filter(|path| path.starts_with(&directory)) {
+        for path in below(&disk.files, &directory).chain(below(&disk.links, &directory)) {
             let Some(name) = path.iter().nth(directory.iter().count()) else { continue };
             let child = directory.join(name);
             let is = match (disk.files.contains_key(&child), disk.links.contains_key(&child)) {
@@ -216,6 +218,16 @@ impl MemFs {
         self.disk().calls
     }
 
+    /// How often a file was opened, or that was tried.
+    pub fn opens(&self) -> u64 {
+        self.disk().opens
+    }
+
+    /// And how often read.
+    pub fn reads(&self) -> u64 {
+        self.disk().reads
+    }
+
     fn write(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut disk = self.disk();
         let node = match disk.node(path) {
@@ -265,9 +277,9 @@ impl Disk {
     }
 
     fn is_directory(&self, real: &Path) -> bool {
-        let below = |path: &PathBuf| path != real && path.starts_with(real);
-        self.files.keys().chain(self.links.keys()).chain(self.owners.keys()).any(|path| path == real || below(path))
-            && !self.files.contains_key(real)
+        let is_named = self.owners.contains_key(real) && !self.files.contains_key(real);
+        let mut inside = below(&self.files, real).chain(below(&self.links, real));
+        is_named || inside.any(|path| path != real)
     }
 
     fn create(&mut self, path: &Path) -> Arc<Mutex<Node>> {
@@ -306,6 +318,7 @@ impl Disk {
 impl FileSystem for MemFs {
     fn open(&self, path: &Path, links: Links) -> io::Result<Box<dyn File>> {
         let mut disk = self.called();
+        disk.opens += 1;
         if links == Links::Refuse && disk.resolve(path) != path {
             return Err(Errno::LOOP.into());
         }
@@ -362,7 +375,7 @@ impl Drop for MemFile {
 
 impl File for MemFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        drop(self.fs.called());
+        self.fs.called().reads += 1;
         let node = lock(&self.node);
         if let Some(error) = node.read_error {
             return Err(io::Error::from_raw_os_error(error));
@@ -378,6 +391,11 @@ impl File for MemFile {
         let metadata = lock(&self.node).metadata;
         Ok(metadata)
     }
+}
+
+/// The paths at and below a directory: they stand side by side.
+fn below<'m, T>(paths: &'m BTreeMap<PathBuf, T>, directory: &'m Path) -> impl Iterator<Item = &'m PathBuf> {
+    paths.range(directory.to_path_buf()..).map(|(path, _)| path).take_while(move |path| path.starts_with(directory))
 }
 
 /// A test that panicked elsewhere is not made worse here.

@@ -223,6 +223,20 @@ fn each_error_has_its_kind_and_the_last_state_stays() {
 }
 
 #[test]
+fn nothing_is_added_behind_a_snapshot_that_may_be_the_newest() {
+    // A new file, two batches, room, header, sync, its name, the sync of names.
+    for (operation, still_trusted) in (1..=8).zip([true, true, true, true, true, true, false, false]) {
+        let disk = SimDisk::new(1);
+        let mut keeper = Keeper::of(open(disk.mount()));
+        keeper.cut(example(0), true, true).expect("kept");
+        disk.fail_at(operation, Fault::Io);
+        let failed = keeper.checkpoint.snapshot(&mut |keep| changes(&Image::new(), &example(1), keep), &mut |_| {});
+        assert_eq!(failed.map_err(|error| error.kind), Err(ErrorKind::Io), "operation {operation}");
+        assert_eq!(!keeper.checkpoint.needs_snapshot(), still_trusted, "operation {operation}");
+    }
+}
+
+#[test]
 fn a_full_disk_is_noticed_by_snapshots_only() {
     let disk = SimDisk::new(1);
     let mut keeper = Keeper::of(open(disk.mount()));

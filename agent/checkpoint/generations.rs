@@ -51,8 +51,6 @@ pub fn next_file(disk: &mut dyn Disk, reused_bytes_max: u64) -> Result<(Box<dyn 
             // With a second name it would be someone's backup that is overwritten.
             let is_ours = file.names().map_err(failed)? == 1;
             if is_ours && size <= reused_bytes_max && size.is_multiple_of(SECTOR_BYTES as u64) {
-                // Its old name is gone for good before its old bytes are.
-                disk.sync().map_err(failed)?;
                 return Ok((file, size));
             }
             disk.remove(NEXT).map_err(failed)?;

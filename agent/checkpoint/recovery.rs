@@ -4,8 +4,7 @@ use super::Limits;
 use super::batch::BatchReader;
 use super::disk::DiskFile;
 use super::sector::{
-    CLOSED, FIRST, FOLLOWED, Head, Header, LAST, MARKED, NUMBER_MAX, NoHeader, SECTOR_BYTES, SETTLED, SYNCED, Sector,
-    look,
+    CLOSED, FOLLOWED, Head, Header, LAST, MARKED, NUMBER_MAX, NoHeader, SECTOR_BYTES, SETTLED, SYNCED, Sector, look,
 };
 use crate::keep::{Entries, Slot};
 use std::collections::BTreeMap;
@@ -201,7 +200,6 @@ struct Replay<'l> {
     image: Image,
     /// The batch that comes, or has begun.
     next: u64,
-    begun: bool,
     /// Of the batches of the image, which are applied as they come: the whole file counts or nothing.
     reader: BatchReader,
     /// The payload of a batch of the log, until it is whole.
@@ -217,7 +215,6 @@ impl<'l> Replay<'l> {
             limits,
             image: Image::default(),
             next: header.batch,
-            begun: false,
             reader: BatchReader::default(),
             staged: Vec::new(),
             slots: 0,
@@ -231,11 +228,9 @@ impl<'l> Replay<'l> {
 
     fn sector(&mut self, sector: Sector<'_>) -> Step {
         let Sector::Whole(head, payload) = sector else { return Step::Stop };
-        let is_next = head.life == self.header.life && head.batch == self.next;
-        if !is_next || (head.flags & FIRST != 0) == self.begun {
+        if head.life != self.header.life || head.batch != self.next {
             return Step::Stop;
         }
-        self.begun = true;
         if self.has_image() { self.log_sector(head, payload) } else { self.image_sector(head, payload) }
     }
 
@@ -283,7 +278,6 @@ impl<'l> Replay<'l> {
         self.image.remembers = true;
         self.synced = head.flags & SYNCED != 0;
         self.reader = BatchReader::default();
-        self.begun = false;
         self.next += 1;
         Step::On
     }

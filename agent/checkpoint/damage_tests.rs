@@ -137,6 +137,21 @@ fn newest_sectors(bytes: &[u8]) -> Vec<(usize, sector::Head)> {
 }
 
 #[test]
+fn a_sector_that_cannot_be_read_takes_no_more_with_it_than_it_must() {
+    let (files, images) = directory();
+    let mut found = std::collections::BTreeSet::new();
+    for sector in 0..files["state.3"].len() / SECTOR_BYTES {
+        let (disk, _) = recovered(&files, "state.3", files["state.3"].clone());
+        disk.set_unreadable("state.3", sector);
+        let opened = open(disk.mount());
+        found.insert(judge(&opened, &images, &format!("sector {sector}")));
+        go_on(&disk, opened);
+    }
+    // As with a damaged sector: any batch of the log may be the last.
+    assert!(found.len() >= 5, "{found:?}");
+}
+
+#[test]
 fn what_a_former_life_left_is_neither_taken_nor_damage() {
     let (files, images) = directory();
     let mut bytes = files["state.3"].clone();

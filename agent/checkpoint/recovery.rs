@@ -15,12 +15,15 @@ pub const IMAGE_BATCHES: u64 = 2;
 /// Sectors that are read at once.
 const PIECE_SECTORS: u64 = 128;
 
+/// What slots held once; nothing: the slot was not there. Ascending.
+pub type Held = Vec<(Slot, Option<Box<[u8]>>)>;
+
 /// A generation whose image is sound.
 pub struct Generation {
     pub header: Header,
     pub entries: Entries,
     /// Slots that differ from what they held at the last marked batch, and what that was.
-    pub before: Vec<(Slot, Option<Box<[u8]>>)>,
+    pub before: Held,
     /// The last whole batch.
     pub batch: u64,
     /// That one was durable before it was acknowledged.
@@ -324,7 +327,7 @@ impl Image {
         }
     }
 
-    fn finish(self) -> (Entries, Vec<(Slot, Option<Box<[u8]>>)>) {
+    fn finish(self) -> (Entries, Held) {
         let Image { base, changed, before, .. } = self;
         let entries = if changed.is_empty() { base } else { merge(&base, &changed) };
         let differs = |(slot, held): &(Slot, Option<Box<[u8]>>)| entries.get(*slot) != held.as_deref();

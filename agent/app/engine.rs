@@ -277,8 +277,7 @@ impl Engine {
 
     /// All series as they are now.
     pub fn snapshot(&mut self) -> Snapshot {
-        self.series.expire(seconds(&*self.clock));
-        self.series.snapshot()
+        self.series.cut(false, self.clock.monotonic())
     }
 
     /// The state of everything now.

@@ -1,5 +1,6 @@
 //! What the agent says in its log: each event once, in one place.
 
+use super::committer::Verdict;
 use crate::geoip::Event;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -32,6 +33,58 @@ pub fn geoip(path: &Path, event: &Event) {
             warn!(%db, %reason, kept, "GeoIP database refused");
         }
     }
+}
+
+/// What is worth saying of a commit.
+pub fn committed(verdict: &Verdict) {
+    if let Some(trouble) = &verdict.trouble {
+        error!(reason = %trouble, "the state cannot be written: scrapers see what they saw before");
+    }
+    if verdict.broken.is_some() {
+        error!("the state could not be written for a minute: from now on scrapers see values that a crash would lose");
+    }
+    for notice in &verdict.notices {
+        state_notice(&notice.to_string());
+    }
+    if verdict.recovered {
+        info!("the state is written again");
+    }
+}
+
+pub fn no_state() {
+    warn!("no state directory: after a restart files are read again and counters begin at 0 (`state.directory`)");
+}
+
+pub fn state_opened(directory: &Path, slots: usize) {
+    info!(directory = %directory.display(), slots, "state directory opened");
+}
+
+pub fn state_waits(directory: &Path) {
+    warn!(directory = %directory.display(), "another agent holds the state directory: waiting for it to end");
+}
+
+pub fn state_refused(directory: &Path, why: &str) {
+    error!(directory = %directory.display(), reason = why, "the state directory cannot be used; it is tried again");
+}
+
+pub fn state_is_volatile(directory: &Path) {
+    warn!(directory = %directory.display(), "the state directory lies in memory: nothing outlives the machine");
+}
+
+pub fn state_notice(what: &str) {
+    warn!(what, "the state was not as the last run left it");
+}
+
+pub fn rebased(identity: &str) {
+    info!(identity, "counters begin at 0 for their scrapers");
+}
+
+pub fn positions_taken(file: &Path, positions: usize) {
+    info!(file = %file.display(), positions, "Promtail's positions taken over");
+}
+
+pub fn no_thread(why: &str) {
+    error!(reason = why, "a thread cannot be started");
 }
 
 pub fn not_encoded(why: &str) {

@@ -1,12 +1,13 @@
 //! Rows: all cells of the metrics that share a label set, behind one hash lookup.
 
+use super::carry::stamp_of_both;
 use super::cell::{self, Refused, Stamp, Update};
 use super::family::{FamilyId, Kind, LabelName};
 use super::key::{LabelKey, identity};
+use super::keys::Keys;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 
 /// Whole seconds of a clock that never goes back.
 pub type Seconds = u32;
@@ -19,7 +20,7 @@ pub const OTHER: &str = "__other__";
 const OTHER_ROWS_MAX: usize = 64;
 
 /// A group of one store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub(super) u32);
 
 /// How many label sets a group may hold, and what becomes of the others.
@@ -59,6 +60,8 @@ pub(super) struct Column {
     pub at: usize,
     /// Cells that hold a series.
     pub series: usize,
+    /// Cells that are held and in no batch of births yet.
+    pub newborn: usize,
     /// Updates that went to a row of `__other__`, since the program started.
     pub limited: u64,
     /// Updates refused, by [`Refused`] in the order of [`Refused::ALL`].
@@ -73,13 +76,28 @@ impl Column {
     pub fn cell_mut<'a>(&self, row: &'a mut [u64]) -> &'a mut [u64] {
         &mut row[self.at..self.at + cell::width(&self.kind)]
     }
+
+    /// Gives a cell of this metric another stamp (its first word), and keeps the books of the cells.
+    pub fn set_stamp(&mut self, word: &mut u64, stamp: Stamp) {
+        let old = Stamp(*word);
+        self.series = self.series + usize::from(stamp != Stamp::NEVER) - usize::from(old != Stamp::NEVER);
+        self.newborn = self.newborn + usize::from(stamp.is_newborn()) - usize::from(old.is_newborn());
+        *word = stamp.0;
+    }
+
+    /// The stamp of a cell's first touch. A gauge has nothing that could be added up: it is shown at once.
+    pub fn first_stamp(&self, now: Seconds, holds: bool) -> Stamp {
+        if holds && self.kind != Kind::Gauge { Stamp::held(now, 0) } else { Stamp::shown(now) }
+    }
 }
 
 /// The cells of one row, to be updated by the position of the metric in its group.
 pub struct Cells<'a> {
     pub(super) columns: &'a mut [Column],
     pub(super) row: &'a mut [u64],
-    pub(super) stamp: Stamp,
+    pub(super) now: Seconds,
+    /// Whether newborn series are held.
+    pub(super) holds: bool,
     pub(super) limited: bool,
 }
 
@@ -125,37 +143,15 @@ impl Cells<'_> {
         let outcome = cell::update(&column.kind, cell, update);
         match outcome {
             Ok(()) => {
-                column.series += usize::from(cell::stamp(cell) == Stamp::NEVER);
                 column.limited += u64::from(self.limited);
-                cell[0] = self.stamp.0;
+                match cell::stamp(cell) {
+                    Stamp::NEVER => column.set_stamp(&mut cell[0], column.first_stamp(self.now, self.holds)),
+                    known => cell[0] = known.touched(self.now).0,
+                }
             }
             Err(why) => column.refused[why as usize] += 1,
         }
         outcome
-    }
-}
-
-/// The stored keys of a group by row, in chunks that snapshots share: a chunk is copied only when a series is born or
-/// dies in it while a snapshot lives. An empty row has an empty key and is in no table.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Keys {
-    chunks: Vec<Arc<[Box<[u8]>]>>,
-}
-
-const CHUNK: usize = 64;
-
-impl Keys {
-    #[inline]
-    pub fn get(&self, row: u32) -> &[u8] {
-        &self.chunks[row as usize / CHUNK][row as usize % CHUNK]
-    }
-
-    fn set(&mut self, row: u32, key: Box<[u8]>) {
-        let row = row as usize;
-        if row / CHUNK == self.chunks.len() {
-            self.chunks.push(vec![Box::default(); CHUNK].into());
-        }
-        Arc::make_mut(&mut self.chunks[row / CHUNK])[row % CHUNK] = key;
     }
 }
 
@@ -196,6 +192,24 @@ impl Group {
         self.table.find(hasher.hash_one(key.identity()), |row| key.is(self.keys.get(*row))).copied()
     }
 
+    /// The row of a stored identity.
+    pub fn find_stored(&self, hasher: &RandomState, key: &[u8]) -> Option<u32> {
+        self.table.find(hasher.hash_one(key), |row| identity(self.keys.get(*row)) == key).copied()
+    }
+
+    pub fn cell(&self, row: u32, metric: usize) -> &[u64] {
+        self.columns[metric].cell(&self.words[row as usize * self.stride..])
+    }
+
+    /// Adds a cell of the same kind to one of this group.
+    pub fn absorb(&mut self, row: u32, metric: usize, from: &[u64]) {
+        let column = &mut self.columns[metric];
+        let cell = column.cell_mut(&mut self.words[row as usize * self.stride..]);
+        let stamp = stamp_of_both(cell::stamp(cell), cell::stamp(from));
+        cell::merge(&column.kind, cell, from);
+        column.set_stamp(&mut cell[0], stamp);
+    }
+
     /// A row for a label set that has none yet; the key becomes what the row stands for.
     pub fn admit(&mut self, hasher: &RandomState, key: &mut LabelKey) -> Row {
         let max = self.limit.series_max;
@@ -222,43 +236,59 @@ impl Group {
         self.find(hasher, key).or_else(|| (self.rows() < rows_max).then(|| self.insert(hasher, key)))
     }
 
-    fn insert(&mut self, hasher: &RandomState, key: &LabelKey) -> u32 {
+    pub fn insert(&mut self, hasher: &RandomState, key: &LabelKey) -> u32 {
         let row = self.free.pop().unwrap_or_else(|| {
             let row = (self.words.len() / self.stride) as u32;
             self.words.resize(self.words.len() + self.stride, 0);
             row
         });
-        self.keys.set(row, key.to_stored());
+        self.keys.set(row, &key.to_stored());
         let hash = |row: &u32| hasher.hash_one(identity(self.keys.get(*row)));
         self.table.insert_unique(hash(&row), row, hash);
         row
     }
 
-    /// Empties the cells that `is_over` names (by family, with their stamp) and gives up the rows left without any.
-    pub fn expire(&mut self, hasher: &RandomState, is_over: impl Fn(FamilyId, Stamp) -> bool) -> usize {
-        let mut expired = 0;
-        let Group { columns, stride, words, keys, table, free, .. } = self;
-        for (row, words) in words.chunks_exact_mut(*stride).enumerate() {
-            for column in columns.iter_mut() {
-                let cell = column.cell_mut(words);
-                if cell::stamp(cell) != Stamp::NEVER && is_over(column.family, cell::stamp(cell)) {
-                    cell.fill(0);
-                    column.series -= 1;
-                    expired += 1;
+    /// All living cells: row, metric and stamp.
+    pub fn living(&self) -> impl Iterator<Item = (u32, usize, Stamp)> {
+        self.words.chunks_exact(self.stride).enumerate().flat_map(|(row, words)| {
+            let stamps = self.columns.iter().map(|column| Stamp(words[column.at])).enumerate();
+            stamps.filter(|(_, stamp)| *stamp != Stamp::NEVER).map(move |(metric, stamp)| (row as u32, metric, stamp))
+        })
+    }
+
+    /// Changes the stamps of all cells that are held.
+    pub fn change_held(&mut self, change: impl Fn(Stamp) -> Stamp) {
+        for words in self.words.chunks_exact_mut(self.stride) {
+            for column in &mut self.columns {
+                let stamp = Stamp(words[column.at]);
+                if stamp.batch().is_some() {
+                    column.set_stamp(&mut words[column.at], change(stamp));
                 }
             }
+        }
+    }
+
+    /// Empties a cell.
+    pub fn forget(&mut self, row: u32, metric: usize) {
+        let column = &mut self.columns[metric];
+        let cell = column.cell_mut(&mut self.words[row as usize * self.stride..]);
+        column.set_stamp(&mut cell[0], Stamp::NEVER);
+        cell.fill(0);
+    }
+
+    /// Gives up the rows without a living cell.
+    pub fn free_empty(&mut self, hasher: &RandomState) {
+        for (row, words) in self.words.chunks_exact(self.stride).enumerate() {
             let row = row as u32;
-            if columns.iter().any(|column| cell::stamp(column.cell(words)) != Stamp::NEVER) {
+            let Some(key) = self.keys.of(row) else { continue };
+            if self.columns.iter().any(|column| words[column.at] != 0) {
                 continue;
             }
-            let hash = hasher.hash_one(identity(keys.get(row)));
-            // A free row is not in the table; the empty label set may be, under the same empty key.
-            if let Ok(entry) = table.find_entry(hash, |r| *r == row) {
+            if let Ok(entry) = self.table.find_entry(hasher.hash_one(identity(key)), |r| *r == row) {
                 entry.remove();
-                keys.set(row, Box::default());
-                free.push(row);
             }
+            self.keys.free(row);
+            self.free.push(row);
         }
-        expired
     }
 }

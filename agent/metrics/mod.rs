@@ -9,16 +9,22 @@
 //!                                  Own (prometheus crate) ─┴─ encode → text 0.0.4 | OpenMetrics
 //! ```
 
+mod carry;
 mod cell;
 mod encode;
 mod expose;
+mod exposure;
 mod family;
 mod format;
 mod group;
+mod kept;
 mod key;
+mod keys;
 mod number;
 mod own;
 mod process;
+mod restore;
+mod scrapers;
 mod snapshot;
 mod store;
 
@@ -30,7 +36,9 @@ pub use group::{Cells, GroupId, Limit, OTHER, Row, Seconds};
 pub use key::{LABEL_VALUE_BYTES_MAX, LabelKey};
 pub use number::Number;
 pub use own::{Declared, Own, raise_to};
-pub use snapshot::{FamilyStats, Sample, Snapshot};
+pub use restore::{Restore, Restored};
+pub use scrapers::Scrapers;
+pub use snapshot::{FamilyStats, Sample, Shown, Snapshot};
 pub use store::Store;
 
 #[cfg(test)]
@@ -39,3 +47,6 @@ mod strict;
 
 #[cfg(test)]
 mod properties;
+
+#[cfg(test)]
+mod kept_tests;

@@ -9,7 +9,7 @@
 
 use super::process::Process;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// How a metric is declared: for the reference documentation and its test.
@@ -117,6 +117,24 @@ own_metrics! {
     /// Updates refused (a counter lowered, not a finite number), by reason.
     metric_updates_refused: IntCounterVec = "weir_metric_updates_refused_total" ["metric", "reason"];
 
+    // The promise of exactness, and the state directory that keeps it.
+    /// What broke exactness since the state began, by reason (docs/promises.md); each break may have cost lines.
+    breaks: IntCounterVec = "weir_breaks_total" ["reason"];
+    /// Whether what scrapers see would survive a crash (1) or not (0: no state directory, or its disk fails).
+    state_durable: IntGauge = "weir_state_durable" [];
+    /// Cuts that were written to the state directory.
+    state_commits: IntCounter = "weir_state_commits_total" [];
+    /// Cuts that could not be written to the state directory.
+    state_commit_failures: IntCounter = "weir_state_commit_failures_total" [];
+    /// Time spent writing and syncing cuts.
+    state_commit_seconds: Counter = "weir_state_commit_seconds_total" [];
+    /// Bytes written to the state directory.
+    state_written_bytes: IntCounter = "weir_state_written_bytes_total" [];
+    /// Whole images of the state that were written, each the beginning of a new log.
+    state_snapshots: IntCounter = "weir_state_snapshots_total" [];
+    /// How long a newborn series is shown as 0.
+    birth_hold_seconds: Gauge = "weir_birth_hold_seconds" [];
+
     // GeoIP.
     /// Whether the database is loaded (1) or not (0).
     geoip_database_loaded: IntGaugeVec = "weir_geoip_database_loaded" ["file"];
@@ -203,6 +221,7 @@ macro_rules! declare {
 
 declare! {
     IntCounter: |opts, _| IntCounter::with_opts(opts);
+    Counter: |opts, _| Counter::with_opts(opts);
     IntGauge: |opts, _| IntGauge::with_opts(opts);
     Gauge: |opts, _| Gauge::with_opts(opts);
     IntCounterVec: |opts, labels| IntCounterVec::new(opts, labels);
@@ -216,7 +235,7 @@ declare! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Format, Snapshot, encode, strict};
+    use crate::metrics::{Format, Shown, Snapshot, encode, strict};
     use std::collections::BTreeSet;
 
     #[test]
@@ -243,7 +262,7 @@ mod tests {
         own.scrape_duration_seconds.observe(0.3);
         for format in [Format::Text004, Format::OpenMetrics100] {
             let mut page = Vec::new();
-            encode(format, &Snapshot::default(), &own.gather(), &mut page).unwrap();
+            encode(format, &Snapshot::default(), &own.gather(), &mut page, Shown::ToPerson).unwrap();
             let families = match format {
                 Format::Text004 => strict::parse_text(&page),
                 _ => strict::parse_open_metrics(&page),

@@ -1,9 +1,11 @@
 //! A consistent image of one or several stores, to be read on another thread.
 
 use super::cell::{self, Refused, Stamp};
+use super::exposure::Batch;
 use super::family::{Conflict, Family, Kind};
-use super::group::{Column, Keys};
+use super::group::Column;
 use super::key::{entries, identity};
+use super::keys::Keys;
 use super::number::Number;
 use crate::labels::Labels;
 use std::cmp::Ordering;
@@ -15,7 +17,16 @@ use std::sync::Arc;
 /// of a gauge the value that was touched last stands.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    images: Vec<Image>,
+    pub(super) images: Vec<Image>,
+}
+
+/// To whom the series are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// A held series is 0: Prometheus does not count the first value that it sees of a series.
+    ToScraper,
+    /// Every series has its true value.
+    ToPerson,
 }
 
 /// One line of an exposition, for tests and one-shot runs.
@@ -43,6 +54,9 @@ pub struct FamilyStats {
 /// One store.
 #[derive(Debug)]
 pub(super) struct Image {
+    /// The number of the cut that the image is of; of a look in between, that of the latest cut.
+    pub cut: u32,
+    pub batches: Vec<Batch>,
     pub families: Vec<Family>,
     pub names: Vec<Arc<str>>,
     pub parts: Vec<Part>,
@@ -60,6 +74,11 @@ pub(super) struct Part {
 impl Snapshot {
     pub(super) fn of(image: Image) -> Snapshot {
         Snapshot { images: vec![image] }
+    }
+
+    /// The number of the cut: what [`Store::served`](super::Store::served) wants. 0 for an empty snapshot.
+    pub fn number(&self) -> u64 {
+        self.images.iter().map(|image| u64::from(image.cut)).max().unwrap_or(0)
     }
 
     /// The union of several workers' series. Fails when they disagree about a metric, which happens only if they run
@@ -94,11 +113,11 @@ impl Snapshot {
     }
 
     /// All samples, in the order of the exposition.
-    pub fn samples(&self) -> impl Iterator<Item = Sample> {
+    pub fn samples(&self, shown: Shown) -> impl Iterator<Item = Sample> {
         let view = View::of(self);
         let mut samples = Vec::new();
         for family in view.families() {
-            family.for_each_series(|labels, cell| {
+            family.for_each_series(shown, |labels, cell| {
                 let labels: Labels = labels
                     .iter()
                     .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value).into_owned()))
@@ -174,8 +193,9 @@ impl Place<'_> {
 }
 
 impl FamilyView<'_> {
-    /// Calls for each series with its labels in order and its cell, equal label sets already merged.
-    pub fn for_each_series(&self, mut each: impl FnMut(&[(&str, &[u8])], &[u64])) {
+    /// Calls for each series with its labels in order and its cell, equal label sets already merged. What is held adds
+    /// 0 to what a scraper sees.
+    pub fn for_each_series(&self, shown: Shown, mut each: impl FnMut(&[(&str, &[u8])], &[u64])) {
         let mut series: Vec<(u32, u32)> = Vec::with_capacity(self.places.iter().map(|p| p.column.series).sum());
         for (index, place) in self.places.iter().enumerate() {
             let rows = place.part.words.len() / place.part.stride;
@@ -193,9 +213,13 @@ impl FamilyView<'_> {
             let place = &self.places[place as usize];
             self.labels(place, row, &mut labels);
             merged.clear();
-            merged.extend_from_slice(place.cell(row));
-            for (place, row) in &equal[1..] {
-                cell::merge(&self.family.kind, &mut merged, self.places[*place as usize].cell(*row));
+            merged.resize(cell::width(&self.family.kind), 0);
+            for (place, row) in equal {
+                let cell = self.places[*place as usize].cell(*row);
+                if shown == Shown::ToPerson || cell::stamp(cell).batch().is_none() {
+                    cell::merge(&self.family.kind, &mut merged, cell);
+                    merged[0] = merged[0].max(cell[0]);
+                }
             }
             each(&labels, &merged);
         }

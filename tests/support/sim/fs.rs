@@ -41,6 +41,12 @@ enum Child {
     File(FileRef),
 }
 
+/// What a path names.
+pub enum Found {
+    Directory,
+    File(FileRef),
+}
+
 /// A file, by whatever name or by none.
 #[derive(Clone)]
 pub struct FileRef(Arc<Mutex<Node>>);
@@ -210,6 +216,25 @@ impl SimFs {
         for file in self.files() {
             file.node().read_to = 0;
         }
+    }
+
+    /// For the agent: what a path names.
+    pub fn look_up(&self, path: &Path) -> io::Result<Found> {
+        let tree = self.called();
+        if tree.directories.contains_key(path) {
+            return Ok(Found::Directory);
+        }
+        match tree.child(path) {
+            Some(Child::File(file)) => Ok(Found::File(file.clone())),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// For the agent: the names in a directory, and which of them are directories.
+    pub fn children(&self, directory: &Path) -> io::Result<Vec<(OsString, bool)>> {
+        let tree = self.called();
+        let children = tree.directories.get(directory).ok_or(io::ErrorKind::NotFound)?;
+        Ok(children.iter().map(|(name, child)| (name.clone(), matches!(child, Child::Directory))).collect())
     }
 
     /// The agent's calls so far: what would be system calls.

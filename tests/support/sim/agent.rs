@@ -70,7 +70,7 @@ impl Agent {
         clock: &Arc<SimClock>,
         run: Run,
     ) -> (Agent, Beginning) {
-        let mut engine = Engine::new_in(config, clock.clone(), Default::default(), Box::new(fs.clone()), Box::new(fs.clone()));
+        let mut engine = Engine::over(Arc::new(fs.clone()), Arc::new(fs.clone()), config, clock.clone(), Default::default());
         let fsync = match shape.fsync {
             Sync::EveryCut => Fsync::EveryCut,
             Sync::EachMinute => Fsync::Every(Duration::from_secs(60)),

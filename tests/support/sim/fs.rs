@@ -136,6 +136,7 @@ impl SimFs {
         }
         node.parts.retain(|(end, _)| *end <= length as u64);
         node.synced = node.synced.min(length);
+        node.read_to = node.read_to.min(length as u64);
         node.modified = self.clock.now();
     }
 

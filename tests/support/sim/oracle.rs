@@ -127,6 +127,8 @@ impl Oracle {
         for file in fs.files() {
             let mut node = file.node();
             node.known = node.known.filter(|known| *known <= look);
+            let read = |(_, part): &&(u64, PartId)| self.parts[*part].read.is_some();
+            node.read_to = if node.packed { 0 } else { node.parts.iter().take_while(read).last().map_or(0, |(end, _)| *end) };
         }
     }
 

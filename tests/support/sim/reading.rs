@@ -75,8 +75,9 @@ impl File for Handle {
         let rest = node.bytes.get(offset as usize..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
-        // What is read out of the row (the beginning, to know the file again) is not yet read.
-        if offset <= node.read_to {
+        // A look at a beginning or an end, to know the file again, reads no line that was left out before.
+        let left_out = node.parts.partition_point(|(end, _)| *end <= node.read_to);
+        if node.parts.get(left_out).is_none_or(|(end, _)| *end > offset) {
             node.read_to = node.read_to.max(offset + count as u64);
         }
         Ok(count)

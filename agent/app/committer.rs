@@ -7,6 +7,7 @@
 use super::cut::Cut;
 use crate::checkpoint::{Checkpoint, CheckpointError, ErrorKind, Notice};
 use crate::config::Fsync;
+use crate::keep::Keep;
 use crate::metrics::Snapshot;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,20 +171,18 @@ impl Committer {
         let Storage::Open(checkpoint, _) = &mut self.storage else { return Ok(()) };
         let written = checkpoint.written_bytes();
         let series = &cut.report.snapshot;
-        let appended = match &self.last {
-            Some(last) if !checkpoint.wants_snapshot() => checkpoint.append(
-                &mut |keep| {
-                    cut.kept.changes_since(&last.kept, keep);
-                    series.changes_since(Some(&last.report.snapshot), keep);
-                },
-                cut.for_scrape,
-                sync,
-            ),
-            _ => Err(CheckpointError::snapshot_first()),
-        };
+        let appended = self.last.as_ref().filter(|_| !checkpoint.wants_snapshot()).map(|last| {
+            let mut changes = |keep: &mut dyn Keep| {
+                cut.kept.changes_since(&last.kept, keep);
+                series.changes_since(Some(&last.report.snapshot), keep);
+            };
+            checkpoint.append(&mut changes, cut.for_scrape, sync)
+        });
         let outcome = match appended {
-            // Not a fault: the log has no room, or is not begun.
-            Err(error) if error.kind == ErrorKind::Full => {
+            Some(Err(error)) if error.kind != ErrorKind::Full => Err(error),
+            Some(Ok(())) => Ok(()),
+            // The log is not begun, or has no room: not a fault.
+            Some(Err(_)) | None => {
                 self.facts.snapshots += 1;
                 let shown = self.shown.as_ref().map(ShownSeries::series).filter(|_| !cut.for_scrape).unwrap_or(series);
                 let begun = checkpoint.snapshot(
@@ -195,7 +194,6 @@ impl Committer {
                 );
                 begun.map(|notices| self.notices.extend(notices))
             }
-            appended => appended,
         };
         self.facts.written_bytes += checkpoint.written_bytes() - written;
         outcome?;

@@ -4,6 +4,8 @@ use super::events;
 use super::job::{Job, compile_all};
 use super::pages::Pages;
 use super::reader::{Reader, Wanted};
+use super::resume::Breaks;
+use super::run::Run;
 use super::watch::Watch;
 use super::worker::{Facts, Report, Wake};
 use crate::clock::Clock;
@@ -28,20 +30,24 @@ const TURN_BYTES: u64 = 32 << 20;
 const PODS_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Engine {
-    jobs: Vec<Job>,
-    series: Store,
-    hosts: IngressHosts,
+    pub(super) jobs: Vec<Job>,
+    pub(super) series: Store,
+    pub(super) hosts: IngressHosts,
     lookups: LookupCounts,
     geoip: GeoIpSet,
-    reader: Reader,
+    pub(super) reader: Reader,
     watch: Option<Watch>,
     /// Sources that were fed by hand: job, labels, binding.
     fed: Vec<(usize, Labels, BindingId)>,
     output: Box<dyn Output>,
     inspector: Option<Box<dyn Inspect>>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     refresh_every: Duration,
     refreshed: Option<Duration>,
+    pub(super) run: Run,
+    pub(super) breaks: Breaks,
+    /// The books of jobs that the configuration no longer has.
+    pub(super) gone: Vec<JobBooks>,
 }
 
 /// How far a run to the end is.
@@ -81,7 +87,15 @@ impl Engine {
             clock,
             refresh_every: refresh_period(config),
             refreshed: None,
+            run: Run::default(),
+            breaks: Breaks::default(),
+            gone: Vec::new(),
         }
+    }
+
+    /// The clock that never goes back.
+    pub fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 
     /// Where entries go that reach the end of a pipeline; nowhere by default.
@@ -154,6 +168,12 @@ impl Engine {
         self.reader.hint();
     }
 
+    /// Reads what was written until now, of every source, up to one turn's budget.
+    pub fn read_everything_due_or_not(&mut self) {
+        self.reader.hint();
+        self.turn();
+    }
+
     /// A directory of pods may have changed: the next turn looks for targets.
     pub fn hint(&mut self) {
         self.refreshed = None;
@@ -183,7 +203,7 @@ impl Engine {
     }
 
     /// The reader, and what it needs to hand out lines.
-    fn parts(&mut self) -> (&mut Reader, Turning<'_>) {
+    pub(super) fn parts(&mut self) -> (&mut Reader, Turning<'_>) {
         let turning = Turning {
             jobs: &mut self.jobs,
             series: &mut self.series,
@@ -290,7 +310,7 @@ impl Engine {
         self.jobs.iter().map(Job::books).collect()
     }
 
-    fn facts(&self) -> Facts {
+    pub(super) fn facts(&self) -> Facts {
         let mut facts = self.reader.facts(&self.jobs, self.clock.monotonic());
         facts.targets = self.jobs.iter().map(|job| job.found.targets.len() as u64).sum();
         let mut dropped: BTreeMap<&str, u64> = BTreeMap::new();
@@ -304,6 +324,7 @@ impl Engine {
         }
         facts.targets_dropped = dropped.into_iter().map(|(reason, n)| (reason.to_string(), n)).collect();
         facts.geoip = self.lookups;
+        facts.breaks = self.breaks.iter().map(|(reason, times)| (reason.to_string(), times)).collect();
         facts
     }
 
@@ -387,7 +408,7 @@ fn leave_out_rotated(wanted: &mut BTreeMap<PathBuf, Wanted>, reader: &Reader) {
 }
 
 /// Monotonic seconds, for idle series.
-fn seconds(clock: &dyn Clock) -> Seconds {
+pub(super) fn seconds(clock: &dyn Clock) -> Seconds {
     Seconds::try_from(clock.monotonic().as_secs()).unwrap_or(Seconds::MAX)
 }
 

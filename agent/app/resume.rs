@@ -9,7 +9,7 @@ use crate::checkpoint::Recovered;
 use crate::keep::{Entries, Reader, Slot, Table};
 use crate::ledger::JobBooks;
 use crate::metrics::{Restore, Snapshot};
-use crate::pipeline::BindingId;
+use crate::pipeline::IngressHosts;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -52,6 +52,54 @@ impl Engine {
         }
         let report = Report { snapshot, books, facts: self.facts() };
         Cut { number: report.snapshot.number(), for_scrape, made, report, kept }
+    }
+
+    /// Goes on where another run was, which may have had another configuration. To be called once, before anything else.
+    /// What scrapers had seen of the series, as far as these go on.
+    pub fn resume(&mut self, recovered: &Recovered, resumption: &Resumption) -> Option<Snapshot> {
+        let entries = &recovered.entries;
+        self.restore_breaks(entries);
+        if let Some(reason) = resumption.broken {
+            self.breaks.add(reason, 1);
+        }
+        let series = self.series.restore(entries, &recovered.before, resumption.how, self.clock.monotonic());
+        let mut damaged = series.damaged;
+        let (hosts, unreadable) = IngressHosts::restore(entries);
+        self.hosts = hosts;
+        damaged += unreadable;
+        let (reader, mut turning) = self.parts();
+        let rebound = reader.restore(entries, resumption.rebooted, &mut turning);
+        damaged += rebound.damaged;
+        for (number, bytes) in entries.table(Table::JOBS) {
+            let Some(books) = JobBooks::read(&mut Reader::new(bytes)) else {
+                damaged += 1;
+                continue;
+            };
+            let Some(at) = self.jobs.iter().position(|job| job.name == books.job) else {
+                self.gone.push(books.without_held());
+                continue;
+            };
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            let binding = |old: u32| rebound.binding(at, old);
+            let restored = self.jobs[at].go_on(number, &books, entries, &binding);
+            damaged += restored.damaged;
+        }
+        if damaged > 0 {
+            events::state_notice(&format!("{damaged} entries of the state cannot be read"));
+            self.breaks.add("state_corrupt", damaged);
+        }
+        // After a rebase all is held, so scrapers have seen nothing but zeroes of it.
+        let goes_on = resumption.how != Restore::Rebase && !recovered.before.is_empty();
+        goes_on.then(|| self.series.as_seen(entries, &recovered.before))
+    }
+
+    fn restore_breaks(&mut self, entries: &Entries) {
+        for (_, bytes) in entries.table(Table::BREAKS) {
+            let mut reader = Reader::new(bytes);
+            if let (Some(reason), Some(times)) = (reader.text(), reader.number()) {
+                self.breaks.add(reason, times);
+            }
+        }
     }
 
     /// From now on newborn series are shown to scrapers as 0 for so long after they were first sent to one.

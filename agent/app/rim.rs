@@ -9,9 +9,9 @@ use super::worker::Command;
 use crate::clock::Clock;
 use crate::config::{BirthHold, Config};
 use crate::geoip::GeoIpSet;
-use crate::metrics::{Format, Scrapers, Shown};
+use crate::metrics::{Format, Scrapers, Shown, hold};
 use crate::server::{self, Ask, DiscoveryPage, NO_LOGS, Scrape, TargetsPage};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::{RwLock, oneshot};
@@ -29,7 +29,9 @@ pub struct Rim {
     cuts: Arc<Cuts>,
     clock: Arc<dyn Clock>,
     birth_hold: Mutex<BirthHold>,
-    scrapers: Mutex<Scrapers>,
+    scrapers: Mutex<Scrapers<IpAddr>>,
+    /// Two scrapers behind one address are told apart by their connections, as long as these last.
+    connections: Mutex<Scrapers<SocketAddr>>,
     /// Held for reading from a question to the worker until its answer is sent: a page shows one moment, never series
     /// from before a reload beside the count of that reload. Inside: when the configuration was loaded last.
     loaded: RwLock<Duration>,
@@ -78,6 +80,7 @@ impl Rim {
             clock,
             birth_hold: Mutex::new(config.metrics.birth_hold),
             scrapers: Mutex::default(),
+            connections: Mutex::default(),
             loaded: RwLock::default(),
             config: Mutex::new(config.text_without_secrets().to_string()),
             reload,
@@ -189,7 +192,10 @@ impl Rim {
     /// A scraper gets this cut now: births in it begin to count, and gaps between scrapes are learned.
     fn serve(&self, cut: &Cut, peer: Option<SocketAddr>) {
         let at = self.clock.monotonic();
-        lock(&self.scrapers).came(peer, at);
+        if let Some(peer) = peer {
+            lock(&self.scrapers).came(peer.ip(), at);
+            lock(&self.connections).came(peer, at);
+        }
         // A worker that has ended needs no news.
         let _ = self.commands.send(Command::Served { number: cut.number, at, hold: self.hold() });
     }
@@ -197,8 +203,8 @@ impl Rim {
     /// How long a newborn series is shown as 0.
     fn hold(&self) -> Duration {
         match *lock(&self.birth_hold) {
-            BirthHold::Auto => lock(&self.scrapers).hold(),
-            BirthHold::Fixed(hold) => hold,
+            BirthHold::Auto => hold(lock(&self.scrapers).longest_gap().max(lock(&self.connections).longest_gap())),
+            BirthHold::Fixed(fixed) => fixed,
         }
     }
 
@@ -208,7 +214,7 @@ impl Rim {
 
     /// Whether every scraper of the last minutes has come again since a moment.
     pub fn all_scraped_since(&self, moment: Duration) -> bool {
-        lock(&self.scrapers).all_came_since(moment, self.clock.monotonic())
+        lock(&self.scrapers).seen_since(moment)
     }
 
     /// Has the worker make the last cut; it is published, or could not be, when this returns.

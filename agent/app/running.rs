@@ -10,7 +10,7 @@ use super::worker::{Command, Commit, Report, Wake, Worker};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BirthHold, Config};
 use crate::geoip::GeoIpSet;
-use crate::metrics::Scrapers;
+use crate::metrics::hold;
 use crate::server;
 use crate::sink::Printer;
 use std::io;
@@ -143,8 +143,8 @@ impl Desk {
         let Desk { commands, received, cuts, clock } = self;
         // Before the first series is born.
         engine.set_hold(match config.metrics.birth_hold {
-            BirthHold::Auto => Scrapers::default().hold(),
-            BirthHold::Fixed(hold) => hold,
+            BirthHold::Auto => hold(None),
+            BirthHold::Fixed(fixed) => fixed,
         });
         let Some(committer) = state::open(config, &mut engine, &received) else { return };
         let keeps_state = committer.keeps_state();

@@ -9,6 +9,7 @@ use crate::checkpoint::{self, Checkpoint, CheckpointError, ErrorKind, Limits, No
 use crate::config::{Config, FinalScrapeWait, Fsync};
 use crate::discovery::hostname;
 use crate::metrics::{Restore, Snapshot};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub fn open(
         return Some(Committer::without_state());
     };
     let fsync = config.state.fsync;
-    engine.set_run(this_run(config));
+    engine.run = this_run(config);
     let opened = loop {
         match open_directory(&directory) {
             Ok(opened) => break opened,
@@ -70,7 +71,8 @@ pub fn open(
 }
 
 fn open_directory(directory: &Path) -> Result<Opened, CheckpointError> {
-    Checkpoint::open(Box::new(RealDisk::open(directory)?), Limits::default())
+    let disk = RealDisk::open(directory).map_err(|error| CheckpointError::io("it cannot be opened", error))?;
+    Checkpoint::open(Box::new(disk), Limits::default())
 }
 
 /// Gives the engine what the checkpoint recovered. Returns what scrapers had seen of the series.
@@ -90,9 +92,9 @@ pub fn take_up(opened: &Opened, engine: &mut Engine) -> Option<Snapshot> {
     // What only people saw may be lost.
     let unseen = |notice: &Notice| before.synced && matches!(notice, Notice::Unsynced { .. });
     let older = opened.notices.iter().any(|notice| notice.is_loss() && !unseen(notice));
-    let resumption = engine.run().resume(&before, recovered.clean, older);
+    let resumption = engine.run.resume(&before, recovered.clean, older);
     if resumption.how == Restore::Rebase {
-        events::rebased(&engine.run().identity);
+        events::rebased(&engine.run.identity);
     }
     engine.resume(recovered, &resumption)
 }
@@ -110,9 +112,9 @@ fn this_run(config: &Config) -> Run {
 /// The first start where Promtail ran before: its places in the files.
 fn take_positions(config: &Config, engine: &mut Engine) {
     let Some(file) = config.positions.filename.as_deref().map(Path::new) else { return };
-    let positions = checkpoint::positions(file);
-    for notice in &positions.notices {
-        events::state_notice(notice);
+    let Some(positions) = checkpoint::positions::read(file) else { return };
+    if let Some(notice) = &positions.notice {
+        events::state_notice(&format!("{}: {notice}", file.display()));
     }
     if !positions.files.is_empty() {
         events::positions_taken(file, positions.files.len());

@@ -64,6 +64,8 @@ pub struct Checkpoint {
     broken: Vec<String>,
     /// Bytes of the newest image.
     image_bytes: u64,
+    /// Bytes given to the disk since the opening.
+    written_bytes: u64,
 }
 
 /// The newest generation, to which batches are added.
@@ -149,7 +151,7 @@ impl Checkpoint {
             }
         }
         let directory = if recovered.directory != 0 { recovered.directory } else { disk.random() | 1 };
-        let checkpoint = Checkpoint { disk, limits, directory, newest, batch, log: None, broken, image_bytes: 0 };
+        let checkpoint = Checkpoint { disk, limits, directory, newest, batch, log: None, broken, image_bytes: 0, written_bytes: 0 };
         Ok(Opened { checkpoint, recovered, notices })
     }
 
@@ -163,6 +165,11 @@ impl Checkpoint {
     pub fn wants_snapshot(&self) -> bool {
         let full = |log: &Log| (log.next - log.start) * SECTOR_BYTES as u64 >= self.log_bytes(self.image_bytes);
         self.log.as_ref().is_none_or(full)
+    }
+
+    /// Bytes given to the disk since the opening, the zeroes of a fresh file not counted.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
     }
 
     /// The state lives in memory: nothing outlives the machine.
@@ -186,7 +193,9 @@ impl Checkpoint {
             return Err(CheckpointError::new(ErrorKind::Full, "a snapshot must come first"));
         };
         self.batch += 1;
+        let next = log.next;
         log.append(self.batch, fill, marked, sync)?;
+        self.written_bytes += (log.next - next) * SECTOR_BYTES as u64;
         self.log = Some(log);
         Ok(())
     }
@@ -222,6 +231,7 @@ impl Checkpoint {
         named.map_err(|error| CheckpointError::io("the new state could not be named", error))?;
         let previous = self.newest.replace(generation);
         self.image_bytes = log.start * SECTOR_BYTES as u64;
+        self.written_bytes += self.image_bytes;
         self.log = Some(log);
         self.tidy(previous);
         Ok(notices)

@@ -119,7 +119,7 @@ impl CheckpointError {
         CheckpointError { kind, what, source: None }
     }
 
-    pub(super) fn io(what: &'static str, error: io::Error) -> Self {
+    pub fn io(what: &'static str, error: io::Error) -> Self {
         let kind = match Errno::from_io_error(&error) {
             Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => ErrorKind::NoSpace,
             Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => ErrorKind::ReadOnly,

@@ -61,7 +61,8 @@ impl StateConfig {
             }
             config.directory = directory.map(|directory| directory.value.into());
             config.fsync = fields.or("fsync", config.fsync, d);
-            config.identity = fields.optional("identity", d);
+            // An empty one comes from a variable that is not set.
+            config.identity = fields.optional::<String>("identity", d).filter(|identity| !identity.is_empty());
             fields.finish(d);
         }
         config

@@ -25,6 +25,7 @@ mod own;
 mod process;
 mod restore;
 mod scrapers;
+mod seen;
 mod snapshot;
 mod store;
 
@@ -37,7 +38,7 @@ pub use key::{LABEL_VALUE_BYTES_MAX, LabelKey};
 pub use number::Number;
 pub use own::{Declared, Own, raise_to};
 pub use restore::{Restore, Restored};
-pub use scrapers::Scrapers;
+pub use scrapers::{Scrapers, hold};
 pub use snapshot::{FamilyStats, Sample, Shown, Snapshot};
 pub use store::Store;
 

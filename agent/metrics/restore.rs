@@ -163,10 +163,10 @@ impl Sum {
 }
 
 /// Kept slots, at the end or at a moment before.
-struct Kept<'e> {
-    entries: &'e Entries,
+pub(super) struct Kept<'e> {
+    pub entries: &'e Entries,
     /// Slots that were otherwise at that moment.
-    before: BTreeMap<Slot, Option<&'e [u8]>>,
+    pub before: BTreeMap<Slot, Option<&'e [u8]>>,
 }
 
 /// A metric of a kept group.
@@ -184,7 +184,7 @@ enum Fate {
 
 impl<'e> Kept<'e> {
     /// Calls for each cell of a metric that the store has, with its labels.
-    fn each_cell(
+    pub fn each_cell(
         &self,
         store: &mut Store,
         restored: &mut Restored,

@@ -81,6 +81,17 @@ impl Snapshot {
         self.images.iter().map(|image| u64::from(image.cut)).max().unwrap_or(0)
     }
 
+    /// No series lives in it any more; rows keep their labels.
+    pub(super) fn forget_values(&mut self) {
+        self.images.iter_mut().flat_map(|image| &mut image.parts).for_each(|part| part.words.fill(0));
+    }
+
+    pub(super) fn cell_mut(&mut self, group: usize, row: u32, metric: usize) -> &mut [u64] {
+        let part = &mut self.images[0].parts[group];
+        let start = row as usize * part.stride;
+        part.columns[metric].cell_mut(&mut part.words[start..start + part.stride])
+    }
+
     /// The union of several workers' series. Fails when they disagree about a metric, which happens only if they run
     /// different configurations.
     pub fn merge(snapshots: Vec<Snapshot>) -> Result<Snapshot, Conflict> {

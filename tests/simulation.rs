@@ -36,7 +36,7 @@ fn play(days: u64, plan_of: impl Fn(u64) -> Plan) -> Stats {
 
 fn fail(plan: &Plan, failure: &Failure) -> ! {
     println!("seed {} failed at {} ms: {}", plan.seed, failure.at_ms, failure.what);
-    let small = shrunk(plan, |plan| Day::play(plan).is_err());
+    let small = shrunk(plan, |plan| Day::play(plan).is_err_and(|other| other.kind() == failure.kind()));
     let failure = Day::play(&small).err().unwrap_or_else(|| failure.clone());
     panic!("at {} ms: {}\nin the day of\n{small}", failure.at_ms, failure.what)
 }

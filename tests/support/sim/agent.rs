@@ -6,7 +6,7 @@ use super::fs::SimFs;
 use super::oracle::{Oracle, SeriesId};
 use super::plan::{Shape, Sync};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use weir::app::{Committer, Cut, Engine, Run, Verdict, take_up};
@@ -14,7 +14,7 @@ use weir::checkpoint::{Checkpoint, Limits, SimDisk};
 use weir::clock::Clock;
 use weir::config::{self, Config, Fsync};
 use weir::diagnostic::Diagnostics;
-use weir::metrics::{Scrapers, Shown, Snapshot};
+use weir::metrics::{Scrapers, Shown, Snapshot, hold};
 
 /// What a page shows: the values of the one counter.
 pub type Page = HashMap<SeriesId, u64>;
@@ -45,7 +45,9 @@ pub fn config() -> Config {
 pub struct Agent {
     pub engine: Engine,
     committer: Committer,
-    scrapers: Scrapers,
+    /// By address, and by connection.
+    scrapers: Scrapers<IpAddr>,
+    connections: Scrapers<SocketAddr>,
     clock: Arc<SimClock>,
     hold: Option<Duration>,
     pub started_ms: u64,
@@ -85,11 +87,11 @@ impl Agent {
                 let opened = Checkpoint::open(on.mount(), Limits::default()).map_err(|error| error.to_string())?;
                 Ok(opened.checkpoint)
             };
-            engine.set_run(run);
+            engine.run = run;
             match Checkpoint::open(disk.mount(), limits()) {
                 Ok(opened) => {
                     let taken = take_up(&opened, &mut engine);
-                    beginning.resumed = taken.is_some();
+                    beginning.resumed = !opened.recovered.entries.is_empty();
                     beginning.number = engine.snapshot().number();
                     Committer::on(opened.checkpoint, Box::new(reopen), fsync, taken)
                 }
@@ -97,9 +99,9 @@ impl Agent {
             }
         };
         let hold = if shape.plain { Some(Duration::ZERO) } else { shape.hold_s.map(Duration::from_secs) };
-        let scrapers = Scrapers::default();
+        let (scrapers, connections) = (Scrapers::default(), Scrapers::default());
         let mut agent =
-            Agent { engine, committer, scrapers, clock: clock.clone(), hold, started_ms: clock.elapsed_ms() };
+            Agent { engine, committer, scrapers, connections, clock: clock.clone(), hold, started_ms: clock.elapsed_ms() };
         agent.engine.set_hold(agent.hold());
         (agent, beginning)
     }
@@ -132,17 +134,19 @@ impl Agent {
     /// A scraper is sent a cut.
     pub fn served(&mut self, number: u64, peer: SocketAddr) {
         let at = self.clock.monotonic();
-        self.scrapers.came(Some(peer), at);
+        self.scrapers.came(peer.ip(), at);
+        self.connections.came(peer, at);
         self.engine.served(number, at, self.hold());
     }
 
     pub fn hold(&self) -> Duration {
-        self.hold.unwrap_or_else(|| self.scrapers.hold())
+        let longest_gap = self.scrapers.longest_gap().max(self.connections.longest_gap());
+        self.hold.unwrap_or_else(|| hold(longest_gap))
     }
 
     /// Whether each scraper of the last minutes has come again since a moment.
     pub fn all_scraped_since(&self, moment: Duration) -> bool {
-        self.scrapers.all_came_since(moment, self.clock.monotonic())
+        self.scrapers.seen_since(moment)
     }
 }
 

@@ -33,6 +33,14 @@ pub struct Failure {
     pub what: String,
 }
 
+impl Failure {
+    /// What kind of failure it is: the first words.
+    pub fn kind(&self) -> String {
+        let words = self.what.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| word.len() > 3);
+        words.rev().take(3).collect::<Vec<_>>().join(" ")
+    }
+}
+
 pub struct Day<'p> {
     plan: &'p Plan,
     config: Config,
@@ -82,6 +90,8 @@ struct Scraper {
     down_until_ms: u64,
     requests_lost: u64,
     answers_lost: u64,
+    /// When a scrape last came to nothing.
+    missed_ms: u64,
 }
 
 /// When what comes by itself comes next.
@@ -110,6 +120,7 @@ impl<'p> Day<'p> {
             down_until_ms: 0,
             requests_lost: 0,
             answers_lost: 0,
+            missed_ms: 0,
         };
         Day {
             plan,
@@ -352,16 +363,14 @@ impl<'p> Day<'p> {
         };
         let (mut agent, beginning) =
             Agent::start(&self.config, &self.plan.shape, &self.machine.fs, &self.disk, &self.clock, run);
-        let now = agent::values(&agent.engine.snapshot(), Shown::ToPeople, &mut self.machine.oracle);
-        self.judge.started(&beginning, now, self.identity, &mut self.machine, &mut self.scrapers_mut())?;
+        let now = agent::values(&agent.engine.snapshot(), Shown::ToPerson, &mut self.machine.oracle);
+        let mut prometheis: Vec<&mut Prometheus> =
+            self.scrapers.iter_mut().map(|scraper| &mut scraper.prometheus).collect();
+        self.judge.started(&beginning, now, self.identity, &mut self.machine, &mut prometheis)?;
         agent.look();
         self.agent = Some(agent);
         self.newest = Published::default();
         self.judge.looked(&mut self.machine, self.agent.as_ref().map_or(0, |agent| agent.started_ms))
-    }
-
-    fn scrapers_mut(&mut self) -> Vec<&mut Prometheus> {
-        self.scrapers.iter_mut().map(|scraper| &mut scraper.prometheus).collect()
     }
 
     fn look(&mut self) -> Result<(), String> {
@@ -415,10 +424,12 @@ impl<'p> Day<'p> {
         let now = self.clock.elapsed_ms();
         let scraper = &mut self.scrapers[at];
         if now < scraper.down_until_ms || self.agent.is_none() {
+            scraper.missed_ms = now;
             return Ok(());
         }
         if scraper.requests_lost > 0 {
             scraper.requests_lost -= 1;
+            scraper.missed_ms = now;
             return Ok(());
         }
         let mono = self.clock.monotonic();
@@ -432,15 +443,20 @@ impl<'p> Day<'p> {
             }
             self.cut(true)?;
         }
-        let (Some(agent), Some(cut)) = (&mut self.agent, self.newest.for_scrape.clone()) else { return Ok(()) };
         let scraper = &mut self.scrapers[at];
+        let (Some(agent), Some(cut)) = (&mut self.agent, self.newest.for_scrape.clone()) else {
+            scraper.missed_ms = now;
+            return Ok(());
+        };
         let page = agent::values(&cut.report.snapshot, Shown::ToScraper, &mut self.machine.oracle);
         self.judge.page(&cut, &page, agent.hold(), &self.machine)?;
         agent.served(cut.number, scraper.peer);
         if scraper.answers_lost > 0 {
             scraper.answers_lost -= 1;
+            scraper.missed_ms = now;
         } else {
             scraper.prometheus.scrape(self.judge.identity, self.judge.age, &page);
+            self.judge.scraped(&mut scraper.prometheus, scraper.missed_ms, &self.machine)?;
         }
         if let Some(ending) = &self.ending
             && agent.all_scraped_since(ending.since)
@@ -527,8 +543,9 @@ impl<'p> Day<'p> {
     fn finish(&mut self) -> Result<(), String> {
         let Some(agent) = &mut self.agent else { return Err("the agent is not there at the end".to_string()) };
         agent.look();
+        self.judge.looked(&mut self.machine, agent.started_ms)?;
         let cut = agent.engine.cut(false);
-        let values = agent::values(&cut.report.snapshot, Shown::ToPeople, &mut self.machine.oracle);
+        let values = agent::values(&cut.report.snapshot, Shown::ToPerson, &mut self.machine.oracle);
         let breaks: BTreeMap<String, u64> = cut.report.facts.breaks.iter().cloned().collect();
         let prometheis: Vec<&Prometheus> = self.scrapers.iter().map(|scraper| &scraper.prometheus).collect();
         self.judge.finish(&values, breaks, &mut self.machine, &prometheis)

@@ -14,7 +14,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use weir::app::{Cut, Verdict};
-use weir::ledger::JobBooks;
 use weir::metrics::Shown;
 
 /// An agent that runs has read what stands in a file within this time.
@@ -99,7 +98,7 @@ impl Judge {
         if now < started_ms + READ_WITHIN_MS {
             return Ok(());
         }
-        match machine.oracle.unread_before(now - READ_WITHIN_MS, &machine.fs) {
+        match machine.oracle.unread_before(now - READ_WITHIN_MS, &machine.fs, &machine.without_current()) {
             Some(part) => Err(format!("part {part} of a line stands in a file and was not read: {}", machine.oracle.describe(part))),
             None => Ok(()),
         }
@@ -169,6 +168,18 @@ impl Judge {
         }
     }
 
+    /// A page arrived. What was hidden until everybody had seen the 0 may come late only to who missed a scrape.
+    pub fn scraped(&mut self, prometheus: &mut Prometheus, missed_ms: u64, machine: &Machine) -> Result<(), String> {
+        for (series, value) in std::mem::take(&mut prometheus.late) {
+            let first_ms = self.first_sent_ms.get(&series).copied().unwrap_or(0);
+            if missed_ms < first_ms && !self.plain {
+                let name = machine.oracle.name(series);
+                return Err(format!("{name} was held too briefly: a Prometheus that missed no scrape sees {value} first"));
+            }
+        }
+        Ok(())
+    }
+
     /// A run of the agent began, with these values.
     pub fn started(
         &mut self,
@@ -217,7 +228,7 @@ impl Judge {
         let Some(cut) = self.recent.iter().rev().find(|cut| cut.number == number) else {
             return Err(format!("cut {number} is too old to be found again"));
         };
-        let before = super::agent::values(&cut.report.snapshot, Shown::ToPeople, &mut machine.oracle);
+        let before = super::agent::values(&cut.report.snapshot, Shown::ToPerson, &mut machine.oracle);
         let off: HashMap<SeriesId, u64> = before
             .iter()
             .map(|(series, before)| (*series, before.saturating_sub(now.get(series).copied().unwrap_or(0))))
@@ -314,9 +325,6 @@ impl Judge {
             self.stats.exact += u64::from(sum == self.stats.lines);
             self.stats.unseen += prometheus.missed.values().sum::<u64>();
         }
-        if self.plain {
-            return Ok(());
-        }
         let all: Vec<SeriesId> = (0..machine.oracle.series_count()).collect();
         for series in &all {
             let has = values.get(series).copied().unwrap_or(0) + self.bases.get(series).copied().unwrap_or(0);
@@ -324,6 +332,9 @@ impl Judge {
             if has != must {
                 return Err(format!("{} counted {has} lines, and {must} were read", machine.oracle.name(*series)));
             }
+        }
+        if self.plain {
+            return Ok(());
         }
         for (at, prometheus) in prometheis.iter().enumerate() {
             for series in &all {

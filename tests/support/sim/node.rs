@@ -217,6 +217,15 @@ impl Machine {
         format!("rare{}", self.keys)
     }
 
+    /// Logs that have no current file: the kubelet ended between renaming it and asking for the next. They are no
+    /// targets until it is back, for a target goes by the name of the current file.
+    pub fn without_current(&self) -> Vec<usize> {
+        let has_none = |container: &&Container| {
+            !self.fs.exists(&container.directory.join(format!("{}.log", container.restart)))
+        };
+        self.containers.iter().filter(has_none).map(|container| container.log).collect()
+    }
+
     /// The kubelet looks at the logs: what is to be done is left to [`step`](Self::step).
     pub fn monitor(&mut self) {
         if self.clock.elapsed_ms() < self.kubelet.down_until_ms {

@@ -36,9 +36,13 @@ pub struct Committer {
 enum Storage {
     /// The configuration names no directory.
     None,
-    Open(Box<Checkpoint>, Reopen),
+    Open(Box<Checkpoint>),
     /// It cannot be used; tried again after the given time.
-    Closed { reopen: Reopen, due: Duration, why: String },
+    Closed {
+        reopen: Reopen,
+        due: Duration,
+        why: String,
+    },
 }
 
 /// The last cut that was made for a scraper; after a start, what the former run had shown.
@@ -89,8 +93,8 @@ impl Committer {
     }
 
     /// On an open state directory. `shown` is what scrapers saw of the series that were restored, if any were.
-    pub fn on(checkpoint: Checkpoint, reopen: Reopen, fsync: Fsync, shown: Option<Snapshot>) -> Self {
-        let storage = Storage::Open(Box::new(checkpoint), reopen);
+    pub fn on(checkpoint: Checkpoint, fsync: Fsync, shown: Option<Snapshot>) -> Self {
+        let storage = Storage::Open(Box::new(checkpoint));
         let shown = shown.map(|series| ShownSeries::Before(Box::new(series)));
         Committer { shown, ..Committer::new(storage, fsync) }
     }
@@ -168,7 +172,7 @@ impl Committer {
 
     fn write(&mut self, cut: &Arc<Cut>, now: Duration, end: bool) -> Result<(), CheckpointError> {
         let sync = end || (cut.for_scrape && self.must_sync(now));
-        let Storage::Open(checkpoint, _) = &mut self.storage else { return Ok(()) };
+        let Storage::Open(checkpoint) = &mut self.storage else { return Ok(()) };
         let written = checkpoint.written_bytes();
         let series = &cut.report.snapshot;
         let appended = self.last.as_ref().filter(|_| !checkpoint.wants_snapshot()).map(|last| {
@@ -206,7 +210,7 @@ impl Committer {
     /// The log is closed in order; nothing is written any more.
     fn close(&mut self) -> Result<(), String> {
         match std::mem::replace(&mut self.storage, Storage::None) {
-            Storage::Open(checkpoint, _) => checkpoint.close().map_err(|error| error.to_string()),
+            Storage::Open(checkpoint) => checkpoint.close().map_err(|error| error.to_string()),
             Storage::Closed { .. } | Storage::None => Ok(()),
         }
     }
@@ -219,9 +223,7 @@ impl Committer {
         }
         *due = now + REOPEN_EVERY;
         let checkpoint = reopen().inspect_err(|error| why.clone_from(error))?;
-        if let Storage::Closed { reopen, .. } = std::mem::replace(&mut self.storage, Storage::None) {
-            self.storage = Storage::Open(Box::new(checkpoint), reopen);
-        }
+        self.storage = Storage::Open(Box::new(checkpoint));
         Ok(())
     }
 
@@ -242,3 +244,7 @@ impl ShownSeries {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "committer_tests.rs"]
+mod tests;

@@ -11,14 +11,14 @@ use super::worker::{Facts, Report, Wake};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::discovery::{HostTree, SourceConfig, StillTree};
+use crate::discovery::{HostTree, SourceConfig, StillTree, Tree};
 use crate::geoip::{GeoIpSet, LookupCounts};
 use crate::labels::Labels;
 use crate::ledger::JobBooks;
 use crate::metrics::{Seconds, Snapshot, Store};
 use crate::pipeline::stage::When;
 use crate::pipeline::{BindingId, Context, IngressHosts, Inspect, Output};
-use crate::source::base_of;
+use crate::source::{FileSystem, Moment, RealFs, base_of};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub struct Engine {
     output: Box<dyn Output>,
     inspector: Option<Box<dyn Inspect>>,
     pub(super) clock: Arc<dyn Clock>,
+    files: Arc<dyn FileSystem>,
+    tree: Arc<dyn Tree + Send + Sync>,
     refresh_every: Duration,
     refreshed: Option<Duration>,
     pub(super) run: Run,
@@ -71,6 +73,17 @@ impl Engine {
     }
 
     pub fn with_geoip(config: &Config, clock: Arc<dyn Clock>, geoip: GeoIpSet) -> Self {
+        Engine::over(Arc::new(RealFs), Arc::new(HostTree), config, clock, geoip)
+    }
+
+    /// An engine over any file system; `tree` is the same one as discovery sees it.
+    pub fn over(
+        files: Arc<dyn FileSystem>,
+        tree: Arc<dyn Tree + Send + Sync>,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        geoip: GeoIpSet,
+    ) -> Self {
         let mut series = Store::new();
         let jobs = compile(config, &mut series, &geoip);
         Engine {
@@ -85,6 +98,8 @@ impl Engine {
             output: Box::new(()),
             inspector: None,
             clock,
+            files,
+            tree,
             refresh_every: refresh_period(config),
             refreshed: None,
             run: Run::default(),
@@ -134,7 +149,8 @@ impl Engine {
     pub fn refresh(&mut self) {
         self.refreshed = Some(self.clock.monotonic());
         let mut wanted = BTreeMap::new();
-        let tree = StillTree::new(&HostTree);
+        let host = Arc::clone(&self.tree);
+        let tree = StillTree::new(&*host);
         for (at, job) in self.jobs.iter_mut().enumerate() {
             job.refresh(&tree);
             job.want(at, &tree, &mut wanted);
@@ -183,7 +199,8 @@ impl Engine {
     pub fn run_to_end(&mut self, progress: &mut dyn FnMut(&Progress)) {
         self.reader.take_everything();
         self.refresh();
-        self.reader.look();
+        let (reader, turning) = self.parts();
+        reader.look(&turning);
         let total = self.reader.lag_bytes();
         loop {
             self.reader.hint();
@@ -211,6 +228,7 @@ impl Engine {
             lookups: &mut self.lookups,
             output: &mut *self.output,
             clock: &*self.clock,
+            files: &*self.files,
         };
         (&mut self.reader, turning)
     }
@@ -218,7 +236,7 @@ impl Engine {
     /// Feeds text to a job as the lines of a source with the labels of the job's first target and this `filename`.
     pub fn feed_job(&mut self, job: &str, filename: &str, text: &[u8]) {
         let Some(at) = self.jobs.iter().position(|j| j.name == job) else { return };
-        self.jobs[at].refresh(&HostTree);
+        self.jobs[at].refresh(&*self.tree);
         let found = &self.jobs[at].found;
         let mut labels = found.targets.first().map(|target| target.labels.clone()).unwrap_or_default();
         labels.set("filename", filename);
@@ -342,9 +360,15 @@ pub struct Turning<'e> {
     pub lookups: &'e mut LookupCounts,
     pub output: &'e mut dyn Output,
     pub clock: &'e dyn Clock,
+    pub files: &'e dyn FileSystem,
 }
 
-impl Turning<'_> {
+impl<'e> Turning<'e> {
+    /// The files as they are now.
+    pub fn moment(&self) -> Moment<'e> {
+        Moment { fs: self.files, now: self.clock.monotonic() }
+    }
+
     /// The pipelines, and all else that a line touches.
     pub fn split(&mut self) -> (&mut [Job], Context<'_>, &mut dyn Output) {
         let context = Context {

@@ -2,6 +2,7 @@
 
 use super::committer::Verdict;
 use crate::geoip::Event;
+use crate::source::Notice;
 use std::net::SocketAddr;
 use std::path::Path;
 use tracing::{error, info, warn};
@@ -101,6 +102,35 @@ pub fn source_left(path: &Path) {
 
 pub fn file_refused(path: &Path, reason: &str) {
     warn!(path = %path.display(), reason, "file not read");
+}
+
+/// What happened to the files of a source.
+pub fn source_notice(notice: &Notice) {
+    match notice {
+        Notice::NotOpened { path, refusal } => file_refused(path, &refusal.to_string()),
+        Notice::NotRead { path, error } => warn!(path = %path.display(), %error, "cannot be read; tried again"),
+        Notice::Rewritten { path, offset } => {
+            info!(path = %path.display(), offset, "file truncated or rewritten: begun again");
+        }
+        Notice::Truncated { path, offset } => {
+            warn!(path = %path.display(), offset, "file truncated before all of it was read: lines are lost");
+        }
+        Notice::BrokenArchive { path, offset, error } => {
+            warn!(path = %path.display(), offset, %error, "compressed file damaged: its rest is lost");
+        }
+        Notice::Unreadable { path, offset, end } => {
+            error!(path = %path.display(), offset, end, "given up after many failures: these bytes are not counted");
+        }
+        Notice::Vanished { path, offset } => {
+            warn!(path = %path.display(), offset, "file gone before it was read to its end");
+        }
+        Notice::Shortened { path, offset, end } => {
+            warn!(path = %path.display(), offset, end, "file shorter than before the power loss: read on from its end");
+        }
+        Notice::PowerLoss { path, offset } => {
+            warn!(path = %path.display(), offset, "file changed by a power loss: read on behind what was read");
+        }
+    }
 }
 
 pub fn watching_stopped(why: &str) {

@@ -9,6 +9,7 @@ pub mod logging;
 mod pages;
 mod publish;
 mod reader;
+mod reader_stub;
 mod resume;
 mod rim;
 mod run;

@@ -7,7 +7,7 @@ use super::worker::Facts;
 use crate::labels::Labels;
 use crate::pipeline::BindingId;
 use crate::server::FileRow;
-use crate::source::{FileSource, LineBuffer, Opener, Progress, Start};
+use crate::source::{FileSource, FileSystem, LineBuffer, Notice, Opener, Progress, Start, break_reason};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,8 +39,29 @@ pub struct Reader {
     round: u64,
     /// What was refused since the start, by reason.
     refused: BTreeMap<&'static str, u64>,
+    tally: Tally,
+}
+
+/// What sources told since the start.
+#[derive(Default)]
+struct Tally {
     restarted: u64,
-    broken: u64,
+    nul_bytes: u64,
+    /// What may have cost lines, by reason.
+    breaks: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    fn take(&mut self, progress: Progress) {
+        self.nul_bytes += progress.nul_bytes;
+        for notice in progress.notices {
+            self.restarted += u64::from(matches!(notice, Notice::Rewritten { .. }));
+            if let Some(reason) = break_reason(&notice) {
+                *self.breaks.entry(reason).or_default() += 1;
+            }
+            events::source_notice(&notice);
+        }
+    }
 }
 
 struct Followed {
@@ -69,22 +90,23 @@ struct Feed {
 impl Reader {
     /// Takes up what discovery found, and leaves what it no longer finds.
     pub fn reconcile(&mut self, wanted: BTreeMap<PathBuf, Wanted>, turning: &mut Turning<'_>) {
+        let fs = turning.files;
         self.sources.retain(|path, followed| {
             followed.missed = if wanted.contains_key(path) { 0 } else { followed.missed + 1 };
             // It comes back when a directory could not be read, or a rule changes again; then it goes on where it was.
-            if followed.missed == MISSES_MAX + 1 && path.exists() {
+            if followed.missed == MISSES_MAX + 1 && fs.metadata(path).is_ok() {
                 events::source_left(path);
                 followed.unbind(turning);
             }
             followed.missed <= MISSES_MAX
                 || !followed.feeds.is_empty()
-                || path.exists()
-                || followed.source.has_rotated()
+                || fs.metadata(path).is_ok()
+                || followed.source.has_rotated(fs)
         });
         let start = if self.everything { Start::Everything } else { Start::Current };
         for (path, Wanted { feeds, opener }) in wanted {
             let followed = self.sources.entry(path.clone()).or_insert_with(|| Followed {
-                source: FileSource::new(path, opener, start),
+                source: FileSource::new(path, opener.clone(), start),
                 feeds: Vec::new(),
                 missed: 0,
                 round: 0,
@@ -116,7 +138,8 @@ impl Reader {
 
     /// Looks at sources that are due and reads up to about `budget` bytes of all. Whether there is more to read.
     pub fn poll(&mut self, budget: u64, turning: &mut Turning<'_>) -> bool {
-        let now = turning.clock.monotonic();
+        let moment = turning.moment();
+        let now = moment.now;
         let end = self.bytes_read + budget;
         let mut more = false;
         let mut over = Vec::new();
@@ -136,10 +159,8 @@ impl Reader {
             followed.round = self.round + 1;
             let share = SOURCE_BYTES.min(end - self.bytes_read);
             let Followed { source, feeds, .. } = followed;
-            let progress = read(feeds, turning, |take| source.poll(&mut self.buffer, share, take));
+            let progress = read(feeds, turning, |take| source.poll(moment, &mut self.buffer, share, take));
             self.bytes_read += progress.bytes;
-            self.restarted += progress.restarted;
-            self.broken += progress.broken;
             more |= progress.more;
             followed.rest(now, &progress);
             let refusal = followed.source.refusal();
@@ -151,9 +172,10 @@ impl Reader {
                 }
                 followed.told = reason;
             }
-            if followed.is_over(&progress) {
+            if followed.is_over(&progress, moment.fs) {
                 over.push(path.clone());
             }
+            self.tally.take(progress);
         }
         if self.bytes_read < end {
             self.round += 1;
@@ -165,19 +187,23 @@ impl Reader {
     }
 
     /// Looks which files there are, without reading.
-    pub fn look(&mut self) {
-        self.sources.values_mut().for_each(|followed| followed.source.look());
+    pub fn look(&mut self, turning: &Turning<'_>) {
+        for followed in self.sources.values_mut() {
+            let mut progress = Progress::default();
+            followed.source.look(turning.moment(), &mut progress);
+            self.tally.take(progress);
+        }
     }
 
     /// Ends a source: its last line, and what pipelines hold of it.
     fn leave(&mut self, path: &Path, turning: &mut Turning<'_>) {
         let Some(mut followed) = self.sources.remove(path) else { return };
+        let moment = turning.moment();
         events::source_left(path);
         let Followed { source, feeds, .. } = &mut followed;
-        let progress = read(feeds, turning, |take| source.finish(&mut self.buffer, take));
+        let progress = read(feeds, turning, |take| source.finish(moment, &mut self.buffer, take));
         self.bytes_read += progress.bytes;
-        self.restarted += progress.restarted;
-        self.broken += progress.broken;
+        self.tally.take(progress);
         followed.unbind(turning);
     }
 
@@ -210,7 +236,9 @@ impl Reader {
     /// Unbinds all sources from their jobs; they keep their places. Logs that are gone are read to their end before:
     /// no new job can ask for them.
     pub fn unbind_all(&mut self, turning: &mut Turning<'_>) {
-        let gone = |(path, followed): &(&PathBuf, &Followed)| !path.exists() && !followed.source.has_rotated();
+        let fs = turning.files;
+        let gone =
+            |(path, followed): &(&PathBuf, &Followed)| fs.metadata(path).is_err() && !followed.source.has_rotated(fs);
         let gone: Vec<PathBuf> = self.sources.iter().filter(gone).map(|(path, _)| path.clone()).collect();
         for path in gone {
             self.leave(&path, turning);
@@ -245,7 +273,11 @@ impl Reader {
     }
 
     pub fn facts(&self, jobs: &[Job], now: Duration) -> Facts {
-        let mut facts = Facts { files_restarted: self.restarted, files_broken: self.broken, ..Facts::default() };
+        let mut facts = Facts {
+            files_restarted: self.tally.restarted,
+            files_broken: self.tally.breaks.values().sum(),
+            ..Facts::default()
+        };
         for (at, job) in jobs.iter().enumerate() {
             let feeds = |followed: &&Followed| followed.feeds.iter().any(|feed| feed.job == at);
             facts.sources.push((job.name.clone(), self.sources.values().filter(feeds).count() as u64));
@@ -253,7 +285,7 @@ impl Reader {
         facts.files = self.sources.len() as u64;
         facts.files_refused = self.refused.iter().map(|(reason, n)| (reason.to_string(), *n)).collect();
         for followed in self.sources.values() {
-            facts.files_unreadable += u64::from(followed.told.is_some());
+            facts.files_unreadable += u64::from(followed.source.is_unreadable());
             let lag = followed.source.lag_bytes();
             facts.lag_bytes += lag;
             facts.lag_bytes_max = facts.lag_bytes_max.max(lag);
@@ -279,8 +311,8 @@ impl Followed {
     }
 
     /// Whether discovery has not found the log, nothing is left of it and all of it is read.
-    fn is_over(&self, progress: &Progress) -> bool {
-        self.missed > 0 && progress.bytes == 0 && self.source.is_gone() && !self.source.has_rotated()
+    fn is_over(&self, progress: &Progress, fs: &dyn FileSystem) -> bool {
+        self.missed > 0 && progress.bytes == 0 && self.source.is_gone() && !self.source.has_rotated(fs)
     }
 
     fn row(&self) -> FileRow {

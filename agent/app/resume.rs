@@ -1,11 +1,12 @@
 //! The engine over restarts: what a cut holds, and how a new engine goes on from the last one.
 
 use super::cut::Cut;
-use super::engine::{Engine, seconds};
+use super::engine::Engine;
 use super::events;
-use super::run::{self, Resumption, Run};
+use super::run::{self, Resumption};
 use super::worker::Report;
 use crate::checkpoint::Recovered;
+use crate::checkpoint::positions::Positions;
 use crate::keep::{Entries, Reader, Slot, Table};
 use crate::ledger::JobBooks;
 use crate::metrics::{Restore, Snapshot};
@@ -111,6 +112,17 @@ impl Engine {
     pub fn served(&mut self, number: u64, at: Duration, hold: Duration) {
         self.set_hold(hold);
         self.series.served(number, at);
+    }
+
+    /// A first start where Promtail ran before: sources that are found from now on begin at its places.
+    pub fn take_positions(&mut self, positions: Positions) {
+        self.reader.take_positions(positions);
+    }
+
+    fn collect_breaks(&mut self) {
+        for (reason, times) in self.reader.take_breaks() {
+            self.breaks.add(reason, times);
+        }
     }
 
     /// A promise broke, outside of what the engine sees itself.

@@ -9,7 +9,6 @@ use crate::checkpoint::{self, Checkpoint, CheckpointError, ErrorKind, Limits, No
 use crate::config::{Config, FinalScrapeWait, Fsync};
 use crate::discovery::hostname;
 use crate::metrics::{Restore, Snapshot};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -31,11 +30,7 @@ pub fn final_scrape_wait(config: &Config) -> Duration {
 
 /// Opens the state directory, gives the engine what the last run left there, and the committer what it needs to go on.
 /// Waits while another agent holds the directory; `None`: told to stop meanwhile.
-pub fn open(
-    config: &Config,
-    engine: &mut Engine,
-    commands: &Receiver<Command>,
-) -> Option<Committer> {
+pub fn open(config: &Config, engine: &mut Engine, commands: &Receiver<Command>) -> Option<Committer> {
     let Some(directory) = config.state_directory() else {
         events::no_state();
         return Some(Committer::without_state());
@@ -67,7 +62,7 @@ pub fn open(
         take_positions(config, engine);
     }
     events::state_opened(&directory, opened.recovered.entries.len());
-    Some(Committer::on(opened.checkpoint, reopen(directory), fsync, shown))
+    Some(Committer::on(opened.checkpoint, fsync, shown))
 }
 
 fn open_directory(directory: &Path) -> Result<Opened, CheckpointError> {

@@ -25,11 +25,17 @@ pub enum Command {
     /// Something may have been written: look now.
     Wake,
     /// A scraper or a person wants to see a cut; it comes by way of the committer.
-    Cut { for_scrape: bool },
+    Cut {
+        for_scrape: bool,
+    },
     /// The committer is done with the last cut that it got.
     Committed(Verdict),
     /// A scraper gets this cut at this time; births are hidden for `hold`.
-    Served { number: u64, at: Duration, hold: Duration },
+    Served {
+        number: u64,
+        at: Duration,
+        hold: Duration,
+    },
     Report(oneshot::Sender<Report>),
     /// Goes over to a new configuration; series that are defined as before go on.
     Reconfigure(Box<Config>, oneshot::Sender<()>),

@@ -8,7 +8,7 @@
 
 use super::disk::{Disk, DiskFile};
 use super::notice::CheckpointError;
-use super::sector::{FOLLOWED, Header, NUMBER_MAX, SECTOR_BYTES, foot};
+use super::sector::{FOLLOWED, Header, NUMBER_MAX, SECTOR_BYTES, Sector, foot, look};
 use std::io;
 
 /// The file that has no number yet.
@@ -64,15 +64,24 @@ pub fn next_file(disk: &mut dyn Disk, reused_bytes_max: u64) -> Result<(Box<dyn 
     Ok((disk.create(NEXT).map_err(failed)?, 0))
 }
 
-/// Writes zeros up to a size in sectors: a log that is overwritten within its file costs the disk the least, and finds
-/// room when there is none left.
-pub fn fill_up(file: &mut dyn DiskFile, from: u64, sectors: u64) -> io::Result<()> {
-    const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
-    let (mut at, end) = (from, sectors * SECTOR_BYTES as u64);
+/// Makes a log's room of what is behind an image: zeros up to a size in sectors, since a log that is overwritten within
+/// its file costs the disk the least, and finds room when there is none left. What an old file holds there may stay if
+/// it is whole; the rest would look like damage one day.
+pub fn make_room(file: &mut dyn DiskFile, start: u64, old_end: u64, end: u64) -> io::Result<()> {
+    const PIECE_SECTORS: u64 = 128;
+    const ZEROS: [u8; PIECE_SECTORS as usize * SECTOR_BYTES] = [0; PIECE_SECTORS as usize * SECTOR_BYTES];
+    let mut piece = vec![0; ZEROS.len()];
+    let mut at = start;
     while at < end {
-        let bytes = (end - at).min(ZEROS.len() as u64);
-        file.write_at(at, &ZEROS[..bytes as usize])?;
-        at += bytes;
+        let sectors = PIECE_SECTORS.min(end - at);
+        let offset = at * SECTOR_BYTES as u64;
+        let piece = &mut piece[..sectors as usize * SECTOR_BYTES];
+        let read = if at < old_end { file.read_at(offset, piece)? } else { 0 };
+        let mut whole = piece[..read].chunks(SECTOR_BYTES).zip(at..);
+        if read < piece.len() || whole.any(|(sector, index)| look(sector, index) == Sector::Bad) {
+            file.write_at(offset, &ZEROS[..piece.len()])?;
+        }
+        at += sectors;
     }
     Ok(())
 }

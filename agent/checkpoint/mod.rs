@@ -151,7 +151,8 @@ impl Checkpoint {
             }
         }
         let directory = if recovered.directory != 0 { recovered.directory } else { disk.random() | 1 };
-        let checkpoint = Checkpoint { disk, limits, directory, newest, batch, log: None, broken, image_bytes: 0, written_bytes: 0 };
+        let checkpoint =
+            Checkpoint { disk, limits, directory, newest, batch, log: None, broken, image_bytes: 0, written_bytes: 0 };
         Ok(Opened { checkpoint, recovered, notices })
     }
 
@@ -281,9 +282,10 @@ impl Checkpoint {
         // A quarter more than what makes a snapshot wanted, and the foot.
         let log_bytes = self.log_bytes(since.end * SECTOR_BYTES as u64);
         let sectors = since.end + (log_bytes + log_bytes / 4).div_ceil(SECTOR_BYTES as u64) + 2;
-        let sectors = sectors.max(size / SECTOR_BYTES as u64).min(end.max(since.end + 2));
+        let old_end = size / SECTOR_BYTES as u64;
+        let sectors = sectors.max(old_end).min(end.max(since.end + 2));
         let header = Header { generation, directory: self.directory, life, sectors, batch: first };
-        let whole = generations::fill_up(&mut *file, size.max(since.end * SECTOR_BYTES as u64), sectors)
+        let whole = generations::make_room(&mut *file, since.end, old_end, sectors)
             .and_then(|()| file.write_at(0, &header.bytes()))
             .and_then(|()| file.sync());
         whole.map_err(|error| CheckpointError::io("the new state could not be written", error))?;
@@ -343,3 +345,11 @@ fn notice_of(found: &recovery::Generation, file: &str, newest: bool) -> Option<N
 #[cfg(test)]
 #[path = "checkpoint_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "damage_tests.rs"]
+mod damage_tests;
+
+#[cfg(test)]
+#[path = "life_tests.rs"]
+mod life_tests;

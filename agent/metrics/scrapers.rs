@@ -81,9 +81,9 @@ mod tests {
         let mut scrapers = Scrapers::default();
         assert_eq!(hold(scrapers.longest_gap()), 65 * SECOND);
         // The two come a second after one another, each once a minute.
-        for (who, at, hold) in [(1, 100, 65), (2, 101, 65), (1, 110, 20), (2, 131, 45), (1, 140, 45), (2, 141, 45)] {
+        for (who, at, held) in [(1, 100, 65), (2, 101, 65), (1, 110, 20), (2, 131, 45), (1, 140, 45), (2, 141, 45)] {
             scrapers.came(peer(who), at * SECOND);
-            assert_eq!(hold(scrapers.longest_gap()), hold * SECOND, "at {at}");
+            assert_eq!(hold(scrapers.longest_gap()), held * SECOND, "at {at}");
         }
         scrapers.came(peer(1), 741 * SECOND);
         assert_eq!(hold(scrapers.longest_gap()), 45 * SECOND, "ten minutes and a second are no interval");

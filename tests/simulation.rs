@@ -50,3 +50,21 @@ fn a_plain_counter_in_memory_shows_the_loss() {
     });
     assert!(stats.exact == 0, "{stats}");
 }
+
+#[test]
+fn calm_days_are_exact() {
+    let stats = play(20, |seed| Plan::of(seed, Faults::Calm));
+    assert!(stats.breaks.is_empty() && stats.lost.is_empty(), "{stats}");
+    assert_eq!(stats.exact, 2 * stats.days, "{stats}");
+}
+
+#[test]
+fn what_harms_no_file_costs_nothing() {
+    let stats = play(20, |seed| Plan::of(seed, Faults::Harmless));
+    assert!(stats.breaks.is_empty(), "{stats}");
+}
+
+#[test]
+fn days_with_every_fault_are_exact_or_a_break_was_counted() {
+    play(20, |seed| Plan::of(seed, Faults::All));
+}

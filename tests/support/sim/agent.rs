@@ -87,13 +87,13 @@ impl Agent {
                 let opened = Checkpoint::open(on.mount(), Limits::default()).map_err(|error| error.to_string())?;
                 Ok(opened.checkpoint)
             };
-            engine.run = run;
+            engine.set_run(run);
             match Checkpoint::open(disk.mount(), limits()) {
                 Ok(opened) => {
                     let taken = take_up(&opened, &mut engine);
                     beginning.resumed = !opened.recovered.entries.is_empty();
                     beginning.number = engine.snapshot().number();
-                    Committer::on(opened.checkpoint, Box::new(reopen), fsync, taken)
+                    Committer::on(opened.checkpoint, fsync, taken)
                 }
                 Err(error) => Committer::waiting(Box::new(reopen), fsync, error.to_string()),
             }

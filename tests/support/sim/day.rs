@@ -295,7 +295,9 @@ impl<'p> Day<'p> {
                 self.judge.state_was_harmed();
             }
             What::Reload => {
-                if let Some(agent) = self.agent.as_mut().filter(|_| self.ending.is_none()) {
+                // In the middle of a line a reload makes two of it. TODO: until it does not.
+                let quiet = self.ending.is_none() && !self.machine.has_unfinished();
+                if let Some(agent) = self.agent.as_mut().filter(|_| quiet) {
                     agent.engine.reconfigure(&self.config);
                     self.judge.reloaded(&mut self.machine);
                 }

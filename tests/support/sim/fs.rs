@@ -204,6 +204,17 @@ impl SimFs {
         self.tree().inodes.iter().filter_map(Weak::upgrade).map(FileRef).collect()
     }
 
+    /// The names of a file, for people.
+    pub fn names_of(&self, file: &FileRef) -> Vec<PathBuf> {
+        let tree = self.tree();
+        let mut names = Vec::new();
+        for (directory, children) in &tree.directories {
+            let same = |child: &Child| matches!(child, Child::File(other) if Arc::ptr_eq(&other.0, &file.0));
+            names.extend(children.iter().filter(|(_, child)| same(child)).map(|(name, _)| directory.join(name)));
+        }
+        names
+    }
+
     /// What was written until now survives lost power.
     pub fn sync(&self) {
         for file in self.files() {

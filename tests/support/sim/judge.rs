@@ -98,8 +98,12 @@ impl Judge {
         if now < started_ms + READ_WITHIN_MS {
             return Ok(());
         }
-        match machine.oracle.unread_before(now - READ_WITHIN_MS, &machine.fs, &machine.without_current()) {
-            Some(part) => Err(format!("part {part} of a line stands in a file and was not read: {}", machine.oracle.describe(part))),
+        let since = now - READ_WITHIN_MS;
+        match machine.oracle.unread_before(since, &machine.fs, &machine.without_current_since(since)) {
+            Some(part) => {
+                let (what, files) = (machine.oracle.describe(part), machine.oracle.files_of(part, &machine.fs));
+                Err(format!("part {part} of a line stands in a file and was not read: {what}\n{files}"))
+            }
             None => Ok(()),
         }
     }

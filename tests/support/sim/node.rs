@@ -44,6 +44,7 @@ pub struct Container {
     dead: Vec<(u64, usize)>,
     /// Per stream: parts still to come of an unfinished line.
     unfinished: [u64; 2],
+    reopened_ms: u64,
     /// The file before the last reopening, and how many lines its writer still has; not once a stream began a long
     /// line in the new file: then their order would be anybody's guess.
     late: Option<(FileRef, u64)>,
@@ -113,6 +114,7 @@ impl Machine {
                 log,
                 dead,
                 unfinished,
+                reopened_ms: 0,
                 late: None,
             });
         }
@@ -217,13 +219,19 @@ impl Machine {
         format!("rare{}", self.keys)
     }
 
-    /// Logs that have no current file: the kubelet ended between renaming it and asking for the next. They are no
-    /// targets until it is back, for a target goes by the name of the current file.
-    pub fn without_current(&self) -> Vec<usize> {
+    /// Logs that had no current file a while ago: the kubelet ended between renaming it and asking for the next. They
+    /// are no targets until it is back, for a target goes by the name of the current file.
+    pub fn without_current_since(&self, ms: u64) -> Vec<usize> {
         let has_none = |container: &&Container| {
-            !self.fs.exists(&container.directory.join(format!("{}.log", container.restart)))
+            let current = container.directory.join(format!("{}.log", container.restart));
+            container.reopened_ms >= ms || !self.fs.exists(&current)
         };
         self.containers.iter().filter(has_none).map(|container| container.log).collect()
+    }
+
+    /// Whether some stream is in the middle of a line.
+    pub fn has_unfinished(&self) -> bool {
+        self.containers.iter().any(|container| container.unfinished != [0, 0])
     }
 
     /// The kubelet looks at the logs: what is to be done is left to [`step`](Self::step).
@@ -316,6 +324,7 @@ impl Machine {
         else {
             return;
         };
+        container.reopened_ms = self.clock.elapsed_ms();
         let before = container.file.replace(self.fs.open_or_create(path));
         let quiet = container.unfinished == [0, 0];
         container.late = before.filter(|_| quiet && random.percent(40)).map(|file| (file, random.between(1, 3)));

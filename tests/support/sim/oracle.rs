@@ -4,7 +4,7 @@
 //! whether the agent has read it: as the files tell it, which note how far they were read. What the agent must have
 //! counted follows from that alone, by joining the parts that were read as a runtime's reader would.
 
-use super::fs::{PartId, SimFs};
+use super::fs::{FileRef, PartId, SimFs};
 use std::collections::{BTreeMap, HashMap};
 
 /// A series of the one counter that the simulated agents keep: its container and the key of the line.
@@ -173,6 +173,20 @@ impl Oracle {
         let Part { log, stream, last, series, written_ms, known, .. } = &self.parts[part];
         let series = series.map(|series| self.name(series));
         format!("log {log}, stream {stream}, last {last}, {series:?}, written at {written_ms} ms, known {known:?}")
+    }
+
+    /// The files in which a part stands, for people.
+    pub fn files_of(&self, part: PartId, fs: &SimFs) -> String {
+        let holds = |file: &FileRef| file.node().parts.iter().any(|(_, stands)| *stands == part);
+        let describe = |file: FileRef| {
+            let node = file.node();
+            let at = node.parts.iter().find(|(_, stands)| *stands == part).map_or(0, |(end, _)| *end);
+            format!(
+                "{:?}: part ends at {at} of {}, packed {}, read to {}, open {}, known {:?}\n",
+                fs.names_of(&file), node.bytes.len(), node.packed, node.read_to, node.opened, node.known
+            )
+        };
+        fs.files().into_iter().filter(holds).map(describe).collect()
     }
 
     pub fn series_count(&self) -> SeriesId {

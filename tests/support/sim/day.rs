@@ -63,6 +63,8 @@ pub struct Day<'p> {
     scrapers: [Scraper; 2],
     due: Timers,
     judge: Judge,
+    /// Tells what happens.
+    trace: bool,
 }
 
 /// What is shown.
@@ -141,6 +143,7 @@ impl<'p> Day<'p> {
             scrapers: [scraper(1), scraper(2)],
             due: Timers { look: 0, cut: 0, monitor: 10_000, sync: 30_000, scrapes: [500, 7_500] },
             judge: Judge::new(plan.shape.plain),
+            trace: std::env::var_os("WEIR_SIM_TRACE").is_some(),
         }
     }
 
@@ -239,6 +242,9 @@ impl<'p> Day<'p> {
     }
 
     fn happen(&mut self, event: &Event) -> Result<(), String> {
+        if self.trace {
+            println!("{event}");
+        }
         let (now, mut random) = (event.at_ms, Random::new(event.salt));
         let containers = self.machine.containers.len() as u64;
         let pick = |which: u64| (containers > 0).then(|| (which % containers) as usize);
@@ -358,6 +364,9 @@ impl<'p> Day<'p> {
     }
 
     fn start(&mut self) -> Result<(), String> {
+        if self.trace {
+            println!("{} start\n{}", self.clock.elapsed_ms(), self.machine.listing());
+        }
         let run = Run {
             identity: format!("node {}", self.identity),
             boot_id: format!("boot {}", self.boots),
@@ -543,6 +552,9 @@ impl<'p> Day<'p> {
     }
 
     fn finish(&mut self) -> Result<(), String> {
+        if self.trace {
+            println!("end\n{}", self.machine.listing());
+        }
         let Some(agent) = &mut self.agent else { return Err("the agent is not there at the end".to_string()) };
         agent.look();
         self.judge.looked(&mut self.machine, agent.started_ms)?;

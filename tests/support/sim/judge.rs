@@ -330,12 +330,14 @@ impl Judge {
             self.stats.unseen += prometheus.missed.values().sum::<u64>();
         }
         let all: Vec<SeriesId> = (0..machine.oracle.series_count()).collect();
-        for series in &all {
+        let off = |series: &SeriesId| {
             let has = values.get(series).copied().unwrap_or(0) + self.bases.get(series).copied().unwrap_or(0);
             let must = expected.get(series).copied().unwrap_or(0);
-            if has != must {
-                return Err(format!("{} counted {has} lines, and {must} were read", machine.oracle.name(*series)));
-            }
+            (has != must).then(|| format!("{} counted {has} lines, and {must} were read", machine.oracle.name(*series)))
+        };
+        let off: Vec<String> = all.iter().filter_map(off).collect();
+        if !off.is_empty() {
+            return Err(off.join("; "));
         }
         if self.plain {
             return Ok(());

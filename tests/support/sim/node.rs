@@ -229,6 +229,19 @@ impl Machine {
         self.containers.iter().filter(has_none).map(|container| container.log).collect()
     }
 
+    /// All files with what is known of them, for people.
+    pub fn listing(&self) -> String {
+        let line = |file: FileRef| {
+            let node = file.node();
+            let size = node.bytes.len();
+            format!(
+                "  {:?} {size} bytes, {} parts, read to {}, open {}, known {:?}\n",
+                self.fs.names_of(&file), node.parts.len(), node.read_to, node.opened, node.known
+            )
+        };
+        self.fs.files().into_iter().map(line).collect()
+    }
+
     /// Whether some stream is in the middle of a line.
     pub fn has_unfinished(&self) -> bool {
         self.containers.iter().any(|container| container.unfinished != [0, 0])

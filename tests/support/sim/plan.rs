@@ -134,6 +134,14 @@ pub enum Faults {
 }
 
 impl Plan {
+    /// The day of an agent that keeps nothing.
+    pub fn plain(seed: u64) -> Plan {
+        let mut plan = Plan::of(seed, Faults::Harmless);
+        plan.shape.plain = true;
+        plan.events.retain(|event| !matches!(event.what, What::ClockStep(..0)));
+        plan
+    }
+
     pub fn of(seed: u64, faults: Faults) -> Plan {
         let mut random = Random::new(seed);
         let scrape = |random: &mut Random| *random.pick(&[15_000, 30_000, 30_000, 60_000]);
@@ -152,6 +160,14 @@ impl Plan {
             plan.session(start, start + minutes * 60_000, faults, &mut random);
         }
         plan.events.sort_by_key(|event| event.at_ms);
+        // Where the clock was set back, neither names nor times say which of two files is the older one. An agent that
+        // saw them knows; one that lost its memory cannot.
+        let forgets = random.percent(50);
+        plan.events.retain(|event| match event.what {
+            What::ClockStep(seconds) => seconds > 0 || !forgets,
+            What::StateRemoved | What::StateDamaged => forgets,
+            _ => true,
+        });
         plan
     }
 

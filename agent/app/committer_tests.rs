@@ -20,7 +20,7 @@ impl Counting {
         let mut series = Store::new();
         let family = Family { name: "x_total".into(), help: String::new(), kind: Kind::Counter, max_idle: None };
         let id = series.define(family).expect("a good family");
-        let group = series.group(&[id], Limit { series_max: 10, overflow: Vec::new() });
+        let group = series.group(&[id], Limit { series_max: 10, ..Limit::default() });
         Counting { series, group, now: Duration::ZERO }
     }
 

@@ -52,7 +52,7 @@ impl Run {
         let lost = rebooted && !clean && !before.synced;
         let moved = self.identity != before.identity;
         let rebase = lost || moved || older;
-        let how = if rebase { Restore::Rebase } else { Restore::Continue { same_boot: !rebooted } };
+        let how = if rebase { Restore::Rebase } else { Restore::Continue };
         Resumption { how, rebooted, broken: lost.then_some("unclean_boot") }
     }
 }
@@ -78,14 +78,13 @@ mod tests {
 
     #[test]
     fn values_go_on_unless_a_scraper_could_be_misled() {
-        let go_on = |same_boot| Restore::Continue { same_boot };
         let same = run("a", "1", true);
         assert_eq!(same.resume(&same, true, true).how, Restore::Rebase);
         for (before, now, clean, how, broken) in [
-            (run("a", "1", true), run("a", "1", true), false, go_on(true), None),
-            (run("a", "1", false), run("a", "1", false), false, go_on(true), None),
-            (run("a", "1", true), run("a", "2", true), false, go_on(false), None),
-            (run("a", "1", false), run("a", "2", false), true, go_on(false), None),
+            (run("a", "1", true), run("a", "1", true), false, Restore::Continue, None),
+            (run("a", "1", false), run("a", "1", false), false, Restore::Continue, None),
+            (run("a", "1", true), run("a", "2", true), false, Restore::Continue, None),
+            (run("a", "1", false), run("a", "2", false), true, Restore::Continue, None),
             (run("a", "1", false), run("a", "2", true), false, Restore::Rebase, Some("unclean_boot")),
             (run("a", "1", true), run("b", "1", true), true, Restore::Rebase, None),
             // Where the kernel does not say, lost power must be expected.

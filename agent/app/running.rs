@@ -37,6 +37,8 @@ pub struct Running {
     worker: JoinHandle<()>,
     rim: JoinHandle<()>,
     end: watch::Sender<bool>,
+    /// Whoever started the agent asks it nothing more: a signal may end it.
+    may_end: watch::Sender<bool>,
     interrupted: Arc<AtomicBool>,
     address: Option<SocketAddr>,
 }
@@ -47,18 +49,24 @@ impl Running {
         let geoip = GeoIpSet::default();
         let (commands, received) = mpsc::channel();
         let (end, ended) = watch::channel(false);
+        let (may_end, released) = watch::channel(false);
         let interrupted = Arc::new(AtomicBool::new(false));
         let (cuts, clock): (Arc<Cuts>, Arc<dyn Clock>) = (Arc::default(), Arc::new(SystemClock));
         let rim = Rim::new(commands.clone(), &config, reload, geoip.clone(), Arc::clone(&cuts), Arc::clone(&clock));
         let rim = Arc::new(rim);
         let (opened, open) = mpsc::channel();
         let rim_thread = {
-            let (server, rim, interrupted) = (config.server.clone(), Arc::clone(&rim), Arc::clone(&interrupted));
-            let final_wait = state::final_scrape_wait(&config);
+            let (server, rim) = (config.server.clone(), Arc::clone(&rim));
+            let ending = Ending {
+                ended,
+                released,
+                interrupted: Arc::clone(&interrupted),
+                final_wait: state::final_scrape_wait(&config),
+            };
             thread::Builder::new().name("rim".into()).spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 match runtime {
-                    Ok(runtime) => runtime.block_on(attend(server, rim, interrupted, final_wait, opened, ended)),
+                    Ok(runtime) => runtime.block_on(attend(server, rim, opened, ending)),
                     Err(error) => drop(opened.send(Err(error))),
                 }
             })?
@@ -80,7 +88,7 @@ impl Running {
         if let Some(address) = address {
             events::listening(address);
         }
-        Ok(Running { commands, worker, rim: rim_thread, end, interrupted, address })
+        Ok(Running { commands, worker, rim: rim_thread, end, may_end, interrupted, address })
     }
 
     /// Where the pages are served; `None` with `server.disable`.
@@ -112,7 +120,8 @@ impl Running {
     /// Waits for SIGTERM or SIGINT, then ends the agent. Errors: a part of it ended by itself, by a panic.
     pub fn wait(self) -> io::Result<()> {
         // The rim ends by itself when a signal comes.
-        let Running { commands, worker, rim, .. } = self;
+        let Running { commands, worker, rim, may_end, .. } = self;
+        may_end.send_replace(true);
         let rim = rim.join();
         // It has asked the worker to stop already, unless it ended by a panic.
         let _ = commands.send(Command::Stop(oneshot::channel().0));
@@ -196,15 +205,23 @@ impl Drop for EndsAll {
     }
 }
 
+/// How the agent comes to its end.
+struct Ending {
+    /// It is to end, or the worker has.
+    ended: watch::Receiver<bool>,
+    released: watch::Receiver<bool>,
+    interrupted: Arc<AtomicBool>,
+    final_wait: Duration,
+}
+
 /// The rim's one task: the server, signals, the files of databases.
 async fn attend(
     config: server::ServerConfig,
     rim: Arc<Rim>,
-    interrupted: Arc<AtomicBool>,
-    final_wait: Duration,
     opened: mpsc::Sender<io::Result<Option<SocketAddr>>>,
-    mut ended: watch::Receiver<bool>,
+    ending: Ending,
 ) {
+    let Ending { mut ended, mut released, interrupted, final_wait } = ending;
     let server = match open(&config, &rim).await {
         Ok(server) => server,
         Err(error) => return drop(opened.send(Err(error))),
@@ -230,6 +247,8 @@ async fn attend(
         }
     }
     interrupted.store(true, Ordering::Relaxed);
+    // Gone without a word: then there is nobody to wait for.
+    let _ = released.wait_for(|released| *released).await;
     let stopped = rim.monotonic();
     let _ = tokio::time::timeout(FINAL_CUT_MAX, rim.end()).await;
     let Some(server) = server else { return };

@@ -2,7 +2,7 @@
 
 use super::cell::Stamp;
 use super::family::{Kind, LabelName};
-use super::group::{Column, GroupId};
+use super::group::{Column, GroupId, Seconds};
 use super::key::{LabelKey, entries};
 use super::store::Store;
 
@@ -31,7 +31,7 @@ impl Store {
             let places: Vec<_> = from.columns.iter().map(|column| self.place_of(name(column), &column.kind)).collect();
             for (column, place) in from.columns.iter().zip(&places) {
                 let Some(Place { group, metric }) = *place else { continue };
-                self.groups[group.0 as usize].columns[metric].take_books(column);
+                self.groups[group.0 as usize].columns[metric].take_books(column, &names);
             }
             for (row, metric, _) in from.living() {
                 let Some(place) = places[metric] else { continue };
@@ -49,7 +49,7 @@ impl Store {
         key.sort_by_name(|name| &self.names.list[usize::from(name.0)]);
         let group = &mut self.groups[place.group.0 as usize];
         let row = group.find(&self.hasher, key).unwrap_or_else(|| group.insert(&self.hasher, key));
-        group.absorb(row, place.metric, from);
+        group.absorb(row, place.metric, from, self.now);
     }
 
     /// The first group and position of a family that is defined in the same way.
@@ -63,20 +63,29 @@ impl Store {
 }
 
 impl Column {
-    fn take_books(&mut self, old: &Column) {
+    /// Adds what an old column counted; `names` are its label names here.
+    fn take_books(&mut self, old: &Column, names: &[LabelName]) {
         self.limited += old.limited;
+        self.promoted += old.promoted;
+        for (label, count) in old.capped.iter().map(|(label, count)| (names[usize::from(label.0)], *count)) {
+            match self.capped.iter_mut().find(|(known, _)| *known == label) {
+                Some((_, sum)) => *sum += count,
+                None => self.capped.push((label, count)),
+            }
+        }
         self.refused.iter_mut().zip(&old.refused).for_each(|(sum, n)| *sum += n);
     }
 }
 
 /// The stamp of two cells that become one. Held only if both are: a part that is held may be added to one that
-/// scrapers know, it is an increment for them.
-pub(super) fn stamp_of_both(a: Stamp, b: Stamp) -> Stamp {
+/// scrapers know, it is an increment for them, which they see from `now` on.
+pub(super) fn stamp_of_both(a: Stamp, b: Stamp, now: Seconds) -> Stamp {
     let second = a.second().max(b.second());
     match (a, b, a.batch(), b.batch()) {
         (Stamp::NEVER, only, ..) | (only, Stamp::NEVER, ..) => only,
         // 0 is the youngest.
         (_, _, Some(a), Some(b)) => Stamp::held(second, if a.min(b) == 0 { 0 } else { a.max(b) }),
-        _ => Stamp::shown(second),
+        (_, _, None, None) => Stamp::shown(second),
+        _ => Stamp::shown(now),
     }
 }

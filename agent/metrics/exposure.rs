@@ -50,26 +50,35 @@ impl Exposure {
 
     /// A cut is being made: its number.
     pub fn next_cut(&mut self) -> u32 {
-        self.cut = (self.cut + 1).min(BATCH_MAX);
+        self.cut = (self.cut + 1).min(CUT_MAX);
         self.cut
     }
 
-    /// The newborn series are part of this cut.
+    /// The held series in no batch become part of one of this cut.
     pub fn begin_batch(&mut self) -> u32 {
+        if self.is_crowded() {
+            self.batches.retain(|batch| batch.first_served.is_some());
+        }
         if self.batches.back().is_none_or(|batch| batch.cut < self.cut) {
             self.batches.push_back(Batch { cut: self.cut, first_served: None });
         }
         self.cut
     }
 
+    /// Whether so many batches wait to be sent that they become one.
+    pub fn is_crowded(&self) -> bool {
+        self.batches.iter().filter(|batch| batch.first_served.is_none()).count() >= UNSENT_MAX
+    }
+
+    /// Whether a held series is part of a batch that is known.
+    pub fn knows(&self, batch: u32) -> bool {
+        self.batches.binary_search_by_key(&batch, |batch| batch.cut).is_ok()
+    }
+
     /// Whether every scraper that comes once per hold has seen the zeros of a batch.
     pub fn is_mature(&self, batch: u32, now: Duration) -> bool {
         let known = self.batches.binary_search_by_key(&batch, |batch| batch.cut);
         known.is_ok_and(|at| self.is_over(self.batches[at].first_served, now))
-    }
-
-    pub fn knows(&self, batch: u32) -> bool {
-        batch == 0 || self.batches.binary_search_by_key(&batch, |batch| batch.cut).is_ok()
     }
 
     /// Whether any batch is ripe.
@@ -79,7 +88,7 @@ impl Exposure {
 
     pub fn drop_mature(&mut self, now: Duration) {
         let hold = self.hold.unwrap_or_default();
-        self.batches.retain(|batch| batch.first_served.is_none_or(|first| first + hold > now));
+        self.batches.retain(|batch| !is_over(batch.first_served, hold, now));
     }
 
     /// The cut made now goes to a scraper, perhaps.
@@ -98,6 +107,12 @@ impl Exposure {
         }
     }
 
+    /// Nobody can tell which scraper came of late: what is held or shown begins to be so when it is next sent.
+    pub fn begin_anew(&mut self) {
+        self.batches.iter_mut().for_each(|batch| batch.first_served = None);
+        self.pending = None;
+    }
+
     /// The time before whose second a value was touched last, if it was seen by all. `None`: nothing is known to be.
     pub fn seen_by_all(&mut self, now: Duration) -> Option<Duration> {
         if let Some(shown) = self.pending
@@ -110,9 +125,16 @@ impl Exposure {
     }
 
     fn is_over(&self, first_served: Option<Duration>, now: Duration) -> bool {
-        first_served.is_some_and(|first| first + self.hold.unwrap_or_default() <= now)
+        is_over(first_served, self.hold.unwrap_or_default(), now)
     }
 }
 
+fn is_over(first_served: Option<Duration>, hold: Duration, now: Duration) -> bool {
+    first_served.is_some_and(|first| first.saturating_add(hold) <= now)
+}
+
+/// Batches that no scraper was sent. Scrapes that break off before their first byte make them.
+const UNSENT_MAX: usize = 64;
+
 /// A batch's number has 31 bits in a cell.
-pub(super) const BATCH_MAX: u32 = (1 << 31) - 1;
+pub(super) const CUT_MAX: u32 = (1 << 31) - 1;

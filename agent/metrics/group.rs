@@ -1,5 +1,6 @@
 //! Rows: all cells of the metrics that share a label set, behind one hash lookup.
 
+use super::admission::{Admission, CAPPED_LABELS_MAX, Limit};
 use super::carry::stamp_of_both;
 use super::cell::{self, Refused, Stamp, Update};
 use super::family::{FamilyId, Kind, LabelName};
@@ -12,29 +13,9 @@ use std::hash::BuildHasher;
 /// Whole seconds of a clock that never goes back.
 pub type Seconds = u32;
 
-/// The value of a label whose own value found no room.
-pub const OTHER: &str = "__other__";
-
-/// Label sets of `__other__` only, past all other limits: they differ by their label names, which come from the
-/// configuration.
-const OTHER_ROWS_MAX: usize = 64;
-
 /// A group of one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub(super) u32);
-
-/// How many label sets a group may hold, and what becomes of the others.
-///
-/// A new label set past `series_max` gets `__other__` in its `overflow` labels. The sets so made may be as many
-/// again; past `2 × series_max` rows every label becomes `__other__`, and past 64 further rows the line is counted
-/// in the series without labels. So a group never holds more than `2 × series_max + 65` rows, no living series is
-/// pushed out, and the sum over all series is always the true one.
-#[derive(Clone, Debug)]
-pub struct Limit {
-    pub series_max: usize,
-    /// The labels that give way; all of them when the list is empty.
-    pub overflow: Vec<LabelName>,
-}
 
 /// The place of a label set in its group. Good until the next `Store::expire`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +23,8 @@ pub struct Row {
     pub(super) index: u32,
     /// The line's own label set found no room, this row stands for it.
     pub(super) limited: bool,
+    /// Limited labels of the group whose value found no room, a bit for each.
+    pub(super) capped: u16,
 }
 
 impl Row {
@@ -64,11 +47,21 @@ pub(super) struct Column {
     pub newborn: usize,
     /// Updates that went to a row of `__other__`, since the program started.
     pub limited: u64,
+    /// Label sets that proved heavy and got a row, since the program started.
+    pub promoted: u64,
+    /// Updates whose value of a limited label became `__other__`, since the program started: the labels in the order of
+    /// the group's limits, then such as had a limit before a reload.
+    pub capped: Vec<(LabelName, u64)>,
     /// Updates refused, by [`Refused`] in the order of [`Refused::ALL`].
     pub refused: [u64; Refused::ALL.len()],
 }
 
 impl Column {
+    pub fn new(family: FamilyId, kind: Kind, at: usize, limit: &Limit) -> Column {
+        let capped = limit.values_max.iter().take(CAPPED_LABELS_MAX).map(|(label, _)| (*label, 0)).collect();
+        Column { family, kind, at, series: 0, newborn: 0, limited: 0, promoted: 0, capped, refused: [0; _] }
+    }
+
     pub fn cell<'a>(&self, row: &'a [u64]) -> &'a [u64] {
         &row[self.at..self.at + cell::width(&self.kind)]
     }
@@ -85,6 +78,12 @@ impl Column {
         *word = stamp.0;
     }
 
+    #[cold]
+    fn count_capped(&mut self, capped: u16) {
+        let counts = self.capped.iter_mut().enumerate().take_while(|(at, _)| *at < CAPPED_LABELS_MAX);
+        counts.for_each(|(at, (_, count))| *count += u64::from(capped >> at & 1));
+    }
+
     /// The stamp of a cell's first touch. A gauge has nothing that could be added up: it is shown at once.
     pub fn first_stamp(&self, now: Seconds, holds: bool) -> Stamp {
         if holds && self.kind != Kind::Gauge { Stamp::held(now, 0) } else { Stamp::shown(now) }
@@ -99,6 +98,7 @@ pub struct Cells<'a> {
     /// Whether newborn series are held.
     pub(super) holds: bool,
     pub(super) limited: bool,
+    pub(super) capped: u16,
 }
 
 impl Cells<'_> {
@@ -144,6 +144,9 @@ impl Cells<'_> {
         match outcome {
             Ok(()) => {
                 column.limited += u64::from(self.limited);
+                if self.capped != 0 {
+                    column.count_capped(self.capped);
+                }
                 match cell::stamp(cell) {
                     Stamp::NEVER => column.set_stamp(&mut cell[0], column.first_stamp(self.now, self.holds)),
                     known => cell[0] = known.touched(self.now).0,
@@ -160,7 +163,7 @@ pub(super) struct Group {
     pub columns: Vec<Column>,
     /// Words of a row.
     pub stride: usize,
-    pub limit: Limit,
+    pub admission: Admission,
     /// The rows of all cells, one after another.
     pub words: Vec<u64>,
     pub keys: Keys,
@@ -175,7 +178,7 @@ impl Group {
         Group {
             columns,
             stride,
-            limit,
+            admission: Admission::new(limit),
             words: Vec::new(),
             keys: Keys::default(),
             table: HashTable::new(),
@@ -202,38 +205,12 @@ impl Group {
     }
 
     /// Adds a cell of the same kind to one of this group.
-    pub fn absorb(&mut self, row: u32, metric: usize, from: &[u64]) {
+    pub fn absorb(&mut self, row: u32, metric: usize, from: &[u64], now: Seconds) {
         let column = &mut self.columns[metric];
         let cell = column.cell_mut(&mut self.words[row as usize * self.stride..]);
-        let stamp = stamp_of_both(cell::stamp(cell), cell::stamp(from));
+        let stamp = stamp_of_both(cell::stamp(cell), cell::stamp(from), now);
         cell::merge(&column.kind, cell, from);
         column.set_stamp(&mut cell[0], stamp);
-    }
-
-    /// A row for a label set that has none yet; the key becomes what the row stands for.
-    pub fn admit(&mut self, hasher: &RandomState, key: &mut LabelKey) -> Row {
-        let max = self.limit.series_max;
-        if self.rows() < max {
-            return Row { index: self.insert(hasher, key), limited: false };
-        }
-        let overflow = std::mem::take(&mut self.limit.overflow);
-        let limited = key.replace_values(|name| overflow.is_empty() || overflow.contains(&name), OTHER.as_bytes());
-        self.limit.overflow = overflow;
-        if let Some(index) = self.find_or_insert(hasher, key, max.saturating_mul(2)) {
-            return Row { index, limited };
-        }
-        key.replace_values(|_| true, OTHER.as_bytes());
-        let index = self
-            .find_or_insert(hasher, key, max.saturating_mul(2).saturating_add(OTHER_ROWS_MAX))
-            .unwrap_or_else(|| {
-                key.clear();
-                self.find(hasher, key).unwrap_or_else(|| self.insert(hasher, key))
-            });
-        Row { index, limited: true }
-    }
-
-    fn find_or_insert(&mut self, hasher: &RandomState, key: &LabelKey, rows_max: usize) -> Option<u32> {
-        self.find(hasher, key).or_else(|| (self.rows() < rows_max).then(|| self.insert(hasher, key)))
     }
 
     pub fn insert(&mut self, hasher: &RandomState, key: &LabelKey) -> u32 {
@@ -243,6 +220,7 @@ impl Group {
             row
         });
         self.keys.set(row, &key.to_stored());
+        self.admission.inserted(hasher, key.identity());
         let hash = |row: &u32| hasher.hash_one(identity(self.keys.get(*row)));
         self.table.insert_unique(hash(&row), row, hash);
         row
@@ -287,6 +265,7 @@ impl Group {
             if let Ok(entry) = self.table.find_entry(hasher.hash_one(identity(key)), |r| *r == row) {
                 entry.remove();
             }
+            self.admission.removed(hasher, identity(key));
             self.keys.free(row);
             self.free.push(row);
         }

@@ -4,26 +4,24 @@
 //! LABEL_NAMES  id                 name
 //! GROUPS       group              for each metric: name, kind (0 counter, 1 gauge, 2 histogram and its bounds)
 //! SERIES       group << 32 | row  the key: name id (u16), length (u16), value; and so on
-//! VALUES       group << 32 | row  for each metric: 0 no series, 1 shown, 2 + batch held; and the words of its cell
+//! VALUES       group << 32 | row  for each metric: 0 no series, 1 shown, 2 held; and the words of its cell
 //! BIRTHS       0                  the number of the latest cut that changed anything
-//!              batch              0, or 1 + nanoseconds since the start of the machine at which it was first served
 //! ```
 //!
 //! Numbers are as a [`Writer`] writes them. Floats are written as numbers with their bytes reversed, so that a whole one is
-//! short. When a cell was last touched is not kept.
+//! short. Times are not kept: after a restart what is idle is so from then on, and what is held waits its whole time
+//! again, for nobody can tell which scraper came while the agent was away.
 
 use super::cell::{self, Stamp};
-use super::exposure::BATCH_MAX;
 use super::family::{Family, Kind};
 use super::keys::CHUNK;
 use super::snapshot::{Image, Part, Snapshot};
 use crate::keep::{Keep, Reader, Slot, Table, Writer};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Index of the slot of BIRTHS that has the number of the cut.
-pub(super) const CUT: u64 = 0;
+/// Where the number of the latest cut is kept.
+pub(super) const CUT: Slot = Slot { table: Table::BIRTHS, index: 0 };
 
 impl Snapshot {
     /// Writes what makes this image of `old`, tables and slots ascending; all of it where there is no old one. An image
@@ -40,7 +38,9 @@ impl Snapshot {
         pairs.iter().for_each(|pair| changes.group(pair));
         pairs.iter().for_each(|pair| changes.keys(pair));
         pairs.iter().for_each(|pair| changes.values(pair));
-        changes.births(new, old);
+        if changes.any {
+            changes.put(CUT, |writer| writer.number(new.cut.into()));
+        }
     }
 }
 
@@ -111,7 +111,7 @@ fn lives(part: Option<&Part>, row: usize) -> bool {
 
 /// Whether two cells of a metric say the same, but for when they were touched.
 fn is_same(a: &[u64], b: &[u64]) -> bool {
-    let state = |cell| (cell::stamp(cell) == Stamp::NEVER, cell::stamp(cell).batch());
+    let state = |cell| (cell::stamp(cell) == Stamp::NEVER, cell::stamp(cell).batch().is_some());
     state(a) == state(b) && a[1..] == b[1..]
 }
 
@@ -150,11 +150,15 @@ fn write_row(writer: &mut Writer<'_>, part: &Part, row: usize) {
     }
 }
 
+const NONE: u8 = 0;
+const SHOWN: u8 = 1;
+const HELD: u8 = 2;
+
 fn write_cell(writer: &mut Writer<'_>, kind: &Kind, cell: &[u64]) {
     if cell::stamp(cell) == Stamp::NEVER {
-        return writer.number(0);
+        return writer.byte(NONE);
     }
-    writer.number(cell::stamp(cell).batch().map_or(1, |batch| 2 + u64::from(batch)));
+    writer.byte(if cell::stamp(cell).batch().is_some() { HELD } else { SHOWN });
     for (at, word) in cell.iter().enumerate().skip(1) {
         writer.number(if is_float(kind, at) { word.swap_bytes() } else { *word });
     }
@@ -164,11 +168,11 @@ fn write_cell(writer: &mut Writer<'_>, kind: &Kind, cell: &[u64]) {
 pub(super) fn read_cell(reader: &mut Reader<'_>, kind: &Kind, now: u32, cell: &mut Vec<u64>) -> Option<()> {
     cell.clear();
     cell.resize(cell::width(kind), 0);
-    cell[0] = match reader.number()? {
-        0 => return Some(()),
-        // A gauge is never held.
-        state if state == 1 || *kind == Kind::Gauge => Stamp::shown(now).0,
-        state => Stamp::held(now, u32::try_from(state - 2).ok().filter(|batch| *batch <= BATCH_MAX)?).0,
+    cell[0] = match reader.byte()? {
+        NONE => return Some(()),
+        SHOWN => Stamp::shown(now).0,
+        HELD if *kind != Kind::Gauge => Stamp::held(now, 0).0,
+        _ => return None,
     };
     for (at, word) in cell.iter_mut().enumerate().skip(1) {
         let number = reader.number()?;
@@ -183,16 +187,6 @@ fn is_float(kind: &Kind, at: usize) -> bool {
         Kind::Counter => at == 2,
         Kind::Gauge | Kind::Histogram { .. } => at == 1,
     }
-}
-
-pub(super) fn write_birth(writer: &mut Writer<'_>, first_served: Option<Duration>) {
-    let nanos = |first: Duration| u64::try_from(first.as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
-    writer.number(first_served.map_or(0, nanos));
-}
-
-pub(super) fn read_birth(bytes: &[u8]) -> Option<Option<Duration>> {
-    let nanos = Reader::new(bytes).number()?;
-    Some(nanos.checked_sub(1).map(Duration::from_nanos))
 }
 
 struct Changes<'k> {
@@ -277,21 +271,6 @@ impl Changes<'_> {
                     None => {}
                 }
             }
-        }
-    }
-
-    fn births(&mut self, new: &Image, old: Option<&Image>) {
-        let old = old.map_or(&[][..], |old| old.batches.as_slice());
-        if !self.any && new.batches == old {
-            return;
-        }
-        let slot = |index: u64| Slot { table: Table::BIRTHS, index };
-        self.put(slot(CUT), |writer| writer.number(new.cut.into()));
-        for gone in old.iter().filter(|batch| new.batches.iter().all(|known| known.cut != batch.cut)) {
-            self.delete(slot(gone.cut.into()));
-        }
-        for batch in new.batches.iter().filter(|batch| !old.contains(batch)) {
-            self.put(slot(batch.cut.into()), |writer| write_birth(writer, batch.first_served));
         }
     }
 }

@@ -54,7 +54,7 @@ impl Kinds {
             store.define(Family { name: name.into(), help: String::new(), kind, max_idle: None }).unwrap()
         };
         let families = [define("c", Kind::Counter), define("g", Kind::Gauge), define("h", Kind::histogram(bounds))];
-        let limit = || Limit { series_max: 1000, overflow: Vec::new() };
+        let limit = || Limit { series_max: 1000, ..Limit::default() };
         let groups = [store.group(&families, limit()), store.group(&families[..1], limit())];
         let names = ["a", "b"].map(|name| store.label_name(name));
         Kinds { store, groups, names }
@@ -97,28 +97,22 @@ fn what_was_kept_comes_back_as_it_was() {
     let old = Kinds::some(&[0.5, 1.0]).store.snapshot();
     let mut new = Kinds::new(&[0.5, 1.0]);
     let slots = Slots::of(&old);
-    let restored = new.store.restore(&slots.entries(), &[], Restore::Continue { same_boot: true }, 9 * SECOND);
+    let restored = new.store.restore(&slots.entries(), &[], Restore::Continue, 9 * SECOND);
     assert_eq!(restored, Restored { series: 6, ..Restored::default() });
     assert_eq!(both(&new.store.snapshot()), both(&old));
-    // Numbers of cuts go on, and what is held waits for as long as it would have.
-    assert_eq!(new.store.cut(true, 15 * SECOND).number(), 3);
-    let cut = new.store.cut(true, 16 * SECOND);
-    assert!(page(&cut, Shown::ToScraper).contains("h_count{a=\"2\",b=\"\"} 1\n"), "{}", page(&cut, Shown::ToScraper));
-    assert!(page(&cut, Shown::ToScraper).contains("c{a=\"3\",b=\"y\"} 0\n"));
-    // On another boot all wait anew.
-    let mut other = Kinds::new(&[0.5, 1.0]);
-    other.store.restore(&slots.entries(), &[], Restore::Continue { same_boot: false }, SECOND);
-    let cut = other.store.cut(true, 1000 * SECOND);
-    other.store.served(cut.number(), 1001 * SECOND);
-    assert!(page(&other.store.cut(true, 1010 * SECOND), Shown::ToScraper).contains("h_count{a=\"2\",b=\"\"} 0\n"));
-    assert!(page(&other.store.cut(true, 1011 * SECOND), Shown::ToScraper).contains("h_count{a=\"2\",b=\"\"} 1\n"));
+    // Numbers of cuts go on, and what is held waits anew.
+    let cut = new.store.cut(true, 1000 * SECOND);
+    assert_eq!(cut.number(), 3);
+    new.store.served(3, 1001 * SECOND);
+    assert!(page(&new.store.cut(true, 1010 * SECOND), Shown::ToScraper).contains("h_count{a=\"2\",b=\"\"} 0\n"));
+    assert!(page(&new.store.cut(true, 1011 * SECOND), Shown::ToScraper).contains("h_count{a=\"2\",b=\"\"} 1\n"));
 }
 
 #[test]
 fn a_metric_that_changed_or_went_does_not_come_back() {
     let slots = Slots::of(&Kinds::some(&[0.5, 1.0]).store.snapshot());
     let mut other = Kinds::new(&[0.5]);
-    let restored = other.store.restore(&slots.entries(), &[], Restore::Continue { same_boot: true }, SECOND);
+    let restored = other.store.restore(&slots.entries(), &[], Restore::Continue, SECOND);
     assert_eq!(restored, Restored { series: 5, changed: 1, ..Restored::default() });
     let mut none = Store::new();
     let restored = none.restore(&slots.entries(), &[], Restore::Rebase, SECOND);
@@ -196,7 +190,7 @@ proptest! {
         }
         let value = slots.0.get_mut(cut.get(&keys)).unwrap();
         value.truncate(cut.index(value.len() + 1));
-        let how = if rebase { Restore::Rebase } else { Restore::Continue { same_boot: true } };
+        let how = if rebase { Restore::Rebase } else { Restore::Continue };
         let mut kinds = Kinds::new(&[1.0]);
         let restored = kinds.store.restore(&slots.entries(), &slots.before(&before), how, SECOND);
         prop_assert!(restored.series <= 6);

@@ -9,6 +9,7 @@
 //!                                  Own (prometheus crate) ─┴─ encode → text 0.0.4 | OpenMetrics
 //! ```
 
+mod admission;
 mod carry;
 mod cell;
 mod encode;
@@ -26,14 +27,16 @@ mod process;
 mod restore;
 mod scrapers;
 mod seen;
+mod sketch;
 mod snapshot;
 mod store;
 
+pub use admission::{CAPPED_LABELS_MAX, Limit, OTHER};
 pub use cell::Refused;
 pub use encode::{EncodeError, encode};
 pub use family::{Conflict, DEFAULT_BUCKETS, Family, FamilyId, Kind, LabelName};
 pub use format::Format;
-pub use group::{Cells, GroupId, Limit, OTHER, Row, Seconds};
+pub use group::{Cells, GroupId, Row, Seconds};
 pub use key::{LABEL_VALUE_BYTES_MAX, LabelKey};
 pub use number::Number;
 pub use own::{Declared, Own, raise_to};
@@ -49,5 +52,9 @@ mod strict;
 #[cfg(test)]
 mod properties;
 
+#[cfg(test)]
+mod admission_tests;
+#[cfg(test)]
+mod exact_tests;
 #[cfg(test)]
 mod kept_tests;

@@ -115,6 +115,10 @@ own_metrics! {
     metric_series: IntGaugeVec = "weir_metric_series" ["metric"];
     /// Updates counted under the label value __other__ because the metric holds its maximum of series.
     series_limited: IntCounterVec = "weir_series_limited_total" ["metric"];
+    /// Label sets that came often past the maximum of series and got a series of their own.
+    series_promoted: IntCounterVec = "weir_series_promoted_total" ["metric"];
+    /// Updates counted under the label value __other__ because the label holds its maximum of values.
+    label_values_limited: IntCounterVec = "weir_label_values_limited_total" ["metric", "label"];
     /// Updates refused (a counter lowered, not a finite number), by reason.
     metric_updates_refused: IntCounterVec = "weir_metric_updates_refused_total" ["metric", "reason"];
 
@@ -191,6 +195,10 @@ impl Own {
             let name = stats.name.as_str();
             self.metric_series.with_label_values(&[name]).set(i64::try_from(stats.series).unwrap_or(i64::MAX));
             raise_to(&self.series_limited.with_label_values(&[name]), stats.limited);
+            raise_to(&self.series_promoted.with_label_values(&[name]), stats.promoted);
+            for (label, total) in &stats.capped {
+                raise_to(&self.label_values_limited.with_label_values(&[name, label.as_str()]), *total);
+            }
             for (why, total) in super::Refused::ALL.into_iter().zip(stats.refused) {
                 if total > 0 {
                     raise_to(&self.metric_updates_refused.with_label_values(&[name, why.reason()]), total);

@@ -2,10 +2,10 @@
 
 use super::carry::Place;
 use super::cell::{self, Stamp};
-use super::exposure::{BATCH_MAX, Batch};
+use super::exposure::CUT_MAX;
 use super::family::{Kind, LabelName};
 use super::group::Seconds;
-use super::kept::{CUT, read_birth, read_cell, read_family};
+use super::kept::{CUT, read_cell, read_family};
 use super::key::{LabelKey, entries};
 use super::store::Store;
 use crate::keep::{Entries, Reader, Slot, Table};
@@ -15,9 +15,8 @@ use std::time::Duration;
 /// How series come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restore {
-    /// With their values, held as they were. On another boot the clock began anew: what is held waits its whole time
-    /// from when it is next sent.
-    Continue { same_boot: bool },
+    /// With their values, held as they were.
+    Continue,
     /// With what no scraper was shown yet, since scrapers know this target by other labels from now on, or do not know
     /// how far they saw it. All is held anew. Gauges keep their values.
     Rebase,
@@ -55,14 +54,14 @@ impl Store {
         self.now = self.now.max(Seconds::try_from(now.as_secs()).unwrap_or(Seconds::MAX));
         let mut restored = Restored::default();
         let latest = Kept { entries, before: BTreeMap::new() };
-        self.restore_births(&latest, how, &mut restored);
+        if let Some(bytes) = latest.get(CUT) {
+            match Reader::new(bytes).number().and_then(|cut| u32::try_from(cut).ok()).filter(|cut| *cut <= CUT_MAX) {
+                Some(cut) => self.exposure.cut = cut,
+                None => restored.damaged += 1,
+            }
+        }
         match how {
-            Restore::Continue { .. } => latest.each_cell(self, &mut restored, |store, place, key, cell| {
-                if let Some(batch) = cell::stamp(cell).batch()
-                    && !store.exposure.knows(batch)
-                {
-                    cell[0] = Stamp::held(store.now, 0).0;
-                }
+            Restore::Continue => latest.each_cell(self, &mut restored, |store, place, key, cell| {
                 store.absorb(place, key, cell);
             }),
             Restore::Rebase => {
@@ -71,28 +70,6 @@ impl Store {
             }
         }
         restored
-    }
-
-    fn restore_births(&mut self, kept: &Kept<'_>, how: Restore, restored: &mut Restored) {
-        for (index, bytes) in kept.entries.table(Table::BIRTHS) {
-            let number = |value: u64| u32::try_from(value).ok().filter(|number| *number <= BATCH_MAX);
-            if index == CUT {
-                match Reader::new(bytes).number().and_then(number) {
-                    Some(cut) => self.exposure.cut = self.exposure.cut.max(cut),
-                    None => restored.damaged += 1,
-                }
-                continue;
-            }
-            let (Some(cut), Some(first_served)) = (number(index), read_birth(bytes)) else {
-                restored.damaged += 1;
-                continue;
-            };
-            self.exposure.cut = self.exposure.cut.max(cut);
-            if let Restore::Continue { same_boot } = how {
-                let first_served = first_served.filter(|_| same_boot);
-                self.exposure.batches.push_back(Batch { cut, first_served });
-            }
-        }
     }
 
     /// What each label set grew by since it was last shown. A cell that is held was shown as 0. One that is not was
@@ -133,7 +110,7 @@ impl Store {
         let row = self.row(place.group, key, self.now);
         let group = &mut self.groups[place.group.0 as usize];
         cell[0] = group.columns[place.metric].first_stamp(self.now, self.exposure.holds()).0;
-        group.absorb(row.index, place.metric, cell);
+        group.absorb(row.index, place.metric, cell, self.now);
     }
 
     fn fate(&self, name: &str, kind: &Kind) -> Fate {

@@ -1,5 +1,6 @@
 //! What scrapers had seen of restored series: a rebase in the next run begins there.
 
+use super::carry::stamp_of_both;
 use super::cell;
 use super::restore::{Kept, Restored};
 use super::snapshot::Snapshot;
@@ -20,7 +21,7 @@ impl Store {
             // A series that ended since needs no place: it was shown, and is over.
             if let Some(row) = group.find(&store.hasher, key) {
                 let into = seen.cell_mut(place.group.0 as usize, row, place.metric);
-                let stamp = super::carry::stamp_of_both(cell::stamp(into), cell::stamp(cell));
+                let stamp = stamp_of_both(cell::stamp(into), cell::stamp(cell), store.now);
                 cell::merge(&group.columns[place.metric].kind, into, cell);
                 into[0] = stamp.0;
             }

@@ -1,7 +1,6 @@
 //! A consistent image of one or several stores, to be read on another thread.
 
 use super::cell::{self, Refused, Stamp};
-use super::exposure::Batch;
 use super::family::{Conflict, Family, Kind};
 use super::group::Column;
 use super::key::{entries, identity};
@@ -47,8 +46,20 @@ pub struct FamilyStats {
     pub series: usize,
     /// Updates counted under `__other__`, since the program started.
     pub limited: u64,
+    /// Label sets that proved heavy past the maximum and got a series, since the program started.
+    pub promoted: u64,
+    /// Updates whose value of a label became `__other__` for the label had its maximum, by label, since the program
+    /// started.
+    pub capped: BTreeMap<String, u64>,
     /// Updates refused, in the order of [`Refused::ALL`].
     pub refused: [u64; Refused::ALL.len()],
+}
+
+impl FamilyStats {
+    fn of(name: &str) -> FamilyStats {
+        let capped = BTreeMap::new();
+        FamilyStats { name: name.to_string(), series: 0, limited: 0, promoted: 0, capped, refused: [0; _] }
+    }
 }
 
 /// One store.
@@ -56,7 +67,6 @@ pub struct FamilyStats {
 pub(super) struct Image {
     /// The number of the cut that the image is of; of a look in between, that of the latest cut.
     pub cut: u32,
-    pub batches: Vec<Batch>,
     pub families: Vec<Family>,
     pub names: Vec<Arc<str>>,
     pub parts: Vec<Part>,
@@ -113,10 +123,14 @@ impl Snapshot {
         for image in &self.images {
             for column in image.parts.iter().flat_map(|part| &part.columns) {
                 let name = &image.families[column.family.0 as usize].name;
-                let none = || FamilyStats { name: name.clone(), series: 0, limited: 0, refused: [0; _] };
-                let stats = all.entry(name).or_insert_with(none);
+                let stats = all.entry(name).or_insert_with(|| FamilyStats::of(name));
                 stats.series += column.series;
                 stats.limited += column.limited;
+                stats.promoted += column.promoted;
+                for (label, count) in &column.capped {
+                    let label = image.names[usize::from(label.0)].to_string();
+                    *stats.capped.entry(label).or_default() += count;
+                }
                 stats.refused.iter_mut().zip(&column.refused).for_each(|(sum, n)| *sum += n);
             }
         }

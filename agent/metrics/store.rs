@@ -1,9 +1,10 @@
 //! The store of one worker: families, label names, and groups of rows.
 
+use super::admission::Limit;
 use super::cell::{self, Stamp};
 use super::exposure::Exposure;
 use super::family::{Conflict, Family, FamilyId, LabelName};
-use super::group::{Cells, Column, Group, GroupId, Limit, Row, Seconds};
+use super::group::{Cells, Column, Group, GroupId, Row, Seconds};
 use super::key::{LabelKey, identity};
 use super::snapshot::{Image, Part, Snapshot};
 use crate::labels::{is_label_name, sanitize_label_name};
@@ -52,7 +53,7 @@ impl Store {
         let mut at = 0;
         let column = |family: &FamilyId| {
             let kind = self.families[family.0 as usize].kind.clone();
-            let column = Column { family: *family, kind, at, series: 0, newborn: 0, limited: 0, refused: [0; _] };
+            let column = Column::new(*family, kind, at, &limit);
             at += cell::width(&column.kind);
             column
         };
@@ -79,7 +80,7 @@ impl Store {
     pub fn row(&mut self, group: GroupId, key: &mut LabelKey, now: Seconds) -> Row {
         self.now = self.now.max(now);
         match self.groups[group.0 as usize].find(&self.hasher, key) {
-            Some(index) => Row { index, limited: false },
+            Some(index) => Row { index, limited: false, capped: 0 },
             None => self.new_row(group, key),
         }
     }
@@ -90,7 +91,7 @@ impl Store {
         if key.sort_by_name(|name| &self.names.list[usize::from(name.0)])
             && let Some(index) = group.find(&self.hasher, key)
         {
-            return Row { index, limited: false };
+            return Row { index, limited: false, capped: 0 };
         }
         group.admit(&self.hasher, key)
     }
@@ -106,6 +107,7 @@ impl Store {
             now: self.now,
             holds: self.exposure.holds(),
             limited: row.limited,
+            capped: row.capped,
         }
     }
 
@@ -141,7 +143,6 @@ impl Store {
         };
         Snapshot::of(Image {
             cut: self.exposure.cut,
-            batches: self.exposure.batches.iter().copied().collect(),
             families: self.families.clone(),
             names: self.names.list.clone(),
             parts: self.groups.iter().map(part).collect(),
@@ -153,11 +154,23 @@ impl Store {
         self.exposure.served(cut, at);
     }
 
+    /// The agent stood still (it was stopped, the machine slept), and scrapers came in vain: what is held waits its whole
+    /// time again.
+    pub fn stood_still(&mut self) {
+        self.exposure.begin_anew();
+    }
+
     /// Newborn series become a batch of births.
     fn begin_batch(&mut self) {
-        for group in self.groups.iter_mut().filter(|group| group.columns.iter().any(|column| column.newborn > 0)) {
-            let batch = self.exposure.begin_batch();
-            group.change_held(|stamp| if stamp.is_newborn() { Stamp::held(stamp.second(), batch) } else { stamp });
+        let has_newborn = |group: &Group| group.columns.iter().any(|column| column.newborn > 0);
+        if !self.groups.iter().any(has_newborn) {
+            return;
+        }
+        let all = self.exposure.is_crowded();
+        let (batch, exposure) = (self.exposure.begin_batch(), &self.exposure);
+        let joins = |stamp: Stamp| stamp.batch().is_some_and(|known| !exposure.knows(known));
+        for group in self.groups.iter_mut().filter(|group| all || has_newborn(group)) {
+            group.change_held(|stamp| if joins(stamp) { Stamp::held(stamp.second(), batch) } else { stamp });
         }
     }
 

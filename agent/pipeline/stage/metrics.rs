@@ -293,7 +293,7 @@ impl Group {
         let overflow = first.overflow_labels.iter().map(|label| scope.series.label_name(&label.value)).collect();
         let series_max = first.series_max.unwrap_or(scope.series_max).max(1);
         let series_max = usize::try_from(series_max).unwrap_or(usize::MAX);
-        let id = scope.series.group(&families, Limit { series_max, overflow });
+        let id = scope.series.group(&families, Limit { series_max, overflow, ..Limit::default() });
         let labels = first.labels.as_ref().map(|labels| {
             let mut sorted: Vec<_> = labels.iter().collect();
             sorted.sort_by(|a, b| a.0.value.cmp(&b.0.value));

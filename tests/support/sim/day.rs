@@ -220,7 +220,7 @@ impl<'p> Day<'p> {
             self.rotate(&mut Random::new(self.plan.seed ^ now))?;
         }
         if now >= self.due.look {
-            self.due.look = now + 1_000 + (self.plan.seed ^ now) % 500;
+            self.due.look = now + 1_000 + (self.plan.seed ^ now) % 1_500;
             self.look()?;
         }
         if now >= self.due.cut {

@@ -8,7 +8,7 @@
 use super::clock::SimClock;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,8 @@ pub struct SimFs {
 
 #[derive(Default)]
 struct Tree {
-    directories: BTreeMap<PathBuf, BTreeMap<OsString, Child>>,
+    /// By their paths, as plain text: comparing paths name by name would take most of a day.
+    directories: HashMap<OsString, BTreeMap<OsString, Child>>,
     /// By inode number; a dead one is free.
     inodes: Vec<Weak<Mutex<Node>>>,
     /// Counts the agent's calls.
@@ -75,15 +76,15 @@ pub struct Node {
 impl SimFs {
     pub fn new(clock: Arc<SimClock>) -> SimFs {
         let fs = SimFs { tree: Arc::default(), clock };
-        fs.tree().directories.insert("/".into(), BTreeMap::new());
+        fs.tree().directories.insert(OsString::from("/"), BTreeMap::new());
         fs
     }
 
     pub fn make_directory(&self, path: &Path) {
         let mut tree = self.tree();
         for path in path.ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
-            if !tree.directories.contains_key(path) {
-                tree.directories.insert(path.to_path_buf(), BTreeMap::new());
+            if !tree.directories.contains_key(path.as_os_str()) {
+                tree.directories.insert(path.into(), BTreeMap::new());
                 tree.put(path, Child::Directory);
             }
         }
@@ -93,14 +94,14 @@ impl SimFs {
     pub fn remove_directory(&self, path: &Path) {
         for name in self.list(path) {
             let path = path.join(name);
-            if self.tree().directories.contains_key(&path) {
+            if self.tree().directories.contains_key(path.as_os_str()) {
                 self.remove_directory(&path);
             } else {
                 self.unlink(&path);
             }
         }
         let mut tree = self.tree();
-        tree.directories.remove(path);
+        tree.directories.remove(path.as_os_str());
         tree.take(path);
     }
 
@@ -195,7 +196,7 @@ impl SimFs {
     /// The names in a directory, in order.
     pub fn list(&self, directory: &Path) -> Vec<String> {
         let tree = self.tree();
-        let names = tree.directories.get(directory).into_iter().flat_map(|children| children.keys());
+        let names = tree.directories.get(directory.as_os_str()).into_iter().flat_map(|children| children.keys());
         names.filter_map(|name| name.to_str().map(str::to_string)).collect()
     }
 
@@ -210,7 +211,7 @@ impl SimFs {
         let mut names = Vec::new();
         for (directory, children) in &tree.directories {
             let same = |child: &Child| matches!(child, Child::File(other) if Arc::ptr_eq(&other.0, &file.0));
-            names.extend(children.iter().filter(|(_, child)| same(child)).map(|(name, _)| directory.join(name)));
+            names.extend(children.iter().filter(|(_, child)| same(child)).map(|(name, _)| Path::new(directory).join(name)));
         }
         names
     }
@@ -233,7 +234,7 @@ impl SimFs {
     /// For the agent: what a path names.
     pub fn look_up(&self, path: &Path) -> io::Result<Found> {
         let tree = self.called();
-        if tree.directories.contains_key(path) {
+        if tree.directories.contains_key(path.as_os_str()) {
             return Ok(Found::Directory);
         }
         match tree.child(path) {
@@ -245,7 +246,7 @@ impl SimFs {
     /// For the agent: the names in a directory, and which of them are directories.
     pub fn children(&self, directory: &Path) -> io::Result<Vec<(OsString, bool)>> {
         let tree = self.called();
-        let children = tree.directories.get(directory).ok_or(io::ErrorKind::NotFound)?;
+        let children = tree.directories.get(directory.as_os_str()).ok_or(io::ErrorKind::NotFound)?;
         Ok(children.iter().map(|(name, child)| (name.clone(), matches!(child, Child::Directory))).collect())
     }
 
@@ -273,18 +274,18 @@ impl FileRef {
 
 impl Tree {
     fn child(&self, path: &Path) -> Option<&Child> {
-        self.directories.get(path.parent()?)?.get(path.file_name()?)
+        self.directories.get(path.parent()?.as_os_str())?.get(path.file_name()?)
     }
 
     fn put(&mut self, path: &Path, child: Child) {
         let (parent, name) = parts(path);
-        let children = self.directories.get_mut(parent).unwrap_or_else(|| panic!("no directory for {path:?}"));
+        let children = self.directories.get_mut(parent.as_os_str()).unwrap_or_else(|| panic!("no directory for {path:?}"));
         children.insert(name.to_os_string(), child);
     }
 
     fn take(&mut self, path: &Path) -> Option<Child> {
         let (parent, name) = parts(path);
-        self.directories.get_mut(parent)?.remove(name)
+        self.directories.get_mut(parent.as_os_str())?.remove(name)
     }
 
     fn unlink(&mut self, path: &Path) {

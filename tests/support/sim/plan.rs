@@ -154,9 +154,9 @@ impl Plan {
         let mut plan = Plan { seed, shape, events: Vec::new() };
         plan.add(1_000, What::StartPod, &mut random);
         plan.add(2_000, What::StartPod, &mut random);
-        for _ in 0..random.between(4, 7) {
+        for _ in 0..random.between(3, 5) {
             let start = random.between(60_000, DAY_MS - 3_600_000);
-            let minutes = random.between(4, 14);
+            let minutes = random.between(3, 9);
             plan.session(start, start + minutes * 60_000, faults, &mut random);
         }
         plan.events.sort_by_key(|event| event.at_ms);

@@ -13,7 +13,8 @@ use std::thread;
 use support::agent::{Agent, Page};
 use support::http::{exchange, get};
 use support::kubelet;
-use support::process::{Process, eventually, finish, free_port, real_parts, weir};
+use support::process::{Process, eventually, finish, real_parts, weir};
+use support::prometheus::Prometheus;
 use tempfile::TempDir;
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/kubernetes.yaml");
@@ -163,58 +164,6 @@ fn pass_on(mut client: TcpStream, agent: SocketAddr, accept: Option<&str>, seen:
     client.write_all(&answer).map_err(|error| error.to_string())
 }
 
-struct Prometheus {
-    _process: Process,
-    _folder: TempDir,
-    address: SocketAddr,
-}
-
-impl Prometheus {
-    fn start(jobs: &[(&str, SocketAddr)]) -> Prometheus {
-        let folder = TempDir::new().expect("a folder");
-        let mut config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n".to_string();
-        for (job, target) in jobs {
-            config.push_str(&format!("  - {{job_name: {job}, static_configs: [{{targets: ['{target}']}}]}}\n"));
-        }
-        fs::write(folder.path().join("prometheus.yml"), config).expect("written");
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mut command = Command::new("prometheus");
-        command.current_dir(folder.path()).args([
-            "--config.file=prometheus.yml",
-            "--storage.tsdb.path=data",
-            &format!("--web.listen-address={address}"),
-        ]);
-        let mut process = Process::start(command);
-        eventually("Prometheus", || match get(address, "/-/ready") {
-            Ok(answer) if answer.status == 200 => Ok(()),
-            other if process.has_ended() => panic!("Prometheus ended: {other:?}\n{}", process.stderr()),
-            other => Err(format!("{other:?}")),
-        });
-        Prometheus { _process: process, _folder: folder, address }
-    }
-
-    fn api(&self, path: &str) -> Result<serde_json::Value, String> {
-        let answer = get(self.address, path)?;
-        serde_json::from_slice(&answer.body).map_err(|error| format!("{error}: {}", answer.text()))
-    }
-
-    /// The one value of an instant query.
-    fn query(&self, query: &str) -> Result<f64, String> {
-        let escaped: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
-        let answer = self.api(&format!("/api/v1/query?query={escaped}"))?;
-        let value = answer.pointer("/data/result/0/value/1").and_then(|value| value.as_str()?.parse().ok());
-        value.ok_or_else(|| format!("{query}: {answer}"))
-    }
-
-    /// Waits until a query has this value.
-    fn until(&self, query: &str, value: f64) {
-        eventually(query, || match self.query(query)? {
-            found if found == value => Ok(()),
-            found => Err(format!("{found}, not {value}")),
-        });
-    }
-}
-
 #[test]
 fn prometheus_counts_every_line_in_each_format_over_rotations() {
     if !real_parts("Prometheus scraping a live agent") {
@@ -223,7 +172,13 @@ fn prometheus_counts_every_line_in_each_format_over_rotations() {
     let root = TempDir::new().expect("a folder");
     let mut controller = Controller::new(root.path());
     let log_root = root.path().to_str().expect("ASCII");
-    let agent = Agent::start_with(Path::new(SHIPPED), &["-config.expand-env"], &[("WEIR_LOG_ROOT", log_root)]);
+    // Sums of values are asked for at once, so births are not held; `exact_over_kills` holds them.
+    let config = fs::read_to_string(SHIPPED).expect("the shipped configuration") + "metrics: {birth_hold: 0}\n";
+    let (file, state) = (root.path().join("weir.yaml"), TempDir::new().expect("a folder"));
+    fs::write(&file, config).expect("a configuration");
+    let state = state.path().to_str().expect("ASCII").to_string();
+    let environment = [("WEIR_LOG_ROOT", log_root), ("WEIR_STATE", state.as_str())];
+    let agent = Agent::start_with(&file, &["-config.expand-env"], &environment);
     let (negotiated, its_types) = proxy(agent.address, None);
     let (text, text_types) = proxy(agent.address, Some("text/plain;version=0.0.4"));
     let prometheus = Prometheus::start(&[("negotiated", negotiated), ("text", text)]);

@@ -4,7 +4,7 @@
 //! timestamp of its last piece. Pieces whose end never comes leave as a line when their source ends, or when there are
 //! more of them than may wait.
 
-use super::kept::{Keeper, Kept, LINES_MAX, Rebound};
+use super::kept::{COUNT_MAX, Keeper, Kept, LINES_MAX, Rebound};
 use super::stage::{Held, When};
 use super::{Context, Record, Text};
 use crate::clock::UnixNanos;
@@ -22,7 +22,7 @@ pub const CHAINS_MAX: usize = 10_000;
 const CHAIN_BYTES: usize = 128;
 /// Buffers that are kept to be filled again, and how large one may be.
 const SPARES_MAX: usize = 4;
-const SPARE_BYTES_MAX: usize = 64 * 1024;
+const SPARE_BYTES_MAX: usize = JOINED_BYTES_MAX;
 
 /// A chain is kept in slots of its own: first what changes with every piece, then its text in parts of which only the
 /// last one changes.
@@ -262,7 +262,7 @@ impl Chain {
             lines: reader.number().filter(|lines| (1..=LINES_MAX).contains(lines))?,
             timestamp: reader.word()? as UnixNanos,
             cut: reader.byte()? == 1,
-            began: reader.number().filter(|began| *began <= LINES_MAX)?,
+            began: reader.number().filter(|began| *began <= COUNT_MAX)?,
             place,
         };
         let length = usize::try_from(reader.number()?).ok().filter(|length| *length <= JOINED_BYTES_MAX)?;

@@ -13,9 +13,10 @@ const STAGE_BITS: u32 = 12;
 /// Stages of one pipeline whose state is kept; no configuration has as many.
 pub(super) const STAGES_MAX: usize = (1 << STAGE_BITS) - 1;
 
-/// Lines of the file in one unfinished line, and what a book of a state may say: more is damage. Sums stay far from the
-/// end of 64 bits.
-pub(super) const LINES_MAX: u64 = 1 << 40;
+/// What a state may say: more is damage. Sums stay far from the end of 64 bits.
+pub(super) const COUNT_MAX: u64 = 1 << 60;
+/// Lines of a file in one unfinished line.
+pub(super) const LINES_MAX: u64 = 1 << 32;
 
 /// Takes the slots of one stage, in the order of their numbers.
 pub struct Keeper<'e> {
@@ -68,33 +69,36 @@ impl<'k> Kept<'k> {
     }
 }
 
+/// The slots of one stage, by their numbers.
+type Numbered<'k> = Vec<(u32, &'k [u8])>;
+
 /// All slots of one job, by stage.
 pub(super) struct KeptStages<'k> {
-    /// Ascending: stage, number, bytes.
-    slots: Vec<(usize, Vec<(u32, &'k [u8])>)>,
+    /// Ascending.
+    stages: Vec<(usize, Numbered<'k>)>,
 }
 
 impl<'k> KeptStages<'k> {
     pub fn of(job: u32, entries: &'k Entries) -> Self {
-        let mut slots: Vec<(usize, Vec<(u32, &[u8])>)> = Vec::new();
+        let mut stages: Vec<(usize, Numbered<'_>)> = Vec::new();
         for (index, bytes) in entries.table(Table::HELD).filter(|(index, _)| index >> 32 == u64::from(job)) {
             let (stage, number) = (index as u32 >> NUMBER_BITS, index as u32 & ((1 << NUMBER_BITS) - 1));
-            match slots.last_mut().filter(|(last, _)| *last == stage as usize) {
-                Some((_, of_stage)) => of_stage.push((number, bytes)),
-                None => slots.push((stage as usize, vec![(number, bytes)])),
+            match stages.last_mut().filter(|(last, _)| *last == stage as usize) {
+                Some((_, slots)) => slots.push((number, bytes)),
+                None => stages.push((stage as usize, vec![(number, bytes)])),
             }
         }
-        KeptStages { slots }
+        KeptStages { stages }
     }
 
     pub fn stage(&self, stage: usize) -> Kept<'_> {
-        let at = self.slots.binary_search_by_key(&stage, |(stage, _)| *stage);
-        Kept { slots: at.map_or(&[], |at| &self.slots[at].1), first: 0 }
+        let at = self.stages.binary_search_by_key(&stage, |(stage, _)| *stage);
+        Kept { slots: at.map_or(&[], |at| &self.stages[at].1), first: 0 }
     }
 
-    /// The stages that kept something.
-    pub fn stages(&self) -> impl Iterator<Item = usize> {
-        self.slots.iter().map(|(stage, _)| *stage)
+    /// Whether nothing was kept.
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
     }
 }
 

@@ -1,5 +1,7 @@
 //! From a line to series and entries: stages in their order, over one record.
 
+#[cfg(test)]
+mod bench;
 mod binding;
 mod chains;
 mod hosts;

@@ -4,6 +4,7 @@ use super::binding::Binding;
 use super::scope::{LabelId, ReasonId, Slot};
 use super::text::{Place, Text, Value};
 use crate::clock::UnixNanos;
+use crate::decode::cri::Stream;
 use crate::decode::number;
 use crate::units::parse_seconds;
 
@@ -34,6 +35,7 @@ pub struct Content {
     pub text: Text,
     /// Bytes at its end that this very line holds, up to the end of the line.
     pub own: usize,
+    pub stream: Stream,
 }
 
 /// One line, its labels and what was extracted from it so far.

@@ -4,7 +4,7 @@
 //! second `cri` stage takes what the second `cri` stage left, whatever stands between them now. What no stage or source
 //! takes back is entered in the books as refused, so that every line stays accounted for.
 
-use super::kept::{Keeper, Kept, KeptStages, Rebound, STAGES_MAX};
+use super::kept::{COUNT_MAX, Keeper, Kept, KeptStages, Rebound, STAGES_MAX};
 use super::stage::{self, Run, Stage};
 use super::{BindingId, Counts, Pipeline};
 use crate::keep::{Entries, Reader, Writer};
@@ -22,8 +22,6 @@ const STAGES: u32 = 1;
 /// Reasons of a state that are taken over; those of a pipeline are far fewer.
 const REASONS_MAX: usize = 1_024;
 const REASON_BYTES_MAX: usize = 256;
-/// More in a book is damage: sums of a few of them still fit into 64 bits.
-const COUNT_MAX: u64 = 1 << 60;
 
 /// How a pipeline came back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +63,7 @@ impl Pipeline {
     /// Takes back what [`keep`](Self::keep) wrote, into a pipeline that has processed nothing and has its sources bound.
     /// `rebind` gives the binding that took the place of the one with this number.
     pub fn restore(&mut self, job: u32, entries: &Entries, rebind: &dyn Fn(u32) -> Option<BindingId>) -> Restored {
+        debug_assert!(self.counts.read == 0, "what was counted since would be lost");
         let kept = KeptStages::of(job, entries);
         let bound: Vec<bool> = self.bindings.iter().map(Option::is_some).collect();
         let rebind = |number| rebind(number).filter(|id| bound.get(id.0).copied().unwrap_or(false));
@@ -89,7 +88,7 @@ impl Pipeline {
 
     fn restore_stages(&mut self, kept: &KeptStages<'_>, rebound: &mut Rebound<'_>) {
         let names = kept.stage(0).get(STAGES).and_then(read_names);
-        rebound.damaged += u64::from(names.is_none() && kept.stages().next().is_some());
+        rebound.damaged += u64::from(names.is_none() && !kept.is_empty());
         let names = names.unwrap_or_default();
         // Each stage's number by its name and how often that stood before.
         let mut numbers: BTreeMap<(&str, u32), usize> = BTreeMap::new();

@@ -8,10 +8,11 @@
 //! - where the content is a JSON object, just before the place at which it stops being one. In JSON that is written
 //!   properly (nginx' `escape=json`) a client's text is whole inside of a string, and that string is whole too; only
 //!   what the runtime tore breaks it. The last header before the break is the runtime's: what a client put into the
-//!   torn line stands before it, what one put into the next line stands behind.
+//!   torn line stands before it, what one put into the next line stands behind. And it must be that of a whole line of
+//!   the same stream: where a program lets clients begin lines, they gain nothing that they did not have.
 //!
 //! A line that a stage could read is never touched, nor is one that was cut to the limit. Text lines have no place that
-//! is safe, so a torn one is one line with the one behind it.
+//! is safe, so a torn one is one line with the one behind it; so is a line torn right behind its header.
 
 use super::record::Content;
 use super::{JOINED_BYTES_MAX, Record, Text};
@@ -47,7 +48,8 @@ pub fn behind_torn_content(record: &Record<'_>, content: Content) -> Option<(usi
     if record.is_cut() || input.len() >= JOINED_BYTES_MAX || whole.first() != Some(&b'{') {
         return None;
     }
-    let at = last_header(whole, whole.len() - content.own, breaks_at(whole)?)?;
+    let own = whole.len() - content.own;
+    let at = last_header(whole, content.stream, own, breaks_at(whole)?)?;
     // The content ends as the input does.
     Some((input.len() - (whole.len() - at), content.text.slice(0, at)))
 }
@@ -60,14 +62,15 @@ pub fn are_flags(flags: &[u8]) -> bool {
 /// Whether a whole header stands here: a time, a stream, flags and a space.
 fn is_header(text: &[u8]) -> bool {
     let end = text.iter().take(TIME_BYTES_MAX + 1).position(|byte| *byte == b' ');
-    end.is_some_and(|end| parse_rfc3339_nanos(&text[..end]).is_some() && is_behind_time(&text[end..]))
+    end.is_some_and(|end| {
+        let flags = [Stream::Stdout, Stream::Stderr].iter().find_map(|stream| flags_of(&text[end..], *stream));
+        parse_rfc3339_nanos(&text[..end]).is_some() && matches!(flags, Some([b'P' | b'F', b' ' | b':', ..]))
+    })
 }
 
-fn is_behind_time(text: &[u8]) -> bool {
-    let streams = [Stream::Stdout, Stream::Stderr].map(Stream::as_str);
-    let rest = text.strip_prefix(b" ");
-    let flags = rest.and_then(|rest| streams.iter().find_map(|stream| rest.strip_prefix(stream.as_bytes())));
-    matches!(flags, Some([b' ', b'P' | b'F', b' ' | b':', ..]))
+/// What follows the stream in what follows the time of a header.
+fn flags_of(text: &[u8], stream: Stream) -> Option<&[u8]> {
+    text.strip_prefix(b" ")?.strip_prefix(stream.as_str().as_bytes())?.strip_prefix(b" ")
 }
 
 /// Whether this is the beginning of a header, up to its flags.
@@ -81,14 +84,15 @@ fn begins_header(text: &[u8]) -> bool {
     parse_rfc3339_nanos(time).is_some() && ends.iter().any(|end| end.starts_with(rest))
 }
 
-/// The last header that begins from `from` to `until`, both included.
-fn last_header(text: &[u8], from: usize, until: usize) -> Option<usize> {
+/// The last header of a whole line of this stream that begins from `from` to `until`, both included.
+fn last_header(text: &[u8], stream: Stream, from: usize, until: usize) -> Option<usize> {
     let end = text.len().min(until + HEADER_BYTES_MAX);
     memmem::rfind_iter(text.get(from..end)?, b" std").map(|at| from + at).find_map(|time_end| {
         let first = time_end.saturating_sub(TIME_BYTES_MAX).max(from);
         let last = time_end.checked_sub(TIME_BYTES_MIN)?.min(until);
         let whole = |at: &usize| parse_rfc3339_nanos(&text[*at..time_end]).is_some();
-        (first..=last).find(whole).filter(|_| is_behind_time(&text[time_end..]))
+        let flags = flags_of(&text[time_end..], stream);
+        (first..=last).find(whole).filter(|_| matches!(flags, Some([b'F', b' ' | b':', ..])))
     })
 }
 
@@ -109,12 +113,14 @@ enum Wanted {
 /// Where a text stops being the beginning of a JSON value; `None` where it is one to its end. Words, numbers and escapes
 /// are not looked into.
 fn breaks_at(text: &[u8]) -> Option<usize> {
-    let mut closings: Vec<u8> = Vec::new();
+    // What closes the brackets that are open, the innermost last.
+    let (mut closings, mut depth) = ([0u8; DEPTH_MAX], 0);
     let mut wanted = Wanted::Value;
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
         let is_value = matches!(wanted, Wanted::Value | Wanted::First);
         let closes = matches!(wanted, Wanted::First | Wanted::FirstKey | Wanted::Comma);
+        let closing = closings[..depth].last().copied();
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => at += 1,
             b'"' if is_value || matches!(wanted, Wanted::Key | Wanted::FirstKey) => {
@@ -122,20 +128,16 @@ fn breaks_at(text: &[u8]) -> Option<usize> {
                 wanted = if is_value { Wanted::Comma } else { Wanted::Colon };
             }
             b'{' | b'[' if is_value => {
-                if closings.len() == DEPTH_MAX {
-                    return None;
-                }
-                closings.push(if byte == b'{' { b'}' } else { b']' });
+                *closings.get_mut(depth)? = if byte == b'{' { b'}' } else { b']' };
                 wanted = if byte == b'{' { Wanted::FirstKey } else { Wanted::First };
-                at += 1;
+                (depth, at) = (depth + 1, at + 1);
             }
-            b'}' | b']' if closes && closings.last() == Some(&byte) => {
-                closings.pop();
+            b'}' | b']' if closes && closing == Some(byte) => {
                 wanted = Wanted::Comma;
-                at += 1;
+                (depth, at) = (depth - 1, at + 1);
             }
-            b',' if wanted == Wanted::Comma && !closings.is_empty() => {
-                wanted = if closings.last() == Some(&b'}') { Wanted::Key } else { Wanted::Value };
+            b',' if wanted == Wanted::Comma && depth > 0 => {
+                wanted = if closing == Some(b'}') { Wanted::Key } else { Wanted::Value };
                 at += 1;
             }
             b':' if wanted == Wanted::Colon => {

@@ -3,8 +3,10 @@
 use super::exposition::{Family, parse_open_metrics, parse_text};
 use super::http::{self, Answer};
 use super::process::{Process, eventually, weir};
+use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 pub struct Agent {
     pub process: Process,
@@ -18,17 +20,45 @@ impl Agent {
     }
 
     pub fn start_with(config: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Agent {
-        let mut command = weir(&["-config.file", config.to_str().expect("a path of the test")]);
-        command.args(["-server.http-listen-address=127.0.0.1", "-server.http-listen-port=0"]).args(flags);
-        command.envs(environment.iter().copied());
+        let mut command = weir(&[]);
+        command.args(arguments(config, 0)).args(flags).envs(environment.iter().copied());
+        Agent::of(command)
+    }
+
+    /// Starts this command, which runs the agent in the end, and waits for its server.
+    pub fn of(command: Command) -> Agent {
+        Agent::unless_it_ends(command).unwrap_or_else(|process| panic!("the agent ended:\n{}", process.stderr()))
+    }
+
+    /// The same for an agent that may end before it listens.
+    pub fn unless_it_ends(command: Command) -> Result<Agent, Process> {
         let mut process = Process::start(command);
         let address = eventually("the agent's address", || {
+            let ended = process.has_ended();
             let log = process.stderr();
-            assert!(!process.has_ended(), "the agent ended:\n{log}");
             let line = log.lines().find(|line| line.contains("server listening"));
-            line.and_then(|line| line.split("address=").nth(1)?.split_whitespace().next()?.parse().ok()).ok_or(log)
+            match line.and_then(|line| line.split("address=").nth(1)?.split_whitespace().next()?.parse().ok()) {
+                Some(address) => Ok(Some(address)),
+                None if ended => Ok(None),
+                None => Err(log),
+            }
         });
-        Agent { process, address }
+        match address {
+            Some(address) => Ok(Agent { process, address }),
+            None => Err(process),
+        }
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(mut self) {
+        self.process.signal(Signal::KILL);
+        self.process.wait();
+    }
+
+    /// Ends it as an operator does, and waits for that.
+    pub fn stop(mut self) {
+        self.process.signal(Signal::TERM);
+        assert_eq!(self.process.wait(), Some(0), "{}", self.log());
     }
 
     #[track_caller]
@@ -45,7 +75,7 @@ impl Agent {
     #[track_caller]
     pub fn scrape(&self) -> Page {
         let answer = self.get("/metrics");
-        assert_eq!(answer.status, 200);
+        assert_eq!(answer.status, 200, "{}", answer.text());
         Page::of_text(&answer.body)
     }
 
@@ -70,6 +100,13 @@ impl Agent {
     pub fn log(&self) -> String {
         self.process.stderr()
     }
+}
+
+/// The flags of an agent on the loopback; port 0 is any.
+pub fn arguments(config: &Path, port: u16) -> [String; 4] {
+    let config = config.to_str().expect("a path of the test").to_string();
+    let [address, port] = ["address=127.0.0.1".to_string(), format!("port={port}")];
+    ["-config.file".into(), config, format!("-server.http-listen-{address}"), format!("-server.http-listen-{port}")]
 }
 
 /// An exposition.

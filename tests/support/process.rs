@@ -1,6 +1,7 @@
 //! Programs that a test starts: what they print is kept, and they end with the test, however that ends.
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -154,6 +155,25 @@ fn capture(mut from: impl Read + Send + 'static) -> (Captured, JoinHandle<()>) {
 
 fn text(captured: &Captured) -> String {
     String::from_utf8_lossy(&captured.lock().expect("nobody panics with it")).into_owned()
+}
+
+/// A figure of a running process in KiB: `VmRSS` is what it has in memory, `VmHWM` the most that it had.
+pub fn memory_kib(process: u32, figure: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_else(|| panic!("{figure}: {status}"))
+}
+
+/// The kernel tells times to programs in hundredths of a second.
+const TICK_MS: u64 = 10;
+
+/// What a running process has had of the processors.
+pub fn cpu_time(process: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("a process");
+    // Its name comes second, in brackets, and may hold anything; user and system time are the 14th and 15th.
+    let fields = stat.rsplit(')').next().expect("fields").split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks")).sum();
+    Duration::from_millis(ticks * TICK_MS)
 }
 
 /// Whether programs of the system may be started (`tests/run` installs them and says so); prints that it was left out.

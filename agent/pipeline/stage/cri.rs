@@ -151,7 +151,7 @@ impl Cri {
             record.set_line(joined);
         }
         if is_whole {
-            record.set_content(Content { text: joined.unwrap_or(content), own });
+            record.set_content(Content { text: joined.unwrap_or(content), own, stream });
         }
         Some(Flow::Next)
     }

@@ -1,0 +1,214 @@
+//! The agent dies at a system call on its state directory, or the call fails or hangs: nothing is lost or counted twice.
+//!
+//! A few calls in every run; all of them with `WEIR_FULL=1`.
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+use support::agent::Agent;
+use support::kubelet_writer::{Container, Node, assert_counted, assert_exact};
+use support::process::real_parts;
+use support::prometheus::Scraper;
+use support::strace::{self, Call, Calls};
+
+const HOLD: &str = "200ms";
+/// Scrapes of one scenario.
+const ROUNDS: u64 = 8;
+
+/// A node, what its container wrote, and what a scraper added up of it.
+struct Story {
+    node: Node,
+    container: Container,
+    scraper: Scraper,
+}
+
+impl Story {
+    fn new() -> Story {
+        let node = Node::durable(HOLD);
+        let container = node.container();
+        let scraper = node.scraper();
+        Story { node, container, scraper }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.node.path("strace")
+    }
+
+    /// Lines, births, scrapes and a rotation, until it is over or the agent ends.
+    fn live(&mut self, agent: &mut Agent) {
+        for round in 0..ROUNDS {
+            self.container.lines(10, "usual");
+            self.container.lines(1, &format!("born-{round}-{}", self.container.lines));
+            if round % 4 == 2 {
+                self.container.rotate();
+            }
+            // A scrape that fails is a gap.
+            let scraped = self.scraper.scrape();
+            if agent.process.has_ended() {
+                return;
+            }
+            scraped.unwrap_or_else(|why| panic!("{why}\n{}", agent.log()));
+        }
+    }
+
+    fn assert_exact(&mut self, agent: &Agent) {
+        assert_exact(agent, &mut self.container, &mut self.scraper);
+    }
+}
+
+/// The calls on the state directory of two lives without a fault, the second over what the first left.
+fn calls_of_a_life() -> Calls {
+    let mut story = Story::new();
+    let watch = strace::watch(&story.log());
+    for _ in 0..2 {
+        let mut agent = story.node.start_by(&watch);
+        story.live(&mut agent);
+        end(agent);
+    }
+    let calls = strace::calls_below(&story.log(), story.node.state());
+    println!("calls of a life: {:?}", calls.counts);
+    assert!(calls.counts.values().sum::<usize>() > 10, "it writes its state: {calls:?}");
+    calls
+}
+
+/// Kills the agent that strace runs; strace ends with it.
+fn end(mut agent: Agent) {
+    let children = format!("/proc/{0}/task/{0}/children", agent.process.id());
+    let child = std::fs::read_to_string(children).unwrap_or_default();
+    if let Some(child) = child.split_whitespace().next() {
+        let killed = Command::new("kill").args(["-KILL", child]).status().expect("kill");
+        assert!(killed.success());
+    }
+    agent.process.wait();
+}
+
+/// Some of the calls, or all: what is chosen is spread over the run.
+fn chosen(calls: &Calls, some: usize) -> Vec<Call> {
+    let each = calls.each();
+    let step = if std::env::var_os("WEIR_FULL").is_some() { 1 } else { each.len().div_ceil(some) };
+    each.into_iter().step_by(step).collect()
+}
+
+/// Two at a time: most of a scenario is waiting.
+fn for_each(calls: &[Call], scenario: impl Fn(&Call) + Sync) {
+    let (even, odd): (Vec<_>, Vec<_>) = calls.iter().enumerate().partition(|(at, _)| at % 2 == 0);
+    thread::scope(|scope| {
+        for half in [even, odd] {
+            let scenario = &scenario;
+            scope.spawn(move || half.iter().for_each(|(_, call)| scenario(call)));
+        }
+    });
+}
+
+#[test]
+fn killed_at_any_call_it_goes_on_exactly() {
+    if !real_parts("kills at each system call on the state directory") {
+        return;
+    }
+    let calls = calls_of_a_life();
+    let chosen = chosen(&calls, 12);
+    println!("{} of {} calls", chosen.len(), calls.each().len());
+    for_each(&chosen, |call| {
+        println!("killed at {call:?}");
+        let mut story = Story::new();
+        let inject = strace::inject(&calls, story.node.state(), call, "signal=KILL", "");
+        // The second life begins with what the first one left, half written perhaps.
+        let mut died = 0;
+        for _ in 0..2 {
+            match Agent::unless_it_ends(story.node.command_by(&inject)) {
+                Err(_) => died += 1,
+                Ok(mut agent) => {
+                    story.live(&mut agent);
+                    died += u32::from(agent.process.has_ended());
+                    end(agent);
+                }
+            }
+        }
+        println!("killed at {call:?}: died {died} times of 2");
+        let agent = story.node.start();
+        story.assert_exact(&agent);
+    });
+}
+
+#[test]
+fn a_call_that_fails_once_is_got_over() {
+    if !real_parts("system calls on the state directory that fail once") {
+        return;
+    }
+    let calls = calls_of_a_life();
+    for_each(&chosen(&calls, 8), |call| {
+        let error = if call.n % 2 == 0 { "error=EIO" } else { "error=ENOSPC" };
+        println!("{error} at {call:?}");
+        let mut story = Story::new();
+        let inject = strace::inject(&calls, story.node.state(), call, error, "");
+        let mut agent = story.node.start_by(&inject);
+        story.live(&mut agent);
+        assert!(!agent.process.has_ended(), "{error} at {call:?}\n{}", agent.log());
+        agent.until("durable again", |page| page.get("weir_state_durable", &[]) == 1.0);
+        story.scraper.scrape().expect("a scrape");
+        end(agent);
+        let agent = story.node.start();
+        story.assert_exact(&agent);
+    });
+}
+
+#[test]
+fn a_disk_that_fails_for_good_is_told_and_stops_no_counting() {
+    if !real_parts("system calls on the state directory that fail for good") {
+        return;
+    }
+    let calls = calls_of_a_life();
+    for name in ["pwrite64", "write", "fdatasync", "fsync", "openat"] {
+        let Some(count) = calls.counts.get(name) else { continue };
+        let call = Call { name: name.to_string(), n: count.div_ceil(2).min(3) };
+        println!("{call:?} and all that follow");
+        let mut story = Story::new();
+        let inject = strace::inject(&calls, story.node.state(), &call, "error=EIO", "+");
+        let mut agent = story.node.start_by(&inject);
+        story.live(&mut agent);
+        assert!(!agent.process.has_ended(), "{call:?}\n{}", agent.log());
+        agent.until("told", |page| page.get("weir_state_durable", &[]) == 0.0);
+        story.container.finish();
+        story.scraper.until(story.container.lines as f64);
+        assert_counted(&agent, &mut story.container);
+        end(agent);
+        // What it could not write is read again from the logs; a counter that went back is a break that is counted.
+        let agent = story.node.start();
+        assert_counted(&agent, &mut story.container);
+    }
+}
+
+#[test]
+fn a_scrape_does_not_wait_for_a_disk_that_hangs() {
+    if !real_parts("a disk that hangs") {
+        return;
+    }
+    let calls = calls_of_a_life();
+    let name = ["fdatasync", "fsync"].into_iter().find(|name| calls.counts.contains_key(*name)).expect("it syncs");
+    // In the middle of its life: then there is a cut before.
+    let call = Call { name: name.to_string(), n: calls.counts[name] / 4 };
+    let mut story = Story::new();
+    let inject = strace::inject(&calls, story.node.state(), &call, "delay_exit=2000000", "+");
+    let mut agent = story.node.start_by(&inject);
+    let mut slowest = Duration::ZERO;
+    for _ in 0..10 {
+        story.container.lines(10, "usual");
+        let asked = Instant::now();
+        let scraped =
+            support::http::request(agent.address, "GET", "/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 1"]);
+        assert_eq!(scraped.map(|answer| answer.status), Ok(200), "{}", agent.log());
+        slowest = slowest.max(asked.elapsed());
+    }
+    println!("the slowest scrape took {slowest:?} while a sync takes 2 s");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    assert!(!agent.process.has_ended());
+    story.container.finish();
+    let lines = story.container.lines as f64;
+    story.scraper.until(lines);
+    end(agent);
+    let agent = story.node.start();
+    assert_exact(&agent, &mut story.container, &mut story.scraper);
+}

@@ -58,7 +58,7 @@ fn calm_days_are_exact() {
 #[test]
 fn what_harms_no_file_costs_nothing() {
     let stats = play(20, |seed| Plan::of(seed, Faults::Harmless));
-    assert!(stats.breaks.is_empty(), "{stats}");
+    assert!(stats.lost.is_empty(), "{stats}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use weir::checkpoint::{Checkpoint, Limits, SimDisk};
 use weir::clock::Clock;
 use weir::config::{self, Config, Fsync};
 use weir::diagnostic::Diagnostics;
+use weir::keep::Entries;
 use weir::metrics::{Scrapers, Shown, Snapshot, hold};
 
 /// What a page shows: the values of the one counter.
@@ -53,17 +54,8 @@ pub struct Agent {
     pub started_ms: u64,
 }
 
-/// How an agent began.
-pub struct Beginning {
-    /// It goes on from a state that it found.
-    pub resumed: bool,
-    /// Its counters begin at 0 for scrapers.
-    pub rebased: bool,
-    /// The number of the cut that it goes on from.
-    pub number: u64,
-}
-
 impl Agent {
+    /// Starts an agent. Beside it: the state that it goes on from, if it found one.
     pub fn start(
         config: &Config,
         shape: &Shape,
@@ -71,14 +63,16 @@ impl Agent {
         disk: &SimDisk,
         clock: &Arc<SimClock>,
         run: Run,
-    ) -> (Agent, Beginning) {
+    ) -> (Agent, Option<Entries>) {
         let mut engine = Engine::over(Arc::new(fs.clone()), Arc::new(fs.clone()), config, clock.clone(), Default::default());
         let fsync = match shape.fsync {
             Sync::EveryCut => Fsync::EveryCut,
             Sync::EachMinute => Fsync::Every(Duration::from_secs(60)),
             Sync::Never => Fsync::Never,
         };
-        let mut beginning = Beginning { resumed: false, rebased: false, number: 0 };
+        let mut found = None;
+        let fixed = if shape.plain { Some(Duration::ZERO) } else { shape.hold_s.map(Duration::from_secs) };
+        engine.set_hold(fixed.unwrap_or_else(|| hold(None)));
         let committer = if shape.plain {
             Committer::without_state()
         } else {
@@ -90,20 +84,26 @@ impl Agent {
             engine.set_run(run);
             match Checkpoint::open(disk.mount(), limits()) {
                 Ok(opened) => {
+                    if std::env::var_os("WEIR_SIM_TRACE").is_some() {
+                        println!("{} found {:?}", clock.elapsed_ms(), opened.notices);
+                    }
                     let taken = take_up(&opened, &mut engine);
-                    beginning.resumed = !opened.recovered.entries.is_empty();
-                    beginning.number = engine.snapshot().number();
+                    found = Some(opened.recovered.entries).filter(|entries| !entries.is_empty());
                     Committer::on(opened.checkpoint, fsync, taken)
                 }
                 Err(error) => Committer::waiting(Box::new(reopen), fsync, error.to_string()),
             }
         };
-        let hold = if shape.plain { Some(Duration::ZERO) } else { shape.hold_s.map(Duration::from_secs) };
-        let (scrapers, connections) = (Scrapers::default(), Scrapers::default());
-        let mut agent =
-            Agent { engine, committer, scrapers, connections, clock: clock.clone(), hold, started_ms: clock.elapsed_ms() };
-        agent.engine.set_hold(agent.hold());
-        (agent, beginning)
+        let agent = Agent {
+            engine,
+            committer,
+            scrapers: Scrapers::default(),
+            connections: Scrapers::default(),
+            clock: clock.clone(),
+            hold: fixed,
+            started_ms: clock.elapsed_ms(),
+        };
+        (agent, found)
     }
 
     /// Looks for logs when it is time, and reads what is due, to the end.

@@ -302,7 +302,7 @@ impl<'p> Day<'p> {
             }
             What::Reload => {
                 // In the middle of a line a reload makes two of it. TODO: until it does not.
-                let quiet = self.ending.is_none() && !self.machine.has_unfinished();
+                let quiet = self.ending.is_none() && !self.machine.oracle.has_unfinished();
                 if let Some(agent) = self.agent.as_mut().filter(|_| quiet) {
                     agent.engine.reconfigure(&self.config);
                     self.judge.reloaded(&mut self.machine);
@@ -372,12 +372,12 @@ impl<'p> Day<'p> {
             boot_id: format!("boot {}", self.boots),
             synced: self.plan.shape.fsync == super::plan::Sync::EveryCut,
         };
-        let (mut agent, beginning) =
+        let (mut agent, found) =
             Agent::start(&self.config, &self.plan.shape, &self.machine.fs, &self.disk, &self.clock, run);
         let now = agent::values(&agent.engine.snapshot(), Shown::ToPerson, &mut self.machine.oracle);
         let mut prometheis: Vec<&mut Prometheus> =
             self.scrapers.iter_mut().map(|scraper| &mut scraper.prometheus).collect();
-        self.judge.started(&beginning, now, self.identity, &mut self.machine, &mut prometheis)?;
+        self.judge.started(found.as_ref(), &now, self.identity, &mut self.machine, &mut prometheis)?;
         agent.look();
         self.agent = Some(agent);
         self.newest = Published::default();
@@ -466,7 +466,7 @@ impl<'p> Day<'p> {
             scraper.answers_lost -= 1;
             scraper.missed_ms = now;
         } else {
-            scraper.prometheus.scrape(self.judge.identity, self.judge.age, &page);
+            scraper.prometheus.scrape(self.judge.identity, self.judge.age(), &page);
             self.judge.scraped(&mut scraper.prometheus, scraper.missed_ms, &self.machine)?;
         }
         if let Some(ending) = &self.ending

@@ -32,6 +32,10 @@ struct Tree {
     inodes: Vec<Weak<Mutex<Node>>>,
     /// Counts the agent's calls.
     calls: u64,
+    /// What the agent has closed since its last look; the oracle has not seen yet how far it was read.
+    closed: Vec<FileRef>,
+    /// Files that the agent knew and that went while it did not hold them: it cannot know whether there was more in them.
+    vanished: u64,
     /// Files that were made, as a name for each that is never used again.
     made: u64,
 }
@@ -216,6 +220,23 @@ impl SimFs {
         names
     }
 
+    /// Files that went behind the agent's back, which must count that.
+    pub fn vanished(&self) -> u64 {
+        self.tree().vanished
+    }
+
+    /// The agent closes a file.
+    pub fn closed(&self, file: &FileRef) {
+        file.node().opened -= 1;
+        self.tree().closed.push(file.clone());
+    }
+
+    /// The agent's look is over, and the oracle has seen what came of it.
+    pub fn forget_closed(&self) {
+        let closed = std::mem::take(&mut self.tree().closed);
+        drop(closed);
+    }
+
     /// What was written until now survives lost power.
     pub fn sync(&self) {
         for file in self.files() {
@@ -290,7 +311,12 @@ impl Tree {
 
     fn unlink(&mut self, path: &Path) {
         if let Some(Child::File(file)) = self.take(path) {
-            file.node().links -= 1;
+            let mut node = file.node();
+            node.links -= 1;
+            let mut packed = path.as_os_str().to_os_string();
+            packed.push(".gz");
+            let copied = self.child(Path::new(&packed)).is_some();
+            self.vanished += u64::from(node.known.is_some() && node.opened == 0 && !copied);
         }
     }
 

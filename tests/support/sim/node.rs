@@ -242,11 +242,6 @@ impl Machine {
         self.fs.files().into_iter().map(line).collect()
     }
 
-    /// Whether some stream is in the middle of a line.
-    pub fn has_unfinished(&self) -> bool {
-        self.containers.iter().any(|container| container.unfinished != [0, 0])
-    }
-
     /// The kubelet looks at the logs: what is to be done is left to [`step`](Self::step).
     pub fn monitor(&mut self) {
         if self.clock.elapsed_ms() < self.kubelet.down_until_ms {

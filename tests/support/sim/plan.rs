@@ -205,8 +205,9 @@ fn fault(kind: u64, faults: Faults, random: &mut Random) -> What {
         20..28 => What::Rollout { down, killed: random.percent(40) },
         28..33 => What::Reboot { down, power: false },
         33..40 => What::Reboot { down, power: true },
-        40..44 => What::StateFull(down + 1),
-        44..48 => What::StateFails(down + 1),
+        // Not for a minute: then values are shown that no disk holds, and what a crash makes of them is told by nobody.
+        40..44 => What::StateFull(down.min(30) + 1),
+        44..48 => What::StateFails(down.min(30) + 1),
         48..52 => What::StateSlow(down + 1),
         52..54 => What::StateRemoved,
         54..56 => What::StateDamaged,

@@ -12,7 +12,7 @@ impl FileSystem for SimFs {
         match self.look_up(path)? {
             Found::File(file) => {
                 file.node().opened += 1;
-                Ok(Box::new(Handle(file)))
+                Ok(Box::new(Handle { fs: self.clone(), file }))
             }
             Found::Directory => Err(io::ErrorKind::IsADirectory.into()),
         }
@@ -67,11 +67,14 @@ impl Tree for SimFs {
 }
 
 /// A file that the agent has open.
-struct Handle(FileRef);
+struct Handle {
+    fs: SimFs,
+    file: FileRef,
+}
 
 impl File for Handle {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut node = self.0.node();
+        let mut node = self.file.node();
         let rest = node.bytes.get(offset as usize..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
@@ -84,13 +87,13 @@ impl File for Handle {
     }
 
     fn metadata(&self) -> io::Result<Metadata> {
-        Ok(metadata(&self.0))
+        Ok(metadata(&self.file))
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.node().opened -= 1;
+        self.fs.closed(&self.file);
     }
 }
 

@@ -123,6 +123,11 @@ impl Engine {
         self.output = output;
     }
 
+    /// How many files may be open at once; see [`raise_open_files`](crate::source::raise_open_files).
+    pub fn set_open_max(&mut self, open_max: usize) {
+        self.reader.set_open_max(open_max);
+    }
+
     /// Shows records after each stage; for lines that are fed by hand.
     pub fn set_inspector(&mut self, inspector: Box<dyn Inspect>) {
         self.inspector = Some(inspector);

@@ -126,6 +126,9 @@ impl Published {
         own.files_unreadable.set(gauge(facts.files_unreadable));
         raise_to(&own.files_restarted, facts.files_restarted);
         raise_to(&own.files_broken, facts.files_broken);
+        own.files_asleep.set(gauge(facts.files_asleep));
+        own.files_open_max.set(gauge(facts.files_open_max));
+        raise_to(&own.nul_bytes, facts.nul_bytes);
         own.source_lag_bytes.set(gauge(facts.lag_bytes));
         own.source_lag_bytes_max.set(gauge(facts.lag_bytes_max));
         own.source_lag_seconds_max.set(facts.lag_seconds_max);

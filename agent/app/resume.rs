@@ -116,11 +116,11 @@ impl Engine {
 
     /// A first start where Promtail ran before: sources that are found from now on begin at its places.
     pub fn take_positions(&mut self, positions: Positions) {
-        self.reader.take_positions(positions);
+        self.reader.take_positions(positions.files, positions.modified);
     }
 
     fn collect_breaks(&mut self) {
-        for (reason, times) in self.reader.take_breaks() {
+        for (reason, times) in std::mem::take(&mut self.reader.breaks) {
             self.breaks.add(reason, times);
         }
     }

@@ -13,6 +13,7 @@ use crate::geoip::GeoIpSet;
 use crate::metrics::hold;
 use crate::server;
 use crate::sink::Printer;
+use crate::source::raise_open_files;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,6 +80,7 @@ impl Running {
             thread::Builder::new().name("worker".into()).spawn(move || {
                 let _last = last;
                 let mut engine = Engine::with_geoip(&config, Arc::clone(&desk.clock), geoip);
+                engine.set_open_max(raise_open_files());
                 if dry_run {
                     engine.set_output(Box::new(Printer::new(io::stdout())));
                 }

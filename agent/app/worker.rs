@@ -81,6 +81,12 @@ pub struct Facts {
     pub files_broken: u64,
     /// Breaks of promises since the state began, by reason.
     pub breaks: Vec<(String, u64)>,
+    /// NUL bytes in front of lines.
+    pub nul_bytes: u64,
+    /// Files that are read, closed and looked at by their path only.
+    pub files_asleep: u64,
+    /// Files that may be open at once.
+    pub files_open_max: u64,
     pub lag_bytes: u64,
     pub lag_bytes_max: u64,
     pub lag_seconds_max: f64,

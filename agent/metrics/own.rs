@@ -103,6 +103,12 @@ own_metrics! {
     files_restarted: IntCounter = "weir_files_restarted_total" [];
     /// Files whose rest could not be read: damaged, or an error of the disk.
     files_broken: IntCounter = "weir_files_broken_total" [];
+    /// Sources whose files are closed because too many are open; they are opened again when they grow.
+    files_asleep: IntGauge = "weir_files_asleep" [];
+    /// Files that may be open at once.
+    files_open_max: IntGauge = "weir_files_open_max" [];
+    /// NUL bytes in front of lines, which a power loss leaves; they belong to no line.
+    nul_bytes: IntCounter = "weir_nul_bytes_total" [];
     /// Bytes not yet read, over all sources.
     source_lag_bytes: IntGauge = "weir_source_lag_bytes" [];
     /// Bytes not yet read of the source that is furthest behind.

@@ -14,6 +14,7 @@ use super::identity::{FINGERPRINT_BYTES, Identity};
 use super::line_buffer::{Line, LineBuffer};
 use super::notice::Progress;
 use super::open::{Opener, Refusal};
+use super::position::Position;
 use super::reading::Reading;
 use super::rotation;
 use super::siblings::Missed;
@@ -52,8 +53,8 @@ pub struct Resume {
 
 pub struct FileSource {
     path: Arc<Path>,
-    /// Where the path leads, if that is another place: older files lie there.
-    pub(super) real: Option<Box<Path>>,
+    /// Where the path leads: older files lie there. Nothing until a file stood there once.
+    pub(super) real: Option<Arc<Path>>,
     pub(super) opener: Opener,
     pub(super) start: Start,
     /// Oldest first; the one in `Phase::Current`, if any, is at the path.
@@ -69,12 +70,12 @@ pub struct FileSource {
     pub(super) moved: bool,
     /// Files of a former run may still have to be found.
     pub(super) resumed: bool,
+    /// Where another program was, which has to be found out.
+    pub(super) position: Option<Box<Position>>,
     /// Nothing stands at the path.
     missing: bool,
     /// The older files were looked for once more after all was over.
     looked_last: bool,
-    /// A file stood at the path once.
-    stood: bool,
     /// Why the current file is not read, which file that is, and when it is tried again.
     refusal: Option<Box<Refused>>,
     /// Failing to look for older files, and those that could not be opened.
@@ -103,9 +104,9 @@ impl FileSource {
             looked: false,
             moved: false,
             resumed: false,
+            position: None,
             missing: false,
             looked_last: false,
-            stood: false,
             refusal: None,
             looking: Backoff::default(),
             missed: Missed::default(),
@@ -118,7 +119,7 @@ impl FileSource {
         path: impl Into<Arc<Path>>,
         opener: Opener,
         start: Start,
-        real: Option<Box<Path>>,
+        real: Option<Arc<Path>>,
         known: impl IntoIterator<Item = Identity>,
         resume: Resume,
     ) -> Self {
@@ -145,9 +146,14 @@ impl FileSource {
         self.start
     }
 
-    /// Where the path led at the last look, if that is another place.
-    pub fn real(&self) -> Option<&Path> {
-        self.real.as_deref()
+    /// Where the path led when something stood there.
+    pub fn real(&self) -> Option<&Arc<Path>> {
+        self.real.as_ref()
+    }
+
+    /// From now on files are opened so.
+    pub fn set_opener(&mut self, opener: Opener) {
+        self.opener = opener;
     }
 
     /// The known files, oldest first, with their cursors: what has to be stored to go on after a restart.
@@ -244,6 +250,14 @@ impl FileSource {
 
     /// Looks which files there are, without reading. Gives what stands at the path.
     pub fn look(&mut self, moment: Moment<'_>, progress: &mut Progress) -> Option<Metadata> {
+        if let Some(position) = self.position.take()
+            && let Err(refusal) = self.take_over(&position, moment, progress)
+        {
+            self.position = Some(position);
+            progress.starved |= refusal.is_passing();
+            self.refuse(refusal, None, moment.now);
+            return None;
+        }
         let at_path = self.look_at_path(moment, progress);
         if self.look && self.looking.is_due(moment.now) {
             self.find_older(moment, progress);
@@ -344,12 +358,11 @@ impl FileSource {
 
     /// Notes where the path leads.
     fn leads_to(&mut self, real: PathBuf) {
-        let real = (real != *self.path).then(|| real.into_boxed_path());
-        if self.real != real {
-            self.moved = self.stood;
-            self.real = real;
+        if self.real.as_deref() == Some(&*real) {
+            return;
         }
-        self.stood = true;
+        self.moved = self.real.is_some();
+        self.real = Some(if real == *self.path { Arc::clone(&self.path) } else { real.into() });
     }
 
     /// Which closed generation stands at the path: after a restart, or when it was asleep. Others are known under a
@@ -357,7 +370,9 @@ impl FileSource {
     fn known_as(&self, fs: &dyn FileSystem, opened: &Generation, metadata: &Metadata, head: &[u8]) -> Option<usize> {
         let may_be = |known: &Generation| {
             let closed = known.phase == Phase::Parked || (self.resumed && known.phase == Phase::Done);
-            closed && known.is_content_of(opened, metadata, head)
+            // The volume was mounted anew.
+            let moved = known.is_held() && known.identity.born.is_some() && known.identity.has_birth_of(metadata);
+            (closed || moved) && known.is_content_of(opened, metadata, head)
         };
         let born_so = |known: &Generation| known.identity.has_birth_of(metadata);
         let sure = self.generations.iter().rposition(|known| may_be(known) && born_so(known));
@@ -430,3 +445,11 @@ mod life_tests;
 #[cfg(test)]
 #[path = "life_properties.rs"]
 mod life_properties;
+
+#[cfg(test)]
+#[path = "restart_tests.rs"]
+mod restart_tests;
+
+#[cfg(test)]
+#[path = "trouble_tests.rs"]
+mod trouble_tests;

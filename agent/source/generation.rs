@@ -119,6 +119,13 @@ impl Generation {
         matches!(self.reader, Reader::Gz(_))
     }
 
+    pub fn gz(&self) -> Option<&GzReader> {
+        match &self.reader {
+            Reader::Gz(gz) => Some(gz),
+            Reader::Plain(_) | Reader::Closed => None,
+        }
+    }
+
     /// Its rotated name without `.gz`, if it is one that stays with the file.
     pub fn lasting_name(&self) -> Option<&OsStr> {
         self.identity.name.as_deref().and_then(rotation::lasting)
@@ -176,11 +183,16 @@ impl Generation {
         }
     }
 
+    /// Reads unpacked bytes where the file is held open.
+    pub fn read_at(&mut self, space: &mut [u8], offset: u64) -> io::Result<usize> {
+        read_at(&mut self.reader, space, offset)
+    }
+
     /// The first bytes, up to [`FINGERPRINT_BYTES`].
     pub fn head<'s>(&mut self, space: &'s mut [u8; FINGERPRINT_BYTES]) -> io::Result<&'s [u8]> {
         let mut filled = 0;
         while filled < space.len() {
-            match read_at(&mut self.reader, &mut space[filled..], filled as u64)? {
+            match self.read_at(&mut space[filled..], filled as u64)? {
                 0 => break,
                 count => filled += count,
             }
@@ -194,7 +206,8 @@ impl Generation {
     /// Takes in what an open plain file begins with by now: its compressed copy begins with all of that.
     pub fn grow_fingerprint(&mut self) {
         let whole = usize::from(self.identity.fingerprint.length) == FINGERPRINT_BYTES;
-        if (whole && self.identity.cursor.offset > 0) || !matches!(self.reader, Reader::Plain(_)) {
+        let readable = matches!(self.reader, Reader::Plain(_)) && !self.trouble.is_failing();
+        if (whole && self.identity.cursor.offset > 0) || !readable {
             return;
         }
         let mut space = [0; FINGERPRINT_BYTES];
@@ -211,7 +224,8 @@ impl Generation {
     /// Whether the open plain file is another one before the cursor than it was.
     pub fn is_rewritten(&self) -> bool {
         match &self.reader {
-            Reader::Plain(file) => !self.mending && matches!(self.identity.cursor.stands_in(&**file), Ok(false)),
+            _ if self.mending || self.trouble.is_failing() => false,
+            Reader::Plain(file) => matches!(self.identity.cursor.stands_in(&**file), Ok(false)),
             Reader::Gz(_) | Reader::Closed => false,
         }
     }
@@ -219,14 +233,19 @@ impl Generation {
     /// Whether the file of `candidate`, which begins with `head`, is this one.
     pub fn is_content_of(&self, candidate: &Generation, metadata: &Metadata, head: &[u8]) -> bool {
         let same_birth = self.identity.has_birth_of(metadata);
+        let reused = self.identity.inode == metadata.inode && !same_birth;
+        if reused && self.identity.born.is_some() && metadata.born.is_some() {
+            return false;
+        }
         if !self.was_seen() {
             // Nothing of it was read: if this is a mistake, nothing is lost.
             return same_birth && self.phase != Phase::Done;
         }
         if self.mending {
-            // It may have become shorter than what it is known by.
+            // What it is known by may be gone in part, or be NULs now.
             let length = usize::from(self.identity.fingerprint.length);
-            return self.identity.fingerprint.matches(head) || (same_birth && head.len() < length);
+            let damaged = head.get(..length).is_none_or(|head| head.contains(&0));
+            return self.identity.fingerprint.matches(head) || (same_birth && damaged);
         }
         let stands = match &candidate.reader {
             Reader::Plain(file) => self.identity.cursor.stands_in(&**file).unwrap_or(false),
@@ -314,12 +333,21 @@ impl Generation {
         if let Some(line) = ended.then(|| buffer.take_tail()).flatten() {
             give(line);
         }
-        self.mending = false;
         self.identity.cursor = Cursor::of(buffer);
+        self.mend(mended);
         if let Reader::Gz(gz) = &mut self.reader {
             gz.keep(buffer.rest());
         }
         Given { end, lines, cut, nul_bytes: buffer.nul_bytes(), mended }
+    }
+
+    /// It is clear now what a power loss left. Where that is other than what was read, the file is known by it.
+    pub fn mend(&mut self, damaged: bool) {
+        self.mending = false;
+        if damaged {
+            self.identity.fingerprint = Fingerprint::EMPTY;
+            self.grow_fingerprint();
+        }
     }
 
     /// Places the cursor at the end of an open file, whatever stands before it.

@@ -7,14 +7,14 @@ use rustix::io::Errno;
 
 pub(super) const LOG: &str = "/pods/a/0.log";
 pub(super) const OLD: &str = "/pods/a/0.log.20261121-100000";
-const OLDER: &str = "/pods/a/0.log.20261121-090000";
+pub(super) const OLDER: &str = "/pods/a/0.log.20261121-090000";
 
 /// A source and everything that it handed out.
 pub(super) struct Tail {
     pub fs: MemFs,
     pub source: FileSource,
-    buffer: LineBuffer,
-    now: Duration,
+    pub buffer: LineBuffer,
+    pub now: Duration,
     /// Lines, since the last look at them.
     pub got: Vec<String>,
 }
@@ -23,7 +23,7 @@ impl Tail {
     pub fn new(path: &str, start: Start) -> Tail {
         let source = FileSource::new(Path::new(path), Opener::anywhere(), start);
         let buffer = LineBuffer::new(64, 40);
-        Tail { fs: MemFs::default(), source, buffer, now: Duration::ZERO, got: Vec::new() }
+        Tail { fs: MemFs::default(), source, buffer, now: Duration::from_secs(10), got: Vec::new() }
     }
 
     pub fn kubelet() -> Tail {
@@ -41,7 +41,7 @@ impl Tail {
         self.poll_bytes(u64::MAX)
     }
 
-    fn finish(&mut self) -> Progress {
+    pub fn finish(&mut self) -> Progress {
         let (got, moment) = (&mut self.got, Moment { fs: &self.fs, now: self.now });
         let mut take = |line: Line<'_>| got.push(String::from_utf8_lossy(line.bytes).into_owned());
         self.source.finish(moment, &mut self.buffer, &mut take)
@@ -53,20 +53,20 @@ impl Tail {
     }
 
     /// Everything goes through the bytes that are stored.
-    fn resume(&mut self, resume: Resume) {
+    pub fn resume(&mut self, resume: Resume) {
         let mut stored = Vec::new();
         self.source.identities().for_each(|identity| identity.write(&mut Writer::new(&mut stored)));
         let mut reader = Reader::new(&stored);
         let known: Vec<Identity> = std::iter::from_fn(|| Identity::read(&mut reader)).collect();
         assert!(reader.is_empty() && known.len() == self.source.generations.len());
-        let real = self.source.real().map(Box::from);
+        let real = self.source.real().cloned();
         let (path, start) = (Arc::clone(self.source.path()), self.source.start());
         self.source = FileSource::resume(path, self.source.opener().clone(), start, real, known, resume);
     }
 
     /// Polls, and compares what came with `want` (words).
     #[track_caller]
-    fn gives(&mut self, want: &str) -> Progress {
+    pub fn gives(&mut self, want: &str) -> Progress {
         self.got.clear();
         let progress = self.poll();
         assert_eq!(self.got.join(" "), want, "{:?}", progress.notices);

@@ -29,6 +29,8 @@ struct Disk {
     /// Counts changes, and stands for the time.
     ticks: UnixNanos,
     calls: u64,
+    opens: u64,
+    reads: u64,
     open: usize,
     open_max: Option<usize>,
 }
@@ -216,6 +218,16 @@ impl MemFs {
         self.disk().calls
     }
 
+    /// How often a file was opened, or that was tried.
+    pub fn opens(&self) -> u64 {
+        self.disk().opens
+    }
+
+    /// And how often read.
+    pub fn reads(&self) -> u64 {
+        self.disk().reads
+    }
+
     fn write(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut disk = self.disk();
         let node = match disk.node(path) {
@@ -306,6 +318,7 @@ impl Disk {
 impl FileSystem for MemFs {
     fn open(&self, path: &Path, links: Links) -> io::Result<Box<dyn File>> {
         let mut disk = self.called();
+        disk.opens += 1;
         if links == Links::Refuse && disk.resolve(path) != path {
             return Err(Errno::LOOP.into());
         }
@@ -362,7 +375,7 @@ impl Drop for MemFile {
 
 impl File for MemFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        drop(self.fs.called());
+        self.fs.called().reads += 1;
         let node = lock(&self.node);
         if let Some(error) = node.read_error {
             return Err(io::Error::from_raw_os_error(error));

@@ -6,6 +6,7 @@
 //! can stand in for both.
 
 mod backoff;
+mod descriptors;
 mod file;
 mod filesystem;
 mod generation;
@@ -15,11 +16,13 @@ mod line_buffer;
 mod mem_fs;
 mod notice;
 mod open;
+mod position;
 mod reading;
 mod real_fs;
 mod rotation;
 mod siblings;
 
+pub use descriptors::raise_open_files;
 pub use file::{FileSource, Moment, Resume, Start};
 pub use filesystem::{File, FileKind, FileSystem, Links, Metadata};
 pub use gz::gzipped;

@@ -76,6 +76,7 @@ impl FileSource {
         let last = reading.last || generation.phase == Phase::Ending;
         let unchanged = generation.read_to == Some(state(&metadata));
         if (unchanged && !last) || generation.identity.done {
+            generation.identity.settled |= generation.phase == Phase::Rotated;
             return Ok(Next::File);
         }
         if reading.budget_bytes == 0 {
@@ -137,11 +138,13 @@ impl FileSource {
                 return Ok(Next::Look);
             }
             End::Shortened => {
-                generation.mending = false;
                 let end = metadata.size_bytes;
                 match generation.is_gz() {
                     true => generation.close(Phase::Done),
-                    false => generation.identity.cursor = Cursor::at(end, false),
+                    false => {
+                        generation.identity.cursor = Cursor::at(end, false);
+                        generation.mend(true);
+                    }
                 }
                 progress.more = true;
                 Some(Notice::Shortened { path: self.place(at, reading)?, offset, end })

@@ -236,6 +236,7 @@ impl<'p> Day<'p> {
         }
         if now >= self.state_fails_until_ms {
             self.disk.fail(None);
+            self.disk.set_capacity_bytes(None);
         }
         self.machine.full = now < self.logs_full_until_ms;
         Ok(())
@@ -289,8 +290,15 @@ impl<'p> Day<'p> {
                 self.identity += 1;
             }
             What::Reboot { down, power } => self.reboot(down * 1000, power, &mut random)?,
-            What::StateFull(seconds) => self.fail_state(Fault::NoSpace, now + seconds * 1000),
-            What::StateFails(seconds) => self.fail_state(Fault::Io, now + seconds * 1000),
+            What::StateFull(seconds) => {
+                let used: usize = self.disk.files().values().map(Vec::len).sum();
+                self.disk.set_capacity_bytes(Some(used as u64));
+                self.state_fails_until_ms = now + seconds * 1000;
+            }
+            What::StateFails(seconds) => {
+                self.disk.fail(Some(Fault::ReadOnly));
+                self.state_fails_until_ms = now + seconds * 1000;
+            }
             What::StateSlow(seconds) => self.slow_until_ms = now + seconds * 1000,
             What::StateRemoved => {
                 self.disk.remove_directory();
@@ -318,11 +326,6 @@ impl<'p> Day<'p> {
         }
         self.judge.find_lost(&mut self.machine);
         Ok(())
-    }
-
-    fn fail_state(&mut self, fault: Fault, until_ms: u64) {
-        self.disk.fail(Some(fault));
-        self.state_fails_until_ms = until_ms;
     }
 
     fn damage(&mut self, random: &mut Random) {

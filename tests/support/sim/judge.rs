@@ -290,7 +290,20 @@ impl Judge {
             off.iter().all(|(series, off)| shown.get(series).copied().unwrap_or(0) == *off)
         };
         if !(off.values().all(|off| *off == 0) || marked.iter().any(|cut| is_base(cut, machine))) {
-            return Err(format!("what was taken off the values of cut {number} is not what was shown last"));
+            let newest = marked.first().map(|cut| {
+                (cut.number, super::agent::values(&cut.report.snapshot, Shown::ToScraper, &mut machine.oracle))
+            });
+            let (last, shown) = newest.unwrap_or_default();
+            let of = |page: &Page, series: &SeriesId| page.get(series).copied().unwrap_or(0);
+            let differ = off.iter().filter(|(series, off)| of(&shown, series) != **off);
+            let differ: Vec<String> = differ
+                .map(|(series, off)| {
+                    let (had, shown) = (of(&before, series), of(&shown, series));
+                    format!("{}: of {had} {off} were taken off, {shown} were shown", machine.oracle.name(*series))
+                })
+                .collect();
+            let differ = differ.join("; ");
+            return Err(format!("what was taken off the values of cut {number} is not what cut {last} showed: {differ}"));
         }
         self.end_age(off, prometheis);
         Ok(())

@@ -82,7 +82,7 @@ impl Engine {
             };
             let number = u32::try_from(number).unwrap_or(u32::MAX);
             let binding = |old: u32| rebound.binding(at, old);
-            let restored = self.jobs[at].go_on(number, &books, entries, &binding);
+            let restored = self.jobs[at].go_on(number, books, entries, &binding);
             damaged += restored.damaged;
         }
         if damaged > 0 {

@@ -371,7 +371,7 @@ impl FileSource {
         let may_be = |known: &Generation| {
             let closed = known.phase == Phase::Parked || (self.resumed && known.phase == Phase::Done);
             // The volume was mounted anew.
-            let moved = known.is_held() && known.identity.born.is_some() && known.identity.has_birth_of(metadata);
+            let moved = known.is_held() && known.was_born_with(metadata);
             (closed || moved) && known.is_content_of(opened, metadata, head)
         };
         let born_so = |known: &Generation| known.identity.has_birth_of(metadata);

@@ -172,7 +172,7 @@ impl FileSource {
         let known = self
             .generations
             .iter_mut()
-            .filter(|known| !matched.seen.contains(&known.id) && may_be(known, &entry.sibling))
+            .filter(|known| !matched.seen.contains(&known.id) && may_be(known, &metadata, &entry.sibling))
             .filter(|known| known.is_content_of(&opened, &metadata, head))
             // Several where files begin alike: the same name or birth tells more, and then the oldest is meant.
             .min_by_key(|known| {
@@ -189,6 +189,7 @@ impl FileSource {
             // The open file holds all that its compressed copy does, and perhaps more. Its lost name shows in its number
             // of links, too, but not on NFS.
             Phase::Rotated if opened.is_gz() => known.phase = Phase::Ending,
+            Phase::Rotated if known.was_born_with(&metadata) => known.reopen(opened, phase),
             Phase::Current | Phase::Rotated | Phase::Ending => {}
             Phase::Done => {
                 known.is_now(&opened.identity);
@@ -281,10 +282,11 @@ impl FileSource {
 }
 
 /// Whether a file that is none of the open ones can hold the content of this generation at all.
-fn may_be(known: &Generation, sibling: &Rotated) -> bool {
+fn may_be(known: &Generation, metadata: &Metadata, sibling: &Rotated) -> bool {
     match sibling.compressed {
         true => known.phase != Phase::Current,
-        // A copy, made before the original is truncated: logrotate does that, the kubelet does not.
-        false => !known.is_followed() || !sibling.is_kubelets(),
+        // A copy, made before the original is truncated: logrotate does that, the kubelet does not. Or the volume was
+        // mounted anew.
+        false => !known.is_followed() || !sibling.is_kubelets() || known.was_born_with(metadata),
     }
 }

@@ -113,6 +113,11 @@ impl Engine {
         self.clock.monotonic()
     }
 
+    /// What the next run will know of this one.
+    pub fn set_run(&mut self, run: Run) {
+        self.run = run;
+    }
+
     /// Where entries go that reach the end of a pipeline; nowhere by default.
     pub fn set_output(&mut self, output: Box<dyn Output>) {
         self.output = output;

@@ -90,7 +90,7 @@ impl Engine {
             self.breaks.add("state_corrupt", damaged);
         }
         // After a rebase all is held, so scrapers have seen nothing but zeroes of it.
-        let goes_on = resumption.how != Restore::Rebase && !recovered.before.is_empty();
+        let goes_on = resumption.how != Restore::Rebase;
         goes_on.then(|| self.series.as_seen(entries, &recovered.before))
     }
 

@@ -6,17 +6,17 @@ use std::time::Duration;
 const PEERS_MAX: usize = 64;
 /// A longer gap is an outage or another scraper's address, and nothing to wait for.
 const GAP_MAX: Duration = Duration::from_secs(600);
-const HOLD_MIN: Duration = Duration::from_secs(20);
 const HOLD_MAX: Duration = Duration::from_secs(150);
-/// Until somebody came twice: Prometheus' own default interval is a minute.
-const HOLD_DEFAULT: Duration = Duration::from_secs(65);
+/// Not less, however often somebody comes: another scraper, of which the agent knows nothing yet, may come once a
+/// minute, which is Prometheus' own default.
+const HOLD_MIN: Duration = Duration::from_secs(65);
 /// A scraper that has not come for so long is not waited for.
 const WAITED_FOR: Duration = Duration::from_secs(300);
 
-/// What `birth_hold: auto` means: one and a half times the longest gap between two scrapes of one scraper, from 20 to 150
-/// seconds; 65 seconds until one is known.
+/// What `birth_hold: auto` means: one and a half times the longest gap between two scrapes of one scraper, from 65 to 150
+/// seconds.
 pub fn hold(longest_gap: Option<Duration>) -> Duration {
-    longest_gap.map_or(HOLD_DEFAULT, |gap| (gap * 3 / 2).clamp(HOLD_MIN, HOLD_MAX))
+    (longest_gap.unwrap_or_default() * 3 / 2).clamp(HOLD_MIN, HOLD_MAX)
 }
 
 /// The scrapers by their addresses, or whatever tells them apart. Times are of one clock that never goes back.
@@ -81,17 +81,17 @@ mod tests {
         let mut scrapers = Scrapers::default();
         assert_eq!(hold(scrapers.longest_gap()), 65 * SECOND);
         // The two come a second after one another, each once a minute.
-        for (who, at, held) in [(1, 100, 65), (2, 101, 65), (1, 110, 20), (2, 131, 45), (1, 140, 45), (2, 141, 45)] {
+        for (who, at, held) in [(1, 100, 65), (2, 101, 65), (1, 110, 65), (2, 131, 65), (1, 160, 75), (2, 161, 75)] {
             scrapers.came(peer(who), at * SECOND);
             assert_eq!(hold(scrapers.longest_gap()), held * SECOND, "at {at}");
         }
-        scrapers.came(peer(1), 741 * SECOND);
-        assert_eq!(hold(scrapers.longest_gap()), 45 * SECOND, "ten minutes and a second are no interval");
-        scrapers.came(peer(1), 1341 * SECOND);
+        scrapers.came(peer(1), 761 * SECOND);
+        assert_eq!(hold(scrapers.longest_gap()), 75 * SECOND, "ten minutes and a second are no interval");
+        scrapers.came(peer(1), 1361 * SECOND);
         assert_eq!(hold(scrapers.longest_gap()), 150 * SECOND);
         // A clock that goes back is none.
         scrapers.came(peer(1), SECOND);
-        scrapers.came(peer(1), 1350 * SECOND);
+        scrapers.came(peer(1), 1370 * SECOND);
         assert_eq!(hold(scrapers.longest_gap()), 150 * SECOND);
     }
 

@@ -25,7 +25,8 @@ pub mod selector;
 // From a line to series and entries.
 pub mod pipeline;
 
-// Where entries go, and the books kept of every line.
+// Where entries go, the books kept of every line, and what outlives the process.
+pub mod checkpoint;
 pub mod ledger;
 pub mod sink;
 

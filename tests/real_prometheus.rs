@@ -172,7 +172,13 @@ fn prometheus_counts_every_line_in_each_format_over_rotations() {
     let root = TempDir::new().expect("a folder");
     let mut controller = Controller::new(root.path());
     let log_root = root.path().to_str().expect("ASCII");
-    let agent = Agent::start_with(Path::new(SHIPPED), &["-config.expand-env"], &[("WEIR_LOG_ROOT", log_root)]);
+    // Sums of values are asked for at once, so births are not held; `exact_over_kills` holds them.
+    let config = fs::read_to_string(SHIPPED).expect("the shipped configuration") + "metrics: {birth_hold: 0}\n";
+    let (file, state) = (root.path().join("weir.yaml"), TempDir::new().expect("a folder"));
+    fs::write(&file, config).expect("a configuration");
+    let state = state.path().to_str().expect("ASCII").to_string();
+    let environment = [("WEIR_LOG_ROOT", log_root), ("WEIR_STATE", state.as_str())];
+    let agent = Agent::start_with(&file, &["-config.expand-env"], &environment);
     let (negotiated, its_types) = proxy(agent.address, None);
     let (text, text_types) = proxy(agent.address, Some("text/plain;version=0.0.4"));
     let prometheus = Prometheus::start(&[("negotiated", negotiated), ("text", text)]);

@@ -4,19 +4,21 @@ use super::events;
 use super::job::{Job, compile_all};
 use super::pages::Pages;
 use super::reader::{Reader, Wanted};
+use super::resume::Breaks;
+use super::run::Run;
 use super::watch::Watch;
 use super::worker::{Facts, Report, Wake};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::discovery::{HostTree, SourceConfig, StillTree};
+use crate::discovery::{HostTree, SourceConfig, StillTree, Tree};
 use crate::geoip::{GeoIpSet, LookupCounts};
 use crate::labels::Labels;
 use crate::ledger::JobBooks;
 use crate::metrics::{Seconds, Snapshot, Store};
 use crate::pipeline::stage::When;
 use crate::pipeline::{BindingId, Context, IngressHosts, Inspect, Output};
-use crate::source::base_of;
+use crate::source::{FileSystem, Moment, RealFs, base_of};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,20 +30,26 @@ const TURN_BYTES: u64 = 32 << 20;
 const PODS_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Engine {
-    jobs: Vec<Job>,
-    series: Store,
-    hosts: IngressHosts,
+    pub(super) jobs: Vec<Job>,
+    pub(super) series: Store,
+    pub(super) hosts: IngressHosts,
     lookups: LookupCounts,
     geoip: GeoIpSet,
-    reader: Reader,
+    pub(super) reader: Reader,
     watch: Option<Watch>,
     /// Sources that were fed by hand: job, labels, binding.
     fed: Vec<(usize, Labels, BindingId)>,
     output: Box<dyn Output>,
     inspector: Option<Box<dyn Inspect>>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
+    files: Arc<dyn FileSystem>,
+    tree: Arc<dyn Tree + Send + Sync>,
     refresh_every: Duration,
     refreshed: Option<Duration>,
+    pub(super) run: Run,
+    pub(super) breaks: Breaks,
+    /// The books of jobs that the configuration no longer has.
+    pub(super) gone: Vec<JobBooks>,
 }
 
 /// How far a run to the end is.
@@ -65,6 +73,17 @@ impl Engine {
     }
 
     pub fn with_geoip(config: &Config, clock: Arc<dyn Clock>, geoip: GeoIpSet) -> Self {
+        Engine::over(Arc::new(RealFs), Arc::new(HostTree), config, clock, geoip)
+    }
+
+    /// An engine over any file system; `tree` is the same one as discovery sees it.
+    pub fn over(
+        files: Arc<dyn FileSystem>,
+        tree: Arc<dyn Tree + Send + Sync>,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        geoip: GeoIpSet,
+    ) -> Self {
         let mut series = Store::new();
         let jobs = compile(config, &mut series, &geoip);
         Engine {
@@ -79,14 +98,29 @@ impl Engine {
             output: Box::new(()),
             inspector: None,
             clock,
+            files,
+            tree,
             refresh_every: refresh_period(config),
             refreshed: None,
+            run: Run::default(),
+            breaks: Breaks::default(),
+            gone: Vec::new(),
         }
+    }
+
+    /// The clock that never goes back.
+    pub fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 
     /// Where entries go that reach the end of a pipeline; nowhere by default.
     pub fn set_output(&mut self, output: Box<dyn Output>) {
         self.output = output;
+    }
+
+    /// How many files may be open at once; see [`raise_open_files`](crate::source::raise_open_files).
+    pub fn set_open_max(&mut self, open_max: usize) {
+        self.reader.set_open_max(open_max);
     }
 
     /// Shows records after each stage; for lines that are fed by hand.
@@ -120,7 +154,8 @@ impl Engine {
     pub fn refresh(&mut self) {
         self.refreshed = Some(self.clock.monotonic());
         let mut wanted = BTreeMap::new();
-        let tree = StillTree::new(&HostTree);
+        let host = Arc::clone(&self.tree);
+        let tree = StillTree::new(&*host);
         for (at, job) in self.jobs.iter_mut().enumerate() {
             job.refresh(&tree);
             job.want(at, &tree, &mut wanted);
@@ -154,6 +189,12 @@ impl Engine {
         self.reader.hint();
     }
 
+    /// Reads what was written until now, of every source, up to one turn's budget.
+    pub fn read_everything_due_or_not(&mut self) {
+        self.reader.hint();
+        self.turn();
+    }
+
     /// A directory of pods may have changed: the next turn looks for targets.
     pub fn hint(&mut self) {
         self.refreshed = None;
@@ -163,7 +204,8 @@ impl Engine {
     pub fn run_to_end(&mut self, progress: &mut dyn FnMut(&Progress)) {
         self.reader.take_everything();
         self.refresh();
-        self.reader.look();
+        let (reader, turning) = self.parts();
+        reader.look(&turning);
         let total = self.reader.lag_bytes();
         loop {
             self.reader.hint();
@@ -183,7 +225,7 @@ impl Engine {
     }
 
     /// The reader, and what it needs to hand out lines.
-    fn parts(&mut self) -> (&mut Reader, Turning<'_>) {
+    pub(super) fn parts(&mut self) -> (&mut Reader, Turning<'_>) {
         let turning = Turning {
             jobs: &mut self.jobs,
             series: &mut self.series,
@@ -191,6 +233,7 @@ impl Engine {
             lookups: &mut self.lookups,
             output: &mut *self.output,
             clock: &*self.clock,
+            files: &*self.files,
         };
         (&mut self.reader, turning)
     }
@@ -198,7 +241,7 @@ impl Engine {
     /// Feeds text to a job as the lines of a source with the labels of the job's first target and this `filename`.
     pub fn feed_job(&mut self, job: &str, filename: &str, text: &[u8]) {
         let Some(at) = self.jobs.iter().position(|j| j.name == job) else { return };
-        self.jobs[at].refresh(&HostTree);
+        self.jobs[at].refresh(&*self.tree);
         let found = &self.jobs[at].found;
         let mut labels = found.targets.first().map(|target| target.labels.clone()).unwrap_or_default();
         labels.set("filename", filename);
@@ -277,8 +320,7 @@ impl Engine {
 
     /// All series as they are now.
     pub fn snapshot(&mut self) -> Snapshot {
-        self.series.expire(seconds(&*self.clock));
-        self.series.snapshot()
+        self.series.cut(false, self.clock.monotonic())
     }
 
     /// The state of everything now.
@@ -291,7 +333,7 @@ impl Engine {
         self.jobs.iter().map(Job::books).collect()
     }
 
-    fn facts(&self) -> Facts {
+    pub(super) fn facts(&self) -> Facts {
         let mut facts = self.reader.facts(&self.jobs, self.clock.monotonic());
         facts.targets = self.jobs.iter().map(|job| job.found.targets.len() as u64).sum();
         let mut dropped: BTreeMap<&str, u64> = BTreeMap::new();
@@ -305,6 +347,7 @@ impl Engine {
         }
         facts.targets_dropped = dropped.into_iter().map(|(reason, n)| (reason.to_string(), n)).collect();
         facts.geoip = self.lookups;
+        facts.breaks = self.breaks.iter().map(|(reason, times)| (reason.to_string(), times)).collect();
         facts
     }
 
@@ -322,9 +365,15 @@ pub struct Turning<'e> {
     pub lookups: &'e mut LookupCounts,
     pub output: &'e mut dyn Output,
     pub clock: &'e dyn Clock,
+    pub files: &'e dyn FileSystem,
 }
 
-impl Turning<'_> {
+impl<'e> Turning<'e> {
+    /// The files as they are now.
+    pub fn moment(&self) -> Moment<'e> {
+        Moment { fs: self.files, now: self.clock.monotonic() }
+    }
+
     /// The pipelines, and all else that a line touches.
     pub fn split(&mut self) -> (&mut [Job], Context<'_>, &mut dyn Output) {
         let context = Context {
@@ -388,7 +437,7 @@ fn leave_out_rotated(wanted: &mut BTreeMap<PathBuf, Wanted>, reader: &Reader) {
 }
 
 /// Monotonic seconds, for idle series.
-fn seconds(clock: &dyn Clock) -> Seconds {
+pub(super) fn seconds(clock: &dyn Clock) -> Seconds {
     Seconds::try_from(clock.monotonic().as_secs()).unwrap_or(Seconds::MAX)
 }
 

@@ -61,7 +61,7 @@ impl Machine {
     /// The sum of all series, and the books' lines.
     fn counted(&mut self) -> (f64, u64) {
         let snapshot = self.engine.snapshot();
-        let sum = snapshot.samples().map(|sample| sample.value.as_f64()).sum();
+        let sum = snapshot.samples(crate::metrics::Shown::ToPerson).map(|sample| sample.value.as_f64()).sum();
         let books = self.engine.books();
         assert!(books.iter().all(JobBooks::balanced), "{books:?}");
         (sum, books.iter().map(|b| b.read).sum())

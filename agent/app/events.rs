@@ -1,6 +1,8 @@
 //! What the agent says in its log: each event once, in one place.
 
+use super::committer::Verdict;
 use crate::geoip::Event;
+use crate::source::Notice;
 use std::net::SocketAddr;
 use std::path::Path;
 use tracing::{error, info, warn};
@@ -34,6 +36,58 @@ pub fn geoip(path: &Path, event: &Event) {
     }
 }
 
+/// What is worth saying of a commit.
+pub fn committed(verdict: &Verdict) {
+    if let Some(trouble) = &verdict.trouble {
+        error!(reason = %trouble, "the state cannot be written: scrapers see what they saw before");
+    }
+    if verdict.broken.is_some() {
+        error!("the state could not be written for a minute: from now on scrapers see values that a crash would lose");
+    }
+    for notice in &verdict.notices {
+        state_notice(&notice.to_string());
+    }
+    if verdict.recovered {
+        info!("the state is written again");
+    }
+}
+
+pub fn no_state() {
+    warn!("no state directory: after a restart files are read again and counters begin at 0 (`state.directory`)");
+}
+
+pub fn state_opened(directory: &Path, slots: usize) {
+    info!(directory = %directory.display(), slots, "state directory opened");
+}
+
+pub fn state_waits(directory: &Path) {
+    warn!(directory = %directory.display(), "another agent holds the state directory: waiting for it to end");
+}
+
+pub fn state_refused(directory: &Path, why: &str) {
+    error!(directory = %directory.display(), reason = why, "the state directory cannot be used; it is tried again");
+}
+
+pub fn state_is_volatile(directory: &Path) {
+    warn!(directory = %directory.display(), "the state directory lies in memory: nothing outlives the machine");
+}
+
+pub fn state_notice(what: &str) {
+    warn!(what, "the state was not as the last run left it");
+}
+
+pub fn rebased(identity: &str) {
+    info!(identity, "counters begin at 0 for their scrapers");
+}
+
+pub fn positions_taken(file: &Path, positions: usize) {
+    info!(file = %file.display(), positions, "Promtail's positions taken over");
+}
+
+pub fn no_thread(why: &str) {
+    error!(reason = why, "a thread cannot be started");
+}
+
 pub fn not_encoded(why: &str) {
     error!(reason = why, "a scrape could not be answered");
 }
@@ -48,6 +102,35 @@ pub fn source_left(path: &Path) {
 
 pub fn file_refused(path: &Path, reason: &str) {
     warn!(path = %path.display(), reason, "file not read");
+}
+
+/// What happened to the files of a source.
+pub fn source_notice(notice: &Notice) {
+    match notice {
+        Notice::NotOpened { path, refusal } => file_refused(path, &refusal.to_string()),
+        Notice::NotRead { path, error } => warn!(path = %path.display(), %error, "cannot be read; tried again"),
+        Notice::Rewritten { path, offset } => {
+            info!(path = %path.display(), offset, "file truncated or rewritten: begun again");
+        }
+        Notice::Truncated { path, offset } => {
+            warn!(path = %path.display(), offset, "file truncated before all of it was read: lines are lost");
+        }
+        Notice::BrokenArchive { path, offset, error } => {
+            warn!(path = %path.display(), offset, %error, "compressed file damaged: its rest is lost");
+        }
+        Notice::Unreadable { path, offset, end } => {
+            error!(path = %path.display(), offset, end, "given up after many failures: these bytes are not counted");
+        }
+        Notice::Vanished { path, offset } => {
+            warn!(path = %path.display(), offset, "file gone before it was read to its end");
+        }
+        Notice::Shortened { path, offset, end } => {
+            warn!(path = %path.display(), offset, end, "file shorter than before the power loss: read on from its end");
+        }
+        Notice::PowerLoss { path, offset } => {
+            warn!(path = %path.display(), offset, "file changed by a power loss: read on behind what was read");
+        }
+    }
 }
 
 pub fn watching_stopped(why: &str) {

@@ -5,9 +5,10 @@ use crate::config::{Config, ScrapeConfig};
 use crate::diagnostic::Diagnostics;
 use crate::discovery::{Discovery, Found, SourceConfig, Tree, hostname};
 use crate::geoip::GeoIpSet;
+use crate::keep::Entries;
 use crate::ledger::JobBooks;
 use crate::metrics::Store;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{BindingId, Pipeline, Restored};
 use crate::relabel::Rules;
 use crate::source::Opener;
 use std::collections::BTreeMap;
@@ -96,6 +97,21 @@ impl Job {
                 wanted.feeds.push((at, labels));
             }
         }
+    }
+
+    /// Goes on where the job of the same name was in another run, as number `number`.
+    pub fn go_on(
+        &mut self,
+        number: u32,
+        books: &JobBooks,
+        entries: &Entries,
+        rebind: &dyn Fn(u32) -> Option<BindingId>,
+    ) -> Restored {
+        let restored = self.pipeline.restore(number, entries, rebind);
+        self.bytes = books.bytes;
+        // Joined lines that were cut are the pipeline's.
+        self.cut = books.cut.saturating_sub(self.pipeline.counts().cut);
+        restored
     }
 
     /// Goes on with the books of the job that this one replaces.

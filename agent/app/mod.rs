@@ -1,18 +1,31 @@
 //! Wiring, and nothing else: the one place that knows all parts.
 
+mod committer;
+mod cut;
 mod engine;
 mod events;
+mod followed;
 mod job;
+mod kept_sources;
 pub mod logging;
+mod mem_tree;
 mod pages;
 mod publish;
 mod reader;
+mod resume;
 mod rim;
+mod run;
 mod running;
+mod state;
 mod watch;
 mod worker;
 
+pub use committer::{CommitFacts, Committer, Reopen, VOLATILE_AFTER, Verdict};
+pub use cut::{Cut, Cuts};
 pub use engine::{Engine, Progress};
 pub use job::check;
+pub use resume::Breaks;
+pub use run::{Resumption, Run};
 pub use running::{Reload, Running};
+pub use state::take_up;
 pub use worker::Report;

@@ -1,8 +1,9 @@
 //! From reports to the agent's own metrics, and from both to an exposition.
 
+use super::committer::CommitFacts;
 use super::worker::Report;
 use crate::geoip::Facts;
-use crate::metrics::{EncodeError, Format, Own, Snapshot, encode, raise_to};
+use crate::metrics::{EncodeError, Format, Own, Shown, Snapshot, encode, raise_to};
 use crate::server::{Chunks, Stats};
 use bytes::Bytes;
 use std::io::{self, Write};
@@ -61,6 +62,18 @@ impl Published {
         }
     }
 
+    /// Brings the metrics of the state directory up to date.
+    pub fn take_state(&self, state: &CommitFacts, hold: Duration) {
+        let own = &self.own;
+        own.state_durable.set(i64::from(state.durable));
+        raise_to(&own.state_commits, state.commits);
+        raise_to(&own.state_commit_failures, state.failures);
+        own.state_commit_seconds.inc_by((state.took.as_secs_f64() - own.state_commit_seconds.get()).max(0.0));
+        raise_to(&own.state_written_bytes, state.written_bytes);
+        raise_to(&own.state_snapshots, state.snapshots);
+        own.birth_hold_seconds.set(hold.as_secs_f64());
+    }
+
     fn take_books(&self, report: &Report) {
         let own = &self.own;
         for books in &report.books {
@@ -113,9 +126,15 @@ impl Published {
         own.files_unreadable.set(gauge(facts.files_unreadable));
         raise_to(&own.files_restarted, facts.files_restarted);
         raise_to(&own.files_broken, facts.files_broken);
+        own.files_asleep.set(gauge(facts.files_asleep));
+        own.files_open_max.set(gauge(facts.files_open_max));
+        raise_to(&own.nul_bytes, facts.nul_bytes);
         own.source_lag_bytes.set(gauge(facts.lag_bytes));
         own.source_lag_bytes_max.set(gauge(facts.lag_bytes_max));
         own.source_lag_seconds_max.set(facts.lag_seconds_max);
+        for (reason, times) in &facts.breaks {
+            raise_to(&own.breaks.with_label_values(&[reason]), *times);
+        }
     }
 
     fn take_databases(&self, report: &Report, databases: &[(PathBuf, Facts)]) {
@@ -137,9 +156,9 @@ impl Published {
     }
 
     /// The exposition of the log-derived series and the agent's own metrics.
-    pub fn encode(&self, snapshot: &Snapshot, format: Format) -> Result<Chunks, EncodeError> {
+    pub fn encode(&self, snapshot: &Snapshot, format: Format, shown: Shown) -> Result<Chunks, EncodeError> {
         let mut pieces = Pieces::default();
-        encode(format, snapshot, &self.own.gather(), &mut pieces)?;
+        encode(format, snapshot, &self.own.gather(), &mut pieces, shown)?;
         Ok(Box::new(pieces.finish().into_iter()))
     }
 }

@@ -2,24 +2,26 @@
 
 use super::engine::Turning;
 use super::events;
+use super::followed::{Feed, Followed, PAUSE_MAX, Slots, read};
 use super::job::Job;
 use super::worker::Facts;
+use crate::clock::UnixNanos;
 use crate::labels::Labels;
-use crate::pipeline::BindingId;
 use crate::server::FileRow;
-use crate::source::{FileSource, LineBuffer, Opener, Progress, Start};
-use std::collections::BTreeMap;
+use crate::source::{FileSource, LineBuffer, Notice, Opener, Progress, Start, break_reason};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A source that just had lines is looked at again after this …
-const PAUSE_MIN: Duration = Duration::from_millis(250);
-/// … and an idle one, after doubling, at the latest after this.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Looks of discovery in a row after which a file that is still there is no longer wanted.
 const MISSES_MAX: u32 = 3;
 /// Bytes that one source may have read in a turn before the next one has its own: fairness among busy files.
 const SOURCE_BYTES: u64 = 4 << 20;
+
+/// Files that may be open at once, where nobody says.
+const OPEN_FILES_MAX: usize = 8192;
+/// Fewer make no sense, whatever the system says.
+const OPEN_FILES_MIN: usize = 16;
 
 /// What a source is wanted for: jobs with the labels of the source there, and how its file may be opened.
 #[derive(Default)]
@@ -28,71 +30,104 @@ pub struct Wanted {
     pub opener: Opener,
 }
 
-#[derive(Default)]
 pub struct Reader {
-    sources: BTreeMap<PathBuf, Followed>,
+    pub(super) sources: BTreeMap<PathBuf, Followed>,
+    slots: Slots,
+    /// Names of the jobs, as feeds number them.
+    pub(super) job_names: Vec<String>,
     buffer: LineBuffer,
     /// One-shot: every generation, and last lines without a newline.
     everything: bool,
     bytes_read: u64,
     /// Sources have their turns in rounds: none has a second one before each that is due had its first.
     round: u64,
-    /// What was refused since the start, by reason.
+    /// How many files are open, and may be. It is crowded when none of them can be closed.
+    open: usize,
+    open_max: usize,
+    crowded: bool,
+    tally: Tally,
+    /// What may have cost lines, by reason.
+    pub breaks: BTreeMap<&'static str, u64>,
+    positions: Positions,
+}
+
+/// Where Promtail was, for files that are found for the first time.
+#[derive(Default)]
+struct Positions {
+    files: HashMap<PathBuf, u64>,
+    written_at: UnixNanos,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Reader {
+            sources: BTreeMap::new(),
+            slots: Slots::default(),
+            job_names: Vec::new(),
+            buffer: LineBuffer::default(),
+            everything: false,
+            bytes_read: 0,
+            round: 0,
+            open: 0,
+            open_max: OPEN_FILES_MAX,
+            crowded: false,
+            tally: Tally::default(),
+            breaks: BTreeMap::new(),
+            positions: Positions::default(),
+        }
+    }
+}
+
+/// What sources told since the start.
+#[derive(Default)]
+struct Tally {
+    /// What was refused, by reason.
     refused: BTreeMap<&'static str, u64>,
     restarted: u64,
     broken: u64,
+    nul_bytes: u64,
 }
 
-struct Followed {
-    source: FileSource,
-    /// None while nobody wants the lines; the source keeps its place.
-    feeds: Vec<Feed>,
-    /// How often in a row discovery did not find it.
-    missed: u32,
-    /// The round of its last turn.
-    round: u64,
-    /// When to look next, and after which pause.
-    due: Duration,
-    pause: Duration,
-    /// Since when there is something that was not read.
-    behind_since: Option<Duration>,
-    /// The refusal that was told last.
-    told: Option<&'static str>,
-}
-
-struct Feed {
-    job: usize,
-    labels: Labels,
-    binding: BindingId,
+impl Tally {
+    fn take(&mut self, progress: Progress, breaks: &mut BTreeMap<&'static str, u64>) {
+        self.nul_bytes += progress.nul_bytes;
+        for notice in progress.notices {
+            match &notice {
+                Notice::Rewritten { .. } => self.restarted += 1,
+                Notice::NotOpened { refusal, .. } => *self.refused.entry(refusal.reason()).or_default() += 1,
+                _ => {}
+            }
+            if let Some(reason) = break_reason(&notice) {
+                self.broken += 1;
+                *breaks.entry(reason).or_default() += 1;
+            }
+            events::source_notice(&notice);
+        }
+    }
 }
 
 impl Reader {
     /// Takes up what discovery found, and leaves what it no longer finds.
     pub fn reconcile(&mut self, wanted: BTreeMap<PathBuf, Wanted>, turning: &mut Turning<'_>) {
-        self.sources.retain(|path, followed| {
-            followed.missed = if wanted.contains_key(path) { 0 } else { followed.missed + 1 };
-            // It comes back when a directory could not be read, or a rule changes again; then it goes on where it was.
-            if followed.missed == MISSES_MAX + 1 && path.exists() {
-                events::source_left(path);
-                followed.unbind(turning);
-            }
-            followed.missed <= MISSES_MAX
-                || !followed.feeds.is_empty()
-                || path.exists()
-                || followed.source.has_rotated()
-        });
+        self.know_jobs(turning.jobs);
+        self.leave_unwanted(&wanted, turning);
         let start = if self.everything { Start::Everything } else { Start::Current };
         for (path, Wanted { feeds, opener }) in wanted {
-            let followed = self.sources.entry(path.clone()).or_insert_with(|| Followed {
-                source: FileSource::new(path, opener, start),
-                feeds: Vec::new(),
-                missed: 0,
-                round: 0,
-                due: Duration::ZERO,
-                pause: PAUSE_MIN,
-                behind_since: None,
-                told: None,
-            });
+            if !self.sources.contains_key(&path) {
+                let source = match self.positions.files.remove(&path) {
+                    Some(offset) => FileSource::from_position(
+                        path.clone(),
+                        opener.clone(),
+                        start,
+                        offset,
+                        self.positions.written_at,
+                    ),
+                    None => FileSource::new(path.clone(), opener.clone(), start),
+                };
+                self.follow(source, Vec::new());
+            }
+            let Some(followed) = self.sources.get_mut(&path) else { continue };
+            followed.source.set_opener(opener);
             followed.feeds.retain(|feed| {
                 let stays = feeds.iter().any(|(job, labels)| (*job, labels) == (feed.job, &feed.labels));
                 if !stays {
@@ -108,76 +143,147 @@ impl Reader {
                 }
             }
             if fresh {
-                let names: Vec<&str> = followed.feeds.iter().map(|f| turning.jobs[f.job].name.as_str()).collect();
+                let names: Vec<&str> = followed.feeds.iter().map(|f| self.job_names[f.job].as_str()).collect();
                 events::source_added(followed.source.path(), &names.join(","));
             }
         }
     }
 
+    /// Files that are found from now on begin where Promtail was in them at `written_at`.
+    pub fn take_positions(&mut self, files: Vec<(PathBuf, u64)>, written_at: UnixNanos) {
+        self.positions = Positions { files: files.into_iter().collect(), written_at };
+    }
+
+    fn leave_unwanted(&mut self, wanted: &BTreeMap<PathBuf, Wanted>, turning: &mut Turning<'_>) {
+        let fs = turning.files;
+        let (slots, open) = (&mut self.slots, &mut self.open);
+        self.sources.retain(|path, followed| {
+            followed.missed = if wanted.contains_key(path) { 0 } else { followed.missed + 1 };
+            // It comes back when a directory could not be read, or a rule changes again; then it goes on where it was.
+            if followed.missed == MISSES_MAX + 1 && fs.metadata(path).is_ok() {
+                events::source_left(path);
+                followed.unbind(turning);
+            }
+            let stays = followed.missed <= MISSES_MAX
+                || !followed.feeds.is_empty()
+                || fs.metadata(path).is_ok()
+                || followed.source.has_rotated(fs);
+            if !stays {
+                slots.free(followed.slot);
+                *open -= followed.source.open_files();
+            }
+            stays
+        });
+    }
+
+    /// Follows a source; it is due now.
+    pub(super) fn follow(&mut self, source: FileSource, feeds: Vec<Feed>) {
+        let followed = Followed::new(source, self.slots.take(), feeds);
+        self.sources.insert(followed.source.path().to_path_buf(), followed);
+    }
+
+    pub(super) fn know_jobs(&mut self, jobs: &[Job]) {
+        if !self.job_names.iter().eq(jobs.iter().map(|job| &job.name)) {
+            self.job_names = jobs.iter().map(|job| job.name.clone()).collect();
+        }
+    }
+
     /// Looks at sources that are due and reads up to about `budget` bytes of all. Whether there is more to read.
     pub fn poll(&mut self, budget: u64, turning: &mut Turning<'_>) -> bool {
-        let now = turning.clock.monotonic();
+        let moment = turning.moment();
         let end = self.bytes_read + budget;
-        let mut more = false;
+        let (mut more, mut whole_round, mut starved) = (false, true, false);
         let mut over = Vec::new();
         for (path, followed) in &mut self.sources {
-            if followed.due > now || followed.feeds.is_empty() {
+            if followed.due > moment.now || followed.feeds.is_empty() {
                 continue;
             }
             if followed.round > self.round {
                 more = true;
                 continue;
             }
-            if self.bytes_read >= end {
+            if self.bytes_read >= end || (self.open > self.open_max && !self.crowded) {
                 // The round goes on in the next turn.
-                more = true;
+                (more, whole_round) = (true, false);
                 break;
             }
             followed.round = self.round + 1;
             let share = SOURCE_BYTES.min(end - self.bytes_read);
             let Followed { source, feeds, .. } = followed;
-            let progress = read(feeds, turning, |take| source.poll(&mut self.buffer, share, take));
+            self.open -= source.open_files();
+            let progress = read(feeds, turning, |take| source.poll(moment, &mut self.buffer, share, take));
+            self.open += source.open_files();
             self.bytes_read += progress.bytes;
-            self.restarted += progress.restarted;
-            self.broken += progress.broken;
+            starved |= progress.starved;
             more |= progress.more;
-            followed.rest(now, &progress);
-            let refusal = followed.source.refusal();
-            let reason = refusal.map(|refusal| refusal.reason());
-            if reason != followed.told {
-                if let Some(refusal) = refusal {
-                    *self.refused.entry(refusal.reason()).or_default() += 1;
-                    events::file_refused(path, &refusal.to_string());
-                }
-                followed.told = reason;
+            followed.rest(moment.now, &progress);
+            if let Some(reason) = followed.newly_refused() {
+                *self.tally.refused.entry(reason).or_default() += 1;
             }
-            if followed.is_over(&progress) {
+            if followed.is_over(&progress, moment.fs) {
                 over.push(path.clone());
             }
+            self.tally.take(progress, &mut self.breaks);
         }
-        if self.bytes_read < end {
-            self.round += 1;
-        }
+        self.round += u64::from(whole_round);
         for path in over {
             self.leave(&path, turning);
         }
+        self.send_to_sleep(starved);
         more
     }
 
+    /// Where too many files are open, closes those that are read, of the sources that had no lines for longest, until
+    /// an eighth of all may be opened again.
+    fn send_to_sleep(&mut self, starved: bool) {
+        if starved {
+            // The system allows fewer than it said.
+            self.open_max = self.open_max.min(self.open.max(OPEN_FILES_MIN));
+        }
+        if !starved && self.open <= self.open_max {
+            return;
+        }
+        let before = self.open;
+        let mut awake: Vec<&mut Followed> = self.sources.values_mut().filter(|f| f.source.open_files() > 0).collect();
+        awake.sort_by_key(|followed| followed.active);
+        for followed in awake {
+            if self.open <= self.open_max - self.open_max / 8 {
+                break;
+            }
+            self.open -= followed.source.open_files();
+            followed.source.sleep();
+            self.open += followed.source.open_files();
+        }
+        self.crowded = self.open == before;
+    }
+
     /// Looks which files there are, without reading.
-    pub fn look(&mut self) {
-        self.sources.values_mut().for_each(|followed| followed.source.look());
+    pub fn look(&mut self, turning: &Turning<'_>) {
+        for followed in self.sources.values_mut() {
+            let mut progress = Progress::default();
+            self.open -= followed.source.open_files();
+            followed.source.look(turning.moment(), &mut progress);
+            self.open += followed.source.open_files();
+            self.tally.take(progress, &mut self.breaks);
+        }
+    }
+
+    /// How many files may be open at once; sources that are behind may pass it.
+    pub fn set_open_max(&mut self, open_max: usize) {
+        self.open_max = open_max;
     }
 
     /// Ends a source: its last line, and what pipelines hold of it.
     fn leave(&mut self, path: &Path, turning: &mut Turning<'_>) {
         let Some(mut followed) = self.sources.remove(path) else { return };
+        let moment = turning.moment();
         events::source_left(path);
+        self.slots.free(followed.slot);
         let Followed { source, feeds, .. } = &mut followed;
-        let progress = read(feeds, turning, |take| source.finish(&mut self.buffer, take));
+        self.open -= source.open_files();
+        let progress = read(feeds, turning, |take| source.finish(moment, &mut self.buffer, take));
         self.bytes_read += progress.bytes;
-        self.restarted += progress.restarted;
-        self.broken += progress.broken;
+        self.tally.take(progress, &mut self.breaks);
         followed.unbind(turning);
     }
 
@@ -210,7 +316,9 @@ impl Reader {
     /// Unbinds all sources from their jobs; they keep their places. Logs that are gone are read to their end before:
     /// no new job can ask for them.
     pub fn unbind_all(&mut self, turning: &mut Turning<'_>) {
-        let gone = |(path, followed): &(&PathBuf, &Followed)| !path.exists() && !followed.source.has_rotated();
+        let fs = turning.files;
+        let gone =
+            |(path, followed): &(&PathBuf, &Followed)| fs.metadata(path).is_err() && !followed.source.has_rotated(fs);
         let gone: Vec<PathBuf> = self.sources.iter().filter(gone).map(|(path, _)| path.clone()).collect();
         for path in gone {
             self.leave(&path, turning);
@@ -245,15 +353,22 @@ impl Reader {
     }
 
     pub fn facts(&self, jobs: &[Job], now: Duration) -> Facts {
-        let mut facts = Facts { files_restarted: self.restarted, files_broken: self.broken, ..Facts::default() };
+        let mut facts = Facts {
+            files_restarted: self.tally.restarted,
+            files_broken: self.tally.broken,
+            nul_bytes: self.tally.nul_bytes,
+            files_open_max: self.open_max as u64,
+            ..Facts::default()
+        };
         for (at, job) in jobs.iter().enumerate() {
             let feeds = |followed: &&Followed| followed.feeds.iter().any(|feed| feed.job == at);
             facts.sources.push((job.name.clone(), self.sources.values().filter(feeds).count() as u64));
         }
         facts.files = self.sources.len() as u64;
-        facts.files_refused = self.refused.iter().map(|(reason, n)| (reason.to_string(), *n)).collect();
+        facts.files_refused = self.tally.refused.iter().map(|(reason, n)| (reason.to_string(), *n)).collect();
         for followed in self.sources.values() {
-            facts.files_unreadable += u64::from(followed.told.is_some());
+            facts.files_unreadable += u64::from(followed.source.is_unreadable());
+            facts.files_asleep += u64::from(followed.source.is_asleep());
             let lag = followed.source.lag_bytes();
             facts.lag_bytes += lag;
             facts.lag_bytes_max = facts.lag_bytes_max.max(lag);
@@ -263,56 +378,4 @@ impl Reader {
         }
         facts
     }
-}
-
-impl Followed {
-    /// Ends the source for its jobs, with what their pipelines hold of it.
-    fn unbind(&mut self, turning: &mut Turning<'_>) {
-        self.feeds.drain(..).for_each(|feed| turning.unbind(feed.job, feed.binding));
-    }
-
-    /// Decides when to look again.
-    fn rest(&mut self, now: Duration, progress: &Progress) {
-        self.pause = if progress.bytes > 0 { PAUSE_MIN } else { (self.pause * 2).min(PAUSE_MAX) };
-        self.due = if progress.more { now } else { now + self.pause };
-        self.behind_since = progress.more.then(|| self.behind_since.unwrap_or(now));
-    }
-
-    /// Whether discovery has not found the log, nothing is left of it and all of it is read.
-    fn is_over(&self, progress: &Progress) -> bool {
-        self.missed > 0 && progress.bytes == 0 && self.source.is_gone() && !self.source.has_rotated()
-    }
-
-    fn row(&self) -> FileRow {
-        let state = match self.source.refusal() {
-            Some(refusal) => refusal.to_string(),
-            None if self.source.is_gone() => "gone".to_string(),
-            None => "reading".to_string(),
-        };
-        FileRow {
-            path: self.source.path().display().to_string(),
-            state,
-            read_bytes: self.source.offset(),
-            lag_bytes: self.source.lag_bytes(),
-        }
-    }
-}
-
-/// Runs `poll`, each line of it through the pipelines of all feeds: one read serves every job.
-fn read(
-    feeds: &[Feed],
-    turning: &mut Turning<'_>,
-    poll: impl FnOnce(&mut dyn FnMut(crate::source::Line<'_>)) -> Progress,
-) -> Progress {
-    let (jobs, mut context, output) = turning.split();
-    let progress = poll(&mut |line| {
-        for feed in feeds {
-            jobs[feed.job].pipeline.process(feed.binding, line.bytes, &mut context, output);
-        }
-    });
-    for feed in feeds {
-        jobs[feed.job].bytes += progress.bytes;
-        jobs[feed.job].cut += progress.cut;
-    }
-    progress
 }

@@ -1,25 +1,40 @@
 //! The agent as the server sees it.
 
+use super::cut::{Cut, Cuts};
 use super::events;
 use super::pages::Pages;
 use super::publish::Published;
 use super::running::Reload;
-use super::worker::{Command, Report};
-use crate::config::Config;
+use super::worker::Command;
+use crate::clock::Clock;
+use crate::config::{BirthHold, Config};
 use crate::geoip::GeoIpSet;
-use crate::metrics::Format;
-use crate::server::{self, DiscoveryPage, NO_LOGS, Scrape, TargetsPage};
+use crate::metrics::{Format, Scrapers, Shown, hold};
+use crate::server::{self, Ask, DiscoveryPage, NO_LOGS, Scrape, TargetsPage};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{RwLock, oneshot};
+
+/// Scrapers whose requests come closer together than this share a cut.
+const CUT_AGE_MAX: Duration = Duration::from_secs(1);
+/// For so long a scrape waits for its cut, and no longer than half of what the scraper will wait: then it gets the
+/// one before.
+const CUT_WAIT_MAX: Duration = Duration::from_secs(3);
 
 pub struct Rim {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     published: Arc<Mutex<Published>>,
-    /// Held from a question to the worker until its answer is published: a page shows one moment, never series from
-    /// before a reload beside the count of that reload.
-    moment: tokio::sync::Mutex<()>,
+    cuts: Arc<Cuts>,
+    clock: Arc<dyn Clock>,
+    birth_hold: Mutex<BirthHold>,
+    scrapers: Mutex<Scrapers<IpAddr>>,
+    /// Two scrapers behind one address are told apart by their connections, as long as these last.
+    connections: Mutex<Scrapers<SocketAddr>>,
+    /// Held for reading from a question to the worker until its answer is sent: a page shows one moment, never series
+    /// from before a reload beside the count of that reload. Inside: when the configuration was loaded last.
+    loaded: RwLock<Duration>,
     /// The running configuration as text, secrets hidden.
     config: Mutex<String>,
     reload: Option<Reload>,
@@ -49,12 +64,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Rim {
-    pub fn new(commands: mpsc::Sender<Command>, config: &Config, reload: Option<Reload>, geoip: GeoIpSet) -> Self {
+    pub fn new(
+        commands: mpsc::Sender<Command>,
+        config: &Config,
+        reload: Option<Reload>,
+        geoip: GeoIpSet,
+        cuts: Arc<Cuts>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Rim {
             commands,
             shared: Arc::default(),
             published: Arc::default(),
-            moment: tokio::sync::Mutex::default(),
+            cuts,
+            clock,
+            birth_hold: Mutex::new(config.metrics.birth_hold),
+            scrapers: Mutex::default(),
+            connections: Mutex::default(),
+            loaded: RwLock::default(),
             config: Mutex::new(config.text_without_secrets().to_string()),
             reload,
             geoip,
@@ -91,16 +118,18 @@ impl Rim {
             Some(reload) => reload(),
             None => Err("there is no configuration file to read again".to_string()),
         };
-        let _moment = self.moment.lock().await;
+        let mut loaded = self.loaded.write().await;
         let outcome = match read {
             Ok(config) => {
-                let text = config.text_without_secrets().to_string();
+                let (text, birth_hold) = (config.text_without_secrets().to_string(), config.metrics.birth_hold);
                 match self.ask(|reply| Command::Reconfigure(Box::new(config), reply)).await {
                     Some(()) => {
                         *lock(&self.config) = text;
+                        *lock(&self.birth_hold) = birth_hold;
+                        *loaded = self.clock.monotonic();
                         Ok(())
                     }
-                    None => Err("the agent is ending".to_string()),
+                    None => Err("the agent is starting or ending".to_string()),
                 }
             }
             Err(why) => Err(why),
@@ -113,37 +142,104 @@ impl Rim {
         outcome
     }
 
-    /// The exposition of a report: log-derived series and the agent's own metrics.
-    async fn expose(&self, report: Report, format: Format, started: Instant) -> Scrape {
+    /// The newest cut made at `since` or later; after `patience` the one before.
+    async fn cut(&self, since: Duration, scraper: bool, patience: Duration) -> Option<Arc<Cut>> {
+        let fresh = || {
+            let cut = self.cuts.newest(scraper);
+            cut.filter(|cut| cut.made >= since || self.cuts.has_ended())
+        };
+        let mut published = self.cuts.subscribe();
+        if let Some(cut) = fresh() {
+            return Some(cut);
+        }
+        self.commands.send(Command::Cut { for_scrape: scraper }).ok()?;
+        let waiting = async {
+            while published.changed().await.is_ok() {
+                if let Some(cut) = fresh() {
+                    return Some(cut);
+                }
+            }
+            None
+        };
+        match tokio::time::timeout(patience, waiting).await {
+            Ok(cut) => cut,
+            Err(_) => self.cuts.newest(scraper),
+        }
+    }
+
+    /// The exposition of a cut: log-derived series and the agent's own metrics.
+    async fn expose(&self, cut: Arc<Cut>, shown: Shown, format: Format, started: Instant) -> Result<Scrape, String> {
         let (published, facts) = (Arc::clone(&self.published), self.geoip.facts());
-        let stats = Arc::clone(&self.stats);
+        let (stats, state, hold) = (Arc::clone(&self.stats), self.cuts.state(), self.hold());
         let encoded = tokio::task::spawn_blocking(move || {
             let published = lock(&published);
-            published.take(&report, &facts, &stats);
-            let chunks = published.encode(&report.snapshot, format);
+            published.take(&cut.report, &facts, &stats);
+            published.take_state(&state, hold);
+            let chunks = published.encode(&cut.report.snapshot, format, shown);
             published.scraped(started.elapsed());
             chunks
         });
         match encoded.await {
-            Ok(Ok(chunks)) => Scrape { content_type: format.content_type(), chunks },
+            Ok(Ok(chunks)) => Ok(Scrape { content_type: format.content_type(), chunks }),
             Ok(Err(error)) => {
                 events::not_encoded(&error.to_string());
-                Scrape::whole("text/plain", format!("{error}\n"))
+                Err(error.to_string())
             }
-            Err(_) => Scrape::whole("text/plain", "the exposition could not be made\n"),
+            Err(_) => Err("the exposition could not be made".to_string()),
         }
+    }
+
+    /// A scraper gets this cut now: births in it begin to count, and gaps between scrapes are learned.
+    fn serve(&self, cut: &Cut, peer: Option<SocketAddr>) {
+        let at = self.clock.monotonic();
+        if let Some(peer) = peer {
+            lock(&self.scrapers).came(peer.ip(), at);
+            lock(&self.connections).came(peer, at);
+        }
+        // A worker that has ended needs no news.
+        let _ = self.commands.send(Command::Served { number: cut.number, at, hold: self.hold() });
+    }
+
+    /// How long a newborn series is shown as 0.
+    fn hold(&self) -> Duration {
+        match *lock(&self.birth_hold) {
+            BirthHold::Auto => hold(lock(&self.scrapers).longest_gap().max(lock(&self.connections).longest_gap())),
+            BirthHold::Fixed(fixed) => fixed,
+        }
+    }
+
+    pub fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Whether every scraper of the last minutes has come again since a moment.
+    pub fn all_scraped_since(&self, moment: Duration) -> bool {
+        lock(&self.scrapers).seen_since(moment)
+    }
+
+    /// Has the worker make the last cut; it is published, or could not be, when this returns.
+    pub async fn end(&self) {
+        self.ask(Command::Stop).await;
     }
 }
 
 impl server::Agent for Rim {
-    async fn scrape(&self, accept: Option<&str>, _timeout: Option<Duration>) -> Scrape {
+    async fn scrape(&self, ask: Ask<'_>) -> Result<Scrape, String> {
         let started = Instant::now();
-        let format = Format::negotiate(accept.unwrap_or_default());
-        let _moment = self.moment.lock().await;
-        match self.ask(Command::Report).await {
-            Some(report) => self.expose(report, format, started).await,
-            None => Scrape::whole("text/plain", "the agent is ending\n"),
+        let format = Format::negotiate(ask.accept.unwrap_or_default());
+        let scraper = ask.timeout.is_some();
+        let patience = ask.timeout.map_or(CUT_WAIT_MAX, |timeout| (timeout / 2).min(CUT_WAIT_MAX));
+        let loaded = self.loaded.read().await;
+        let asked = self.clock.monotonic();
+        let since = if scraper { asked.saturating_sub(CUT_AGE_MAX) } else { asked };
+        let Some(cut) = self.cut(since.max(*loaded), scraper, patience).await else {
+            return Err("there is no cut yet: the agent is starting, or its disk does not answer".to_string());
+        };
+        if scraper {
+            self.serve(&cut, ask.peer);
         }
+        let shown = if scraper { Shown::ToScraper } else { Shown::ToPerson };
+        self.expose(cut, shown, format, started).await
     }
 
     fn ready(&self) -> Result<(), String> {

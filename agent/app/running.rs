@@ -1,13 +1,19 @@
 //! A running agent: the worker thread and the rim.
 
+use super::committer::Committer;
+use super::cut::Cuts;
 use super::engine::Engine;
 use super::events;
-use super::rim::Rim;
-use super::worker::{self, Command, Report};
-use crate::clock::SystemClock;
-use crate::config::Config;
+use super::rim::{Rim, Shared};
+use super::state;
+use super::worker::{Command, Commit, Report, Wake, Worker};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{BirthHold, Config};
 use crate::geoip::GeoIpSet;
+use crate::metrics::hold;
 use crate::server;
+use crate::sink::Printer;
+use crate::source::raise_open_files;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +26,10 @@ use tokio::sync::{oneshot, watch};
 /// Reads the configuration again; the error says why the old one stays.
 pub type Reload = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
+/// How often the end looks whether all scrapers have come for the last cut.
+const FINAL_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long the end waits for the disk to take the last cut.
+const FINAL_CUT_MAX: Duration = Duration::from_secs(10);
 /// How often the files of databases are looked at.
 const GEOIP_EVERY: Duration = Duration::from_secs(5);
 
@@ -28,6 +38,8 @@ pub struct Running {
     worker: JoinHandle<()>,
     rim: JoinHandle<()>,
     end: watch::Sender<bool>,
+    /// Whoever started the agent asks it nothing more: a signal may end it.
+    may_end: watch::Sender<bool>,
     interrupted: Arc<AtomicBool>,
     address: Option<SocketAddr>,
 }
@@ -38,35 +50,47 @@ impl Running {
         let geoip = GeoIpSet::default();
         let (commands, received) = mpsc::channel();
         let (end, ended) = watch::channel(false);
+        let (may_end, released) = watch::channel(false);
         let interrupted = Arc::new(AtomicBool::new(false));
-        let rim = Arc::new(Rim::new(commands.clone(), &config, reload, geoip.clone()));
+        let (cuts, clock): (Arc<Cuts>, Arc<dyn Clock>) = (Arc::default(), Arc::new(SystemClock));
+        let rim = Rim::new(commands.clone(), &config, reload, geoip.clone(), Arc::clone(&cuts), Arc::clone(&clock));
+        let rim = Arc::new(rim);
         let (opened, open) = mpsc::channel();
         let rim_thread = {
-            let (server, rim, interrupted) = (config.server.clone(), Arc::clone(&rim), Arc::clone(&interrupted));
+            let (server, rim) = (config.server.clone(), Arc::clone(&rim));
+            let ending = Ending {
+                ended,
+                released,
+                interrupted: Arc::clone(&interrupted),
+                final_wait: state::final_scrape_wait(&config),
+            };
             thread::Builder::new().name("rim".into()).spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 match runtime {
-                    Ok(runtime) => runtime.block_on(attend(server, rim, interrupted, opened, ended)),
+                    Ok(runtime) => runtime.block_on(attend(server, rim, opened, ending)),
                     Err(error) => drop(opened.send(Err(error))),
                 }
             })?
         };
         let address = open.recv().unwrap_or_else(|_| Err(io::Error::other("the rim ended at once")))?;
         let worker = {
-            let waker = commands.clone();
+            let desk = Desk { commands: commands.clone(), received, cuts, clock };
             let shared = rim.shared();
             let last = EndsAll(end.clone());
             thread::Builder::new().name("worker".into()).spawn(move || {
-                let wake: worker::Wake = Box::new(move || drop(waker.send(Command::Wake)));
                 let _last = last;
-                let engine = Engine::with_geoip(&config, Arc::new(SystemClock), geoip);
-                worker::run(engine, dry_run, &shared, wake, &received);
+                let mut engine = Engine::with_geoip(&config, Arc::clone(&desk.clock), geoip);
+                engine.set_open_max(raise_open_files());
+                if dry_run {
+                    engine.set_output(Box::new(Printer::new(io::stdout())));
+                }
+                desk.work(engine, &config, &shared);
             })?
         };
         if let Some(address) = address {
             events::listening(address);
         }
-        Ok(Running { commands, worker, rim: rim_thread, end, interrupted, address })
+        Ok(Running { commands, worker, rim: rim_thread, end, may_end, interrupted, address })
     }
 
     /// Where the pages are served; `None` with `server.disable`.
@@ -98,9 +122,11 @@ impl Running {
     /// Waits for SIGTERM or SIGINT, then ends the agent. Errors: a part of it ended by itself, by a panic.
     pub fn wait(self) -> io::Result<()> {
         // The rim ends by itself when a signal comes.
-        let Running { commands, worker, rim, .. } = self;
+        let Running { commands, worker, rim, may_end, .. } = self;
+        may_end.send_replace(true);
         let rim = rim.join();
-        let _ = commands.send(Command::Stop);
+        // It has asked the worker to stop already, unless it ended by a panic.
+        let _ = commands.send(Command::Stop(oneshot::channel().0));
         match (rim, worker.join()) {
             (Ok(()), Ok(())) => Ok(()),
             _ => Err(io::Error::other("a thread of the agent ended by a panic; see above")),
@@ -114,6 +140,64 @@ impl Running {
     }
 }
 
+/// What the worker's thread works with.
+struct Desk {
+    commands: mpsc::Sender<Command>,
+    received: mpsc::Receiver<Command>,
+    cuts: Arc<Cuts>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Desk {
+    /// Takes up the state of the last run, and then works until the end.
+    fn work(self, mut engine: Engine, config: &Config, shared: &Shared) {
+        let Desk { commands, received, cuts, clock } = self;
+        // Before the first series is born.
+        engine.set_hold(match config.metrics.birth_hold {
+            BirthHold::Auto => hold(None),
+            BirthHold::Fixed(fixed) => fixed,
+        });
+        let Some(committer) = state::open(config, &mut engine, &received) else { return };
+        let keeps_state = committer.keeps_state();
+        let (commits, to_commit) = mpsc::channel();
+        let answers = commands.clone();
+        let committing = thread::Builder::new().name("committer".into());
+        let committing = committing.spawn(move || commit_all(committer, &to_commit, &answers, &cuts, &*clock));
+        match committing {
+            Ok(committing) => {
+                let wake: Wake = Box::new(move || drop(commands.send(Command::Wake)));
+                Worker::new(engine, commits, keeps_state).run(shared, wake, &received);
+                // A panic there was told already, and must end this thread too.
+                committing.join().expect("the committer ends when its cuts do");
+            }
+            Err(error) => events::no_thread(&error.to_string()),
+        }
+    }
+}
+
+/// The committer's thread: each cut to the disk, and then to be shown.
+fn commit_all(
+    mut committer: Committer,
+    commits: &mpsc::Receiver<Commit>,
+    answers: &mpsc::Sender<Command>,
+    cuts: &Cuts,
+    clock: &dyn Clock,
+) {
+    for Commit { cut, end } in commits {
+        let started = clock.monotonic();
+        let verdict = committer.commit(&cut, started, end);
+        committer.took(clock.monotonic() - started);
+        cuts.note(committer.facts().clone());
+        if verdict.publish {
+            cuts.publish(cut);
+        }
+        if end {
+            cuts.end();
+        }
+        let _ = answers.send(Command::Committed(verdict));
+    }
+}
+
 /// Ends the rim when the worker ends, however that came: an agent that reads nothing must not look alive.
 struct EndsAll(watch::Sender<bool>);
 
@@ -123,14 +207,23 @@ impl Drop for EndsAll {
     }
 }
 
+/// How the agent comes to its end.
+struct Ending {
+    /// It is to end, or the worker has.
+    ended: watch::Receiver<bool>,
+    released: watch::Receiver<bool>,
+    interrupted: Arc<AtomicBool>,
+    final_wait: Duration,
+}
+
 /// The rim's one task: the server, signals, the files of databases.
 async fn attend(
     config: server::ServerConfig,
     rim: Arc<Rim>,
-    interrupted: Arc<AtomicBool>,
     opened: mpsc::Sender<io::Result<Option<SocketAddr>>>,
-    mut ended: watch::Receiver<bool>,
+    ending: Ending,
 ) {
+    let Ending { mut ended, mut released, interrupted, final_wait } = ending;
     let server = match open(&config, &rim).await {
         Ok(server) => server,
         Err(error) => return drop(opened.send(Err(error))),
@@ -156,9 +249,23 @@ async fn attend(
         }
     }
     interrupted.store(true, Ordering::Relaxed);
-    if let Some(server) = server {
-        server.shutdown().await;
+    // Gone without a word: then there is nobody to wait for.
+    let _ = released.wait_for(|released| *released).await;
+    let stopped = rim.monotonic();
+    let _ = tokio::time::timeout(FINAL_CUT_MAX, rim.end()).await;
+    let Some(server) = server else { return };
+    // Series whose target gets other labels with the next run are counted to the end only if all see the last cut.
+    let all_came = async {
+        while !rim.all_scraped_since(stopped) {
+            tokio::time::sleep(FINAL_LOOK_EVERY).await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(final_wait, all_came) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
+    server.shutdown().await;
 }
 
 async fn open(config: &server::ServerConfig, rim: &Arc<Rim>) -> io::Result<Option<server::Server>> {

@@ -1,25 +1,55 @@
 //! The worker thread: turns of the engine, and answers between them.
 
+use super::committer::Verdict;
+use super::cut::Cut;
 use super::engine::Engine;
+use super::events;
 use super::rim::Shared;
 use crate::config::Config;
 use crate::geoip::LookupCounts;
 use crate::ledger::JobBooks;
 use crate::metrics::Snapshot;
-use crate::sink::Printer;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// A cut is made at least so often, scraped or not: it bounds what a crash makes the agent read again, and what is
+/// lost if files vanish meanwhile.
+pub const CUT_EVERY: Duration = Duration::from_secs(10);
+/// Scrapers that ask again within this time after a cut was made get that one.
+const CUT_SHARED: Duration = Duration::from_millis(900);
 
 /// What the worker is asked; each answer goes back by its own channel.
 pub enum Command {
     /// Something may have been written: look now.
     Wake,
+    /// A scraper or a person wants to see a cut; it comes by way of the committer.
+    Cut {
+        for_scrape: bool,
+    },
+    /// The committer is done with the last cut that it got.
+    Committed(Verdict),
+    /// A scraper gets this cut at this time; births are hidden for `hold`.
+    Served {
+        number: u64,
+        at: Duration,
+        hold: Duration,
+    },
     Report(oneshot::Sender<Report>),
     /// Goes over to a new configuration; series that are defined as before go on.
     Reconfigure(Box<Config>, oneshot::Sender<()>),
     /// Answers when everything that is there now was read.
     Drain(oneshot::Sender<()>),
-    Stop,
+    /// Makes the last cut; answers when it is committed.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A cut for the committer.
+pub struct Commit {
+    pub cut: Arc<Cut>,
+    /// No other one follows.
+    pub end: bool,
 }
 
 /// The state of the worker at one moment.
@@ -49,73 +79,178 @@ pub struct Facts {
     pub files_restarted: u64,
     /// Files whose rest could not be read.
     pub files_broken: u64,
+    /// Breaks of promises since the state began, by reason.
+    pub breaks: Vec<(String, u64)>,
+    /// NUL bytes in front of lines.
+    pub nul_bytes: u64,
+    /// Files that are read, closed and looked at by their path only.
+    pub files_asleep: u64,
+    /// Files that may be open at once.
+    pub files_open_max: u64,
     pub lag_bytes: u64,
     pub lag_bytes_max: u64,
     pub lag_seconds_max: f64,
     pub geoip: LookupCounts,
 }
 
-/// Runs the engine until it is told to stop, or nobody is left to tell it.
-pub fn run(mut engine: Engine, dry_run: bool, shared: &Shared, wake: Wake, commands: &Receiver<Command>) {
-    if dry_run {
-        engine.set_output(Box::new(Printer::new(std::io::stdout())));
+/// The engine at work, and what it has promised.
+pub struct Worker {
+    engine: Engine,
+    commits: Sender<Commit>,
+    /// A cut is with the committer.
+    committing: bool,
+    /// Somebody waits for a cut; whether it is a scraper.
+    wanted: Option<bool>,
+    /// When the last cut was made, and when the last one for a scraper.
+    cut_at: Duration,
+    scrape_cut_at: Option<Duration>,
+    /// Whether cuts are of use to anybody but those who ask.
+    keeps_state: bool,
+    draining: Vec<oneshot::Sender<()>>,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl Worker {
+    /// With `keeps_state` a cut is made now and then, asked for or not.
+    pub fn new(engine: Engine, commits: Sender<Commit>, keeps_state: bool) -> Self {
+        Worker {
+            cut_at: engine.monotonic(),
+            engine,
+            commits,
+            committing: false,
+            wanted: None,
+            scrape_cut_at: None,
+            keeps_state,
+            draining: Vec::new(),
+            stopping: None,
+        }
     }
-    // Before the first line, or it would be counted without its country.
-    engine.check_geoip();
-    engine.watch(wake);
-    let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
-    loop {
+
+    /// Works until it is told to stop, or nobody is left to tell it.
+    pub fn run(mut self, shared: &Shared, wake: Wake, commands: &Receiver<Command>) {
+        // Before the first line, or it would be counted without its country.
+        self.engine.check_geoip();
+        self.engine.watch(wake);
         loop {
-            match commands.try_recv() {
-                Ok(command) => {
-                    if !answer(&mut engine, command, &mut draining) {
-                        return;
-                    }
+            loop {
+                match commands.try_recv() {
+                    Ok(command) => self.take(command),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
                 }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => return,
+            }
+            if self.stopping.is_some() {
+                return self.stop(commands);
+            }
+            if self.engine.refresh_if_due() {
+                shared.leave(self.engine.pages());
+            }
+            self.cut_if_wanted();
+            if self.engine.turn().more {
+                continue;
+            }
+            for done in self.draining.drain(..) {
+                let _ = done.send(());
+            }
+            match commands.recv_timeout(self.pause()) {
+                Ok(command) => self.take(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
-        if engine.refresh_if_due() {
-            shared.leave(engine.pages());
+    }
+
+    /// Carries a command out. Who asked for a drain is answered by the loop, which knows when all is read.
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Wake => self.engine.hint(),
+            Command::Cut { for_scrape } => {
+                let now = self.engine.monotonic();
+                let shares = for_scrape && self.scrape_cut_at.is_some_and(|at| now < at + CUT_SHARED);
+                if !shares {
+                    self.wanted = Some(for_scrape || self.wanted == Some(true));
+                }
+            }
+            Command::Committed(verdict) => self.committed(&verdict),
+            Command::Served { number, at, hold } => self.engine.served(number, at, hold),
+            // Whoever asked may have gone; that is no concern of the worker's.
+            Command::Report(reply) => drop(reply.send(self.engine.report())),
+            Command::Reconfigure(config, reply) => {
+                self.engine.reconfigure(&config);
+                self.scrape_cut_at = None;
+                let _ = reply.send(());
+            }
+            Command::Drain(done) => {
+                // Files that appeared a moment ago count as being there, and so do their lines.
+                self.engine.look_at_everything();
+                self.draining.push(done);
+            }
+            Command::Stop(done) => self.stopping = Some(done),
         }
-        if engine.turn().more {
-            continue;
+    }
+
+    fn committed(&mut self, verdict: &Verdict) {
+        self.committing = false;
+        if let Some(reason) = verdict.broken {
+            self.engine.broke(reason);
         }
-        for done in draining.drain(..) {
+        for notice in &verdict.notices {
+            self.engine.broke(notice.reason());
+        }
+        events::committed(verdict);
+    }
+
+    /// Makes a cut if somebody waits for one, or it is time; never while one is on its way to the disk.
+    fn cut_if_wanted(&mut self) {
+        let now = self.engine.monotonic();
+        let is_time = self.keeps_state && now >= self.cut_at + CUT_EVERY;
+        let wanted = self.wanted.or(is_time.then_some(false));
+        let Some(for_scrape) = wanted.filter(|_| !self.committing) else { return };
+        self.wanted = None;
+        if for_scrape {
+            // What was written by now is to be in it, as far as one turn goes.
+            self.engine.read_everything_due_or_not();
+            self.scrape_cut_at = Some(now);
+        }
+        self.send(for_scrape, false);
+    }
+
+    fn send(&mut self, for_scrape: bool, end: bool) {
+        let cut = Arc::new(self.engine.cut(for_scrape));
+        self.cut_at = cut.made;
+        self.committing = self.commits.send(Commit { cut, end }).is_ok();
+    }
+
+    /// How long to wait for the next turn.
+    fn pause(&self) -> Duration {
+        let pause = self.engine.pause();
+        if !self.keeps_state || self.committing {
+            return pause;
+        }
+        pause.min((self.cut_at + CUT_EVERY).saturating_sub(self.engine.monotonic()))
+    }
+
+    /// The end: nothing more is read, and the last cut is what everybody sees from now on.
+    fn stop(mut self, commands: &Receiver<Command>) {
+        self.wait_for_commit(commands);
+        self.send(true, true);
+        self.wait_for_commit(commands);
+        if let Some(done) = self.stopping.take() {
             let _ = done.send(());
         }
-        match commands.recv_timeout(engine.pause()) {
-            Ok(command) => {
-                if !answer(&mut engine, command, &mut draining) {
-                    return;
-                }
+    }
+
+    fn wait_for_commit(&mut self, commands: &Receiver<Command>) {
+        while self.committing {
+            match commands.recv() {
+                Ok(Command::Committed(verdict)) => self.committed(&verdict),
+                // Whoever else asks now learns from the closed channel that it is over.
+                Ok(_) => {}
+                Err(_) => return,
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
 /// Wakes the worker when a directory changed.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
-
-/// Carries a command out; whether to go on. Who asked for a drain is answered by the loop, which knows when all is read.
-fn answer(engine: &mut Engine, command: Command, draining: &mut Vec<oneshot::Sender<()>>) -> bool {
-    match command {
-        Command::Wake => engine.hint(),
-        // Whoever asked may have gone; that is no concern of the worker's.
-        Command::Report(reply) => drop(reply.send(engine.report())),
-        Command::Reconfigure(config, reply) => {
-            engine.reconfigure(&config);
-            let _ = reply.send(());
-        }
-        Command::Drain(done) => {
-            // Files that appeared a moment ago count as being there, and so do their lines.
-            engine.look_at_everything();
-            draining.push(done);
-        }
-        Command::Stop => return false,
-    }
-    true
-}

@@ -31,13 +31,8 @@ pub fn run(args: &[OsString]) -> Exit {
     for warning in &flags.warnings {
         eprintln!("weir: {warning}");
     }
-    for (given, flag, why) in [
-        (flags.positions_file.is_some(), "positions.file", "cursors are not kept over a restart yet"),
-        (flags.client_external_labels.is_some(), "client.external-labels", "delivery to Loki is not built in yet"),
-    ] {
-        if given {
-            eprintln!("weir: -{flag} has no effect: {why}");
-        }
+    if flags.client_external_labels.is_some() {
+        eprintln!("weir: -client.external-labels has no effect: delivery to Loki is not built in yet");
     }
     let Some(path) = flags.config_file.clone() else {
         eprintln!("weir: -config.file is missing\n\n{}\nrun `weir help` for all flags", super::COMMANDS);

@@ -19,7 +19,7 @@ use super::exit::Exit;
 use super::load::{Environment, Loaded, load_text};
 use crate::app::Engine;
 use crate::clock::ManualClock;
-use crate::metrics::{Format, encode};
+use crate::metrics::{Format, Shown, encode};
 use crate::sink::Printer;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -195,7 +195,7 @@ fn run_case(case: &Path) -> io::Result<Outcome> {
     }
     engine.finish();
     let mut exposition = Vec::new();
-    encode(Format::Text004, &engine.snapshot(), &[], &mut exposition).map_err(io::Error::other)?;
+    encode(Format::Text004, &engine.snapshot(), &[], &mut exposition, Shown::ToPerson).map_err(io::Error::other)?;
     let prefix = format!("{}/", folder.display());
     let tidy = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&prefix, "");
     let entries = entries.0.borrow();

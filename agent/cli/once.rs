@@ -6,7 +6,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, ScrapeConfig};
 use crate::discovery::SourceConfig;
 use crate::labels::Labels;
-use crate::metrics::{Format, encode};
+use crate::metrics::{Format, Shown, encode};
 use crate::pipeline::Inspect;
 use crate::sink::Printer;
 use rustix::termios::isatty;
@@ -90,7 +90,7 @@ pub fn stdin(config: &Config, dry_run: bool, inspect: bool) -> Exit {
 /// The log-derived series on standard output.
 fn print_exposition(engine: &mut Engine) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    encode(Format::Text004, &engine.snapshot(), &[], &mut out).map_err(io::Error::other)?;
+    encode(Format::Text004, &engine.snapshot(), &[], &mut out, Shown::ToPerson).map_err(io::Error::other)?;
     out.flush()
 }
 
@@ -125,7 +125,7 @@ fn summarize(engine: &mut Engine, elapsed: Duration) {
         "{lines} lines, {:.1} MB in {seconds:.2} s ({:.0} MB/s); {} series",
         bytes as f64 / 1e6,
         bytes as f64 / 1e6 / seconds,
-        report.snapshot.samples().count(),
+        report.snapshot.samples(Shown::ToPerson).count(),
     );
 }
 

@@ -3,9 +3,11 @@
 pub mod expand;
 mod scrape;
 mod secrets;
+mod state;
 mod top;
 
 pub use scrape::ScrapeConfig;
+pub use state::{BirthHold, FinalScrapeWait, Fsync, StateConfig};
 pub use top::{Config, LimitsConfig, MetricsDefaults, PositionsConfig, TargetConfig};
 
 use crate::diagnostic::Diagnostics;

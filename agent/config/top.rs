@@ -2,11 +2,13 @@
 
 use super::scrape::ScrapeConfig;
 use super::secrets::without_secrets;
+use super::state::{BirthHold, FinalScrapeWait, StateConfig};
 use crate::diagnostic::Diagnostics;
 use crate::server::ServerConfig;
 use crate::sink::ClientConfig;
 use crate::yaml::{ByteSize, Fields, FromNode, Node, Spanned};
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What the user wrote, checked for itself.
@@ -15,6 +17,7 @@ pub struct Config {
     pub server: ServerConfig,
     pub clients: Vec<ClientConfig>,
     pub positions: PositionsConfig,
+    pub state: StateConfig,
     pub scrape_configs: Vec<ScrapeConfig>,
     pub target_config: TargetConfig,
     pub limits: LimitsConfig,
@@ -23,7 +26,7 @@ pub struct Config {
     text: String,
 }
 
-/// `positions`: read for what comes with durable cursors; today the agent starts from the beginning of its files.
+/// `positions`: where a first start takes Promtail's cursors from, and the default place of the state directory.
 #[derive(Debug)]
 pub struct PositionsConfig {
     pub filename: Option<String>,
@@ -57,6 +60,8 @@ pub struct LimitsConfig {
 pub struct MetricsDefaults {
     /// Series that a metric may have before new ones go to `__other__` (default 100,000).
     pub series_max: u64,
+    pub birth_hold: BirthHold,
+    pub final_scrape_wait: FinalScrapeWait,
 }
 
 impl Config {
@@ -68,6 +73,7 @@ impl Config {
         };
         let clients = read_clients(&mut fields, d);
         let positions = PositionsConfig::from_optional(fields.node("positions"), d);
+        let state = StateConfig::from_optional(fields.node("state"), d);
         let target_config = TargetConfig::from_optional(fields.node("target_config"), d);
         let limits = fields.optional("limits_config", d).unwrap_or_default();
         let metrics = MetricsDefaults::from_optional(fields.node("metrics"), d);
@@ -83,6 +89,7 @@ impl Config {
             server,
             clients,
             positions,
+            state,
             scrape_configs,
             target_config,
             limits,
@@ -94,6 +101,11 @@ impl Config {
     /// The configuration as YAML, secrets hidden.
     pub fn text_without_secrets(&self) -> &str {
         &self.text
+    }
+
+    /// Where cursors and counters are kept; `None`: they are not.
+    pub fn state_directory(&self) -> Option<PathBuf> {
+        self.state.directory(self.positions.filename.as_deref())
     }
 
     /// Clients that something would be sent to.
@@ -188,9 +200,15 @@ impl FromNode for LimitsConfig {
 
 impl MetricsDefaults {
     fn from_optional(node: Option<&Node>, d: &mut Diagnostics) -> Self {
-        let mut config = MetricsDefaults { series_max: 100_000 };
+        let mut config = MetricsDefaults {
+            series_max: 100_000,
+            birth_hold: BirthHold::default(),
+            final_scrape_wait: FinalScrapeWait::default(),
+        };
         if let Some(mut fields) = node.and_then(|node| Fields::new(node, "`metrics`", d)) {
             config.series_max = fields.or("max_series", config.series_max, d).max(1);
+            config.birth_hold = fields.or("birth_hold", config.birth_hold, d);
+            config.final_scrape_wait = fields.or("final_scrape_wait", config.final_scrape_wait, d);
             fields.finish(d);
         }
         config

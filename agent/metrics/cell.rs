@@ -6,7 +6,8 @@
 //! histogram  stamp  sum (f64)   one count per bucket, not cumulative, +Inf last
 //! ```
 //!
-//! The stamp says when the cell was last touched and 0 that it never was, so that it holds no series.
+//! The stamp says when the cell was last touched and whether it is still held back from scrapers; 0 says that it was
+//! never touched, so that it holds no series.
 
 use super::family::Kind;
 use super::number::Number;
@@ -53,23 +54,47 @@ pub(super) enum Update {
     Observe(f64),
 }
 
-/// Second of the last touch (never 0) and number of snapshots taken before it.
+/// When a cell was last touched, and whether scrapers see 0 in place of its value.
+///
+/// ```text
+/// bits 63 … 32  second (never 0)   bit 31  held   bits 30 … 0  batch of births that it waits in, 0 for none yet
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Stamp(pub u64);
 
 impl Stamp {
     pub const NEVER: Stamp = Stamp(0);
+    const HELD: u64 = 1 << 31;
+    const BATCH: u64 = Stamp::HELD - 1;
 
-    pub fn new(now: u32, epoch: u32) -> Stamp {
-        Stamp(u64::from(now.max(1)) << 32 | u64::from(epoch))
+    /// Touched now, its value is for all to see.
+    pub fn shown(now: u32) -> Stamp {
+        Stamp(u64::from(now.max(1)) << 32)
+    }
+
+    /// Touched now, held, and in this batch.
+    pub fn held(now: u32, batch: u32) -> Stamp {
+        Stamp(Stamp::shown(now).0 | Stamp::HELD | (u64::from(batch) & Stamp::BATCH))
+    }
+
+    /// The same, touched now.
+    #[inline]
+    pub fn touched(self, now: u32) -> Stamp {
+        Stamp(Stamp::shown(now).0 | u64::from(self.0 as u32))
     }
 
     pub fn second(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
-    pub fn epoch(self) -> u32 {
-        self.0 as u32
+    /// The batch of a held cell.
+    pub fn batch(self) -> Option<u32> {
+        (self.0 & Stamp::HELD != 0).then_some((self.0 & Stamp::BATCH) as u32)
+    }
+
+    /// Held, and not yet part of a batch.
+    pub fn is_newborn(self) -> bool {
+        self.batch() == Some(0)
     }
 }
 
@@ -147,7 +172,8 @@ fn observe(buckets: &[f64], cell: &mut [u64], value: f64) -> Result<(), Refused>
     Ok(())
 }
 
-/// Adds what another cell of the same kind holds: the sum for counters and histograms, the later value for gauges.
+/// Adds what another cell of the same kind holds: the sum for counters and histograms, the later value for gauges. The
+/// stamp is the caller's.
 pub(super) fn merge(kind: &Kind, into: &mut [u64], from: &[u64]) {
     match kind {
         Kind::Counter => {
@@ -163,8 +189,38 @@ pub(super) fn merge(kind: &Kind, into: &mut [u64], from: &[u64]) {
             into[2..].iter_mut().zip(&from[2..]).for_each(|(a, b)| *a = a.saturating_add(*b));
         }
     }
-    into[0] = into[0].max(from[0]);
 }
+
+/// Whether the words of a cell can have come about by updates.
+pub(super) fn is_sound(kind: &Kind, cell: &[u64]) -> bool {
+    *kind != Kind::Counter || (0.0..1.0).contains(&f64::from_bits(cell[2]))
+}
+
+/// What a counter or histogram grew by since it had another value; nothing where that is greater.
+pub(super) fn growth(kind: &Kind, now: &[u64], then: &[u64]) -> Option<Vec<u64>> {
+    let mut grown = now.to_vec();
+    match kind {
+        Kind::Counter => {
+            let fraction = f64::from_bits(now[2]) - f64::from_bits(then[2]);
+            let borrow = u64::from(fraction < 0.0);
+            grown[1] = now[1].checked_sub(then[1])?.checked_sub(borrow)?;
+            // A difference near 0 may round up to 1.
+            grown[2] = (fraction + borrow as f64).min(BELOW_ONE).to_bits();
+        }
+        Kind::Gauge => {}
+        Kind::Histogram { .. } => {
+            let sum = f64::from_bits(now[1]) - f64::from_bits(then[1]);
+            // Huge observations make a sum infinite; from there it has no growth.
+            grown[1] = (if sum.is_finite() { sum } else { 0.0 }).to_bits();
+            for ((grown, now), then) in grown[2..].iter_mut().zip(&now[2..]).zip(&then[2..]) {
+                *grown = now.checked_sub(*then)?;
+            }
+        }
+    }
+    Some(grown)
+}
+
+const BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
 
 /// What a counter or a gauge shows.
 pub(super) fn number(kind: &Kind, cell: &[u64]) -> Number {

@@ -5,7 +5,7 @@ use super::expose::{Page, Type};
 use super::family::Kind;
 use super::format::Format;
 use super::number::Number;
-use super::snapshot::{FamilyView, Snapshot, View};
+use super::snapshot::{FamilyView, Shown, Snapshot, View};
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -28,7 +28,13 @@ enum Source<'a> {
 /// order of their names, in chunks of some ten kilobytes.
 ///
 /// Nothing is written when a family stands in both. Summaries are left out: weir has none.
-pub fn encode(format: Format, logs: &Snapshot, own: &[MetricFamily], out: &mut impl Write) -> Result<(), EncodeError> {
+pub fn encode(
+    format: Format,
+    logs: &Snapshot,
+    own: &[MetricFamily],
+    out: &mut impl Write,
+    shown: Shown,
+) -> Result<(), EncodeError> {
     let view = View::of(logs);
     let mut families: BTreeMap<&str, Source<'_>> =
         view.families().map(|family| (family.family.name.as_str(), Source::Logs(family))).collect();
@@ -42,14 +48,14 @@ pub fn encode(format: Format, logs: &Snapshot, own: &[MetricFamily], out: &mut i
     for (name, source) in &families {
         let stem_is_free = name.strip_suffix("_total").is_none_or(|stem| !families.contains_key(stem));
         match source {
-            Source::Logs(family) => write_logs(&mut page, family, stem_is_free),
+            Source::Logs(family) => write_logs(&mut page, family, stem_is_free, shown),
             Source::Own(family, kind) => write_own(&mut page, family, *kind, stem_is_free),
         }
     }
     Ok(page.finish()?)
 }
 
-fn write_logs(page: &mut Page<'_>, view: &FamilyView<'_>, stem_is_free: bool) {
+fn write_logs(page: &mut Page<'_>, view: &FamilyView<'_>, stem_is_free: bool, shown: Shown) {
     let family = view.family;
     let kind = match family.kind {
         Kind::Counter => Type::Counter,
@@ -57,7 +63,7 @@ fn write_logs(page: &mut Page<'_>, view: &FamilyView<'_>, stem_is_free: bool) {
         Kind::Histogram { .. } => Type::Histogram,
     };
     page.family(&family.name, &family.help, kind, stem_is_free);
-    view.for_each_series(|labels, cell| {
+    view.for_each_series(shown, |labels, cell| {
         page.series(labels.iter().copied());
         match &family.kind {
             Kind::Histogram { buckets } => {

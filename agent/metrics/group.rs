@@ -1,39 +1,21 @@
 //! Rows: all cells of the metrics that share a label set, behind one hash lookup.
 
+use super::admission::{Admission, CAPPED_LABELS_MAX, Limit};
+use super::carry::stamp_of_both;
 use super::cell::{self, Refused, Stamp, Update};
 use super::family::{FamilyId, Kind, LabelName};
 use super::key::{LabelKey, identity};
+use super::keys::Keys;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 
 /// Whole seconds of a clock that never goes back.
 pub type Seconds = u32;
 
-/// The value of a label whose own value found no room.
-pub const OTHER: &str = "__other__";
-
-/// Label sets of `__other__` only, past all other limits: they differ by their label names, which come from the
-/// configuration.
-const OTHER_ROWS_MAX: usize = 64;
-
 /// A group of one store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub(super) u32);
-
-/// How many label sets a group may hold, and what becomes of the others.
-///
-/// A new label set past `series_max` gets `__other__` in its `overflow` labels. The sets so made may be as many
-/// again; past `2 × series_max` rows every label becomes `__other__`, and past 64 further rows the line is counted
-/// in the series without labels. So a group never holds more than `2 × series_max + 65` rows, no living series is
-/// pushed out, and the sum over all series is always the true one.
-#[derive(Clone, Debug)]
-pub struct Limit {
-    pub series_max: usize,
-    /// The labels that give way; all of them when the list is empty.
-    pub overflow: Vec<LabelName>,
-}
 
 /// The place of a label set in its group. Good until the next `Store::expire`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +23,8 @@ pub struct Row {
     pub(super) index: u32,
     /// The line's own label set found no room, this row stands for it.
     pub(super) limited: bool,
+    /// Limited labels of the group whose value found no room, a bit for each.
+    pub(super) capped: u16,
 }
 
 impl Row {
@@ -59,13 +43,25 @@ pub(super) struct Column {
     pub at: usize,
     /// Cells that hold a series.
     pub series: usize,
+    /// Cells that are held and in no batch of births yet.
+    pub newborn: usize,
     /// Updates that went to a row of `__other__`, since the program started.
     pub limited: u64,
+    /// Label sets that proved heavy and got a row, since the program started.
+    pub promoted: u64,
+    /// Updates whose value of a limited label became `__other__`, since the program started: the labels in the order of
+    /// the group's limits, then such as had a limit before a reload.
+    pub capped: Vec<(LabelName, u64)>,
     /// Updates refused, by [`Refused`] in the order of [`Refused::ALL`].
     pub refused: [u64; Refused::ALL.len()],
 }
 
 impl Column {
+    pub fn new(family: FamilyId, kind: Kind, at: usize, limit: &Limit) -> Column {
+        let capped = limit.values_max.iter().take(CAPPED_LABELS_MAX).map(|(label, _)| (*label, 0)).collect();
+        Column { family, kind, at, series: 0, newborn: 0, limited: 0, promoted: 0, capped, refused: [0; _] }
+    }
+
     pub fn cell<'a>(&self, row: &'a [u64]) -> &'a [u64] {
         &row[self.at..self.at + cell::width(&self.kind)]
     }
@@ -73,14 +69,36 @@ impl Column {
     pub fn cell_mut<'a>(&self, row: &'a mut [u64]) -> &'a mut [u64] {
         &mut row[self.at..self.at + cell::width(&self.kind)]
     }
+
+    /// Gives a cell of this metric another stamp (its first word), and keeps the books of the cells.
+    pub fn set_stamp(&mut self, word: &mut u64, stamp: Stamp) {
+        let old = Stamp(*word);
+        self.series = self.series + usize::from(stamp != Stamp::NEVER) - usize::from(old != Stamp::NEVER);
+        self.newborn = self.newborn + usize::from(stamp.is_newborn()) - usize::from(old.is_newborn());
+        *word = stamp.0;
+    }
+
+    #[cold]
+    fn count_capped(&mut self, capped: u16) {
+        let counts = self.capped.iter_mut().enumerate().take_while(|(at, _)| *at < CAPPED_LABELS_MAX);
+        counts.for_each(|(at, (_, count))| *count += u64::from(capped >> at & 1));
+    }
+
+    /// The stamp of a cell's first touch. A gauge has nothing that could be added up: it is shown at once.
+    pub fn first_stamp(&self, now: Seconds, holds: bool) -> Stamp {
+        if holds && self.kind != Kind::Gauge { Stamp::held(now, 0) } else { Stamp::shown(now) }
+    }
 }
 
 /// The cells of one row, to be updated by the position of the metric in its group.
 pub struct Cells<'a> {
     pub(super) columns: &'a mut [Column],
     pub(super) row: &'a mut [u64],
-    pub(super) stamp: Stamp,
+    pub(super) now: Seconds,
+    /// Whether newborn series are held.
+    pub(super) holds: bool,
     pub(super) limited: bool,
+    pub(super) capped: u16,
 }
 
 impl Cells<'_> {
@@ -125,37 +143,18 @@ impl Cells<'_> {
         let outcome = cell::update(&column.kind, cell, update);
         match outcome {
             Ok(()) => {
-                column.series += usize::from(cell::stamp(cell) == Stamp::NEVER);
                 column.limited += u64::from(self.limited);
-                cell[0] = self.stamp.0;
+                if self.capped != 0 {
+                    column.count_capped(self.capped);
+                }
+                match cell::stamp(cell) {
+                    Stamp::NEVER => column.set_stamp(&mut cell[0], column.first_stamp(self.now, self.holds)),
+                    known => cell[0] = known.touched(self.now).0,
+                }
             }
             Err(why) => column.refused[why as usize] += 1,
         }
         outcome
-    }
-}
-
-/// The stored keys of a group by row, in chunks that snapshots share: a chunk is copied only when a series is born or
-/// dies in it while a snapshot lives. An empty row has an empty key and is in no table.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Keys {
-    chunks: Vec<Arc<[Box<[u8]>]>>,
-}
-
-const CHUNK: usize = 64;
-
-impl Keys {
-    #[inline]
-    pub fn get(&self, row: u32) -> &[u8] {
-        &self.chunks[row as usize / CHUNK][row as usize % CHUNK]
-    }
-
-    fn set(&mut self, row: u32, key: Box<[u8]>) {
-        let row = row as usize;
-        if row / CHUNK == self.chunks.len() {
-            self.chunks.push(vec![Box::default(); CHUNK].into());
-        }
-        Arc::make_mut(&mut self.chunks[row / CHUNK])[row % CHUNK] = key;
     }
 }
 
@@ -164,7 +163,7 @@ pub(super) struct Group {
     pub columns: Vec<Column>,
     /// Words of a row.
     pub stride: usize,
-    pub limit: Limit,
+    pub admission: Admission,
     /// The rows of all cells, one after another.
     pub words: Vec<u64>,
     pub keys: Keys,
@@ -179,7 +178,7 @@ impl Group {
         Group {
             columns,
             stride,
-            limit,
+            admission: Admission::new(limit),
             words: Vec::new(),
             keys: Keys::default(),
             table: HashTable::new(),
@@ -196,69 +195,79 @@ impl Group {
         self.table.find(hasher.hash_one(key.identity()), |row| key.is(self.keys.get(*row))).copied()
     }
 
-    /// A row for a label set that has none yet; the key becomes what the row stands for.
-    pub fn admit(&mut self, hasher: &RandomState, key: &mut LabelKey) -> Row {
-        let max = self.limit.series_max;
-        if self.rows() < max {
-            return Row { index: self.insert(hasher, key), limited: false };
-        }
-        let overflow = std::mem::take(&mut self.limit.overflow);
-        let limited = key.replace_values(|name| overflow.is_empty() || overflow.contains(&name), OTHER.as_bytes());
-        self.limit.overflow = overflow;
-        if let Some(index) = self.find_or_insert(hasher, key, max.saturating_mul(2)) {
-            return Row { index, limited };
-        }
-        key.replace_values(|_| true, OTHER.as_bytes());
-        let index = self
-            .find_or_insert(hasher, key, max.saturating_mul(2).saturating_add(OTHER_ROWS_MAX))
-            .unwrap_or_else(|| {
-                key.clear();
-                self.find(hasher, key).unwrap_or_else(|| self.insert(hasher, key))
-            });
-        Row { index, limited: true }
+    /// The row of a stored identity.
+    pub fn find_stored(&self, hasher: &RandomState, key: &[u8]) -> Option<u32> {
+        self.table.find(hasher.hash_one(key), |row| identity(self.keys.get(*row)) == key).copied()
     }
 
-    fn find_or_insert(&mut self, hasher: &RandomState, key: &LabelKey, rows_max: usize) -> Option<u32> {
-        self.find(hasher, key).or_else(|| (self.rows() < rows_max).then(|| self.insert(hasher, key)))
+    pub fn cell(&self, row: u32, metric: usize) -> &[u64] {
+        self.columns[metric].cell(&self.words[row as usize * self.stride..])
     }
 
-    fn insert(&mut self, hasher: &RandomState, key: &LabelKey) -> u32 {
+    /// Adds a cell of the same kind to one of this group.
+    pub fn absorb(&mut self, row: u32, metric: usize, from: &[u64], now: Seconds) {
+        let column = &mut self.columns[metric];
+        let cell = column.cell_mut(&mut self.words[row as usize * self.stride..]);
+        let stamp = stamp_of_both(cell::stamp(cell), cell::stamp(from), now);
+        cell::merge(&column.kind, cell, from);
+        column.set_stamp(&mut cell[0], stamp);
+    }
+
+    pub fn insert(&mut self, hasher: &RandomState, key: &LabelKey) -> u32 {
         let row = self.free.pop().unwrap_or_else(|| {
             let row = (self.words.len() / self.stride) as u32;
             self.words.resize(self.words.len() + self.stride, 0);
             row
         });
-        self.keys.set(row, key.to_stored());
+        self.keys.set(row, &key.to_stored());
+        self.admission.inserted(hasher, key.identity());
         let hash = |row: &u32| hasher.hash_one(identity(self.keys.get(*row)));
         self.table.insert_unique(hash(&row), row, hash);
         row
     }
 
-    /// Empties the cells that `is_over` names (by family, with their stamp) and gives up the rows left without any.
-    pub fn expire(&mut self, hasher: &RandomState, is_over: impl Fn(FamilyId, Stamp) -> bool) -> usize {
-        let mut expired = 0;
-        let Group { columns, stride, words, keys, table, free, .. } = self;
-        for (row, words) in words.chunks_exact_mut(*stride).enumerate() {
-            for column in columns.iter_mut() {
-                let cell = column.cell_mut(words);
-                if cell::stamp(cell) != Stamp::NEVER && is_over(column.family, cell::stamp(cell)) {
-                    cell.fill(0);
-                    column.series -= 1;
-                    expired += 1;
+    /// All living cells: row, metric and stamp.
+    pub fn living(&self) -> impl Iterator<Item = (u32, usize, Stamp)> {
+        self.words.chunks_exact(self.stride).enumerate().flat_map(|(row, words)| {
+            let stamps = self.columns.iter().map(|column| Stamp(words[column.at])).enumerate();
+            stamps.filter(|(_, stamp)| *stamp != Stamp::NEVER).map(move |(metric, stamp)| (row as u32, metric, stamp))
+        })
+    }
+
+    /// Changes the stamps of all cells that are held.
+    pub fn change_held(&mut self, change: impl Fn(Stamp) -> Stamp) {
+        for words in self.words.chunks_exact_mut(self.stride) {
+            for column in &mut self.columns {
+                let stamp = Stamp(words[column.at]);
+                if stamp.batch().is_some() {
+                    column.set_stamp(&mut words[column.at], change(stamp));
                 }
             }
+        }
+    }
+
+    /// Empties a cell.
+    pub fn forget(&mut self, row: u32, metric: usize) {
+        let column = &mut self.columns[metric];
+        let cell = column.cell_mut(&mut self.words[row as usize * self.stride..]);
+        column.set_stamp(&mut cell[0], Stamp::NEVER);
+        cell.fill(0);
+    }
+
+    /// Gives up the rows without a living cell.
+    pub fn free_empty(&mut self, hasher: &RandomState) {
+        for (row, words) in self.words.chunks_exact(self.stride).enumerate() {
             let row = row as u32;
-            if columns.iter().any(|column| cell::stamp(column.cell(words)) != Stamp::NEVER) {
+            let Some(key) = self.keys.of(row) else { continue };
+            if self.columns.iter().any(|column| words[column.at] != 0) {
                 continue;
             }
-            let hash = hasher.hash_one(identity(keys.get(row)));
-            // A free row is not in the table; the empty label set may be, under the same empty key.
-            if let Ok(entry) = table.find_entry(hash, |r| *r == row) {
+            if let Ok(entry) = self.table.find_entry(hasher.hash_one(identity(key)), |r| *r == row) {
                 entry.remove();
-                keys.set(row, Box::default());
-                free.push(row);
             }
+            self.admission.removed(hasher, identity(key));
+            self.keys.free(row);
+            self.free.push(row);
         }
-        expired
     }
 }

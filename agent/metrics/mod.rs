@@ -9,28 +9,40 @@
 //!                                  Own (prometheus crate) ─┴─ encode → text 0.0.4 | OpenMetrics
 //! ```
 
+mod admission;
+mod carry;
 mod cell;
 mod encode;
 mod expose;
+mod exposure;
 mod family;
 mod format;
 mod group;
+mod kept;
 mod key;
+mod keys;
 mod number;
 mod own;
 mod process;
+mod restore;
+mod scrapers;
+mod seen;
+mod sketch;
 mod snapshot;
 mod store;
 
+pub use admission::{CAPPED_LABELS_MAX, Limit, OTHER};
 pub use cell::Refused;
 pub use encode::{EncodeError, encode};
 pub use family::{Conflict, DEFAULT_BUCKETS, Family, FamilyId, Kind, LabelName};
 pub use format::Format;
-pub use group::{Cells, GroupId, Limit, OTHER, Row, Seconds};
+pub use group::{Cells, GroupId, Row, Seconds};
 pub use key::{LABEL_VALUE_BYTES_MAX, LabelKey};
 pub use number::Number;
 pub use own::{Declared, Own, raise_to};
-pub use snapshot::{FamilyStats, Sample, Snapshot};
+pub use restore::{Restore, Restored};
+pub use scrapers::{Scrapers, hold};
+pub use snapshot::{FamilyStats, Sample, Shown, Snapshot};
 pub use store::Store;
 
 #[cfg(test)]
@@ -39,3 +51,10 @@ mod strict;
 
 #[cfg(test)]
 mod properties;
+
+#[cfg(test)]
+mod admission_tests;
+#[cfg(test)]
+mod exact_tests;
+#[cfg(test)]
+mod kept_tests;

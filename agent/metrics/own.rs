@@ -9,7 +9,8 @@
 
 use super::process::Process;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 /// How a metric is declared: for the reference documentation and its test.
@@ -102,6 +103,12 @@ own_metrics! {
     files_restarted: IntCounter = "weir_files_restarted_total" [];
     /// Files whose rest could not be read: damaged, or an error of the disk.
     files_broken: IntCounter = "weir_files_broken_total" [];
+    /// Sources whose files are closed because too many are open; they are opened again when they grow.
+    files_asleep: IntGauge = "weir_files_asleep" [];
+    /// Files that may be open at once.
+    files_open_max: IntGauge = "weir_files_open_max" [];
+    /// NUL bytes in front of lines, which a power loss leaves; they belong to no line.
+    nul_bytes: IntCounter = "weir_nul_bytes_total" [];
     /// Bytes not yet read, over all sources.
     source_lag_bytes: IntGauge = "weir_source_lag_bytes" [];
     /// Bytes not yet read of the source that is furthest behind.
@@ -114,8 +121,30 @@ own_metrics! {
     metric_series: IntGaugeVec = "weir_metric_series" ["metric"];
     /// Updates counted under the label value __other__ because the metric holds its maximum of series.
     series_limited: IntCounterVec = "weir_series_limited_total" ["metric"];
+    /// Label sets that came often past the maximum of series and got a series of their own.
+    series_promoted: IntCounterVec = "weir_series_promoted_total" ["metric"];
+    /// Updates counted under the label value __other__ because the label holds its maximum of values.
+    label_values_limited: IntCounterVec = "weir_label_values_limited_total" ["metric", "label"];
     /// Updates refused (a counter lowered, not a finite number), by reason.
     metric_updates_refused: IntCounterVec = "weir_metric_updates_refused_total" ["metric", "reason"];
+
+    // The promise of exactness, and the state directory that keeps it.
+    /// What broke exactness since the state began, by reason (docs/promises.md); each break may have cost lines.
+    breaks: IntCounterVec = "weir_breaks_total" ["reason"];
+    /// Whether what scrapers see would survive a crash (1) or not (0: no state directory, or its disk fails).
+    state_durable: IntGauge = "weir_state_durable" [];
+    /// Cuts that were written to the state directory.
+    state_commits: IntCounter = "weir_state_commits_total" [];
+    /// Cuts that could not be written to the state directory.
+    state_commit_failures: IntCounter = "weir_state_commit_failures_total" [];
+    /// Time spent writing and syncing cuts.
+    state_commit_seconds: Counter = "weir_state_commit_seconds_total" [];
+    /// Bytes written to the state directory.
+    state_written_bytes: IntCounter = "weir_state_written_bytes_total" [];
+    /// Whole images of the state that were written, each the beginning of a new log.
+    state_snapshots: IntCounter = "weir_state_snapshots_total" [];
+    /// How long a newborn series is shown as 0.
+    birth_hold_seconds: Gauge = "weir_birth_hold_seconds" [];
 
     // GeoIP.
     /// Whether the database is loaded (1) or not (0).
@@ -172,6 +201,10 @@ impl Own {
             let name = stats.name.as_str();
             self.metric_series.with_label_values(&[name]).set(i64::try_from(stats.series).unwrap_or(i64::MAX));
             raise_to(&self.series_limited.with_label_values(&[name]), stats.limited);
+            raise_to(&self.series_promoted.with_label_values(&[name]), stats.promoted);
+            for (label, total) in &stats.capped {
+                raise_to(&self.label_values_limited.with_label_values(&[name, label.as_str()]), *total);
+            }
             for (why, total) in super::Refused::ALL.into_iter().zip(stats.refused) {
                 if total > 0 {
                     raise_to(&self.metric_updates_refused.with_label_values(&[name, why.reason()]), total);
@@ -203,6 +236,7 @@ macro_rules! declare {
 
 declare! {
     IntCounter: |opts, _| IntCounter::with_opts(opts);
+    Counter: |opts, _| Counter::with_opts(opts);
     IntGauge: |opts, _| IntGauge::with_opts(opts);
     Gauge: |opts, _| Gauge::with_opts(opts);
     IntCounterVec: |opts, labels| IntCounterVec::new(opts, labels);
@@ -216,7 +250,7 @@ declare! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Format, Snapshot, encode, strict};
+    use crate::metrics::{Format, Shown, Snapshot, encode, strict};
     use std::collections::BTreeSet;
 
     #[test]
@@ -243,7 +277,7 @@ mod tests {
         own.scrape_duration_seconds.observe(0.3);
         for format in [Format::Text004, Format::OpenMetrics100] {
             let mut page = Vec::new();
-            encode(format, &Snapshot::default(), &own.gather(), &mut page).unwrap();
+            encode(format, &Snapshot::default(), &own.gather(), &mut page, Shown::ToPerson).unwrap();
             let families = match format {
                 Format::Text004 => strict::parse_text(&page),
                 _ => strict::parse_open_metrics(&page),

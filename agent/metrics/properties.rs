@@ -9,7 +9,7 @@ fn family(name: &str, kind: Kind) -> Family {
 }
 
 fn no_limit() -> Limit {
-    Limit { series_max: usize::MAX, overflow: Vec::new() }
+    Limit { series_max: usize::MAX, ..Limit::default() }
 }
 
 /// A store with one counter over some label names, and how to count into it.
@@ -45,16 +45,26 @@ impl Counting {
 }
 
 fn shown(snapshot: &Snapshot) -> Vec<String> {
-    snapshot.samples().map(|sample| format!("{}{} {}", sample.name, sample.labels, sample.value.as_f64())).collect()
+    lines(snapshot, Shown::ToPerson)
+}
+
+/// What a scraper gets.
+fn scraped(snapshot: &Snapshot) -> Vec<String> {
+    lines(snapshot, Shown::ToScraper)
+}
+
+fn lines(snapshot: &Snapshot, shown: Shown) -> Vec<String> {
+    let line = |sample: Sample| format!("{}{} {}", sample.name, sample.labels, sample.value.as_f64());
+    snapshot.samples(shown).map(line).collect()
 }
 
 fn total(snapshot: &Snapshot) -> f64 {
-    snapshot.samples().map(|sample| sample.value.as_f64()).sum()
+    snapshot.samples(Shown::ToPerson).map(|sample| sample.value.as_f64()).sum()
 }
 
 fn page(format: Format, snapshot: &Snapshot) -> Vec<u8> {
     let mut page = Vec::new();
-    encode(format, snapshot, &[], &mut page).unwrap();
+    encode(format, snapshot, &[], &mut page, Shown::ToPerson).unwrap();
     page
 }
 
@@ -121,18 +131,19 @@ proptest! {
         let mut counting = Counting::new("c", &["ip", "ns"], |names| Limit {
             series_max,
             overflow: names[..which].to_vec(),
+            ..Limit::default()
         });
         for (n, (ip, ns)) in lines.iter().enumerate() {
             counting.inc(&[&[b'0' + ip], &[b'0' + ns]]);
             if n % expire_every == 0 {
-                counting.store.expire(1000);
+                counting.store.cut(false, std::time::Duration::from_secs(1000));
             }
         }
         let snapshot = counting.store.snapshot();
         prop_assert_eq!(total(&snapshot), lines.len() as f64);
-        prop_assert!(snapshot.samples().count() <= 2 * series_max + 65);
+        prop_assert!(snapshot.samples(Shown::ToPerson).count() <= 2 * series_max + (series_max / 8).max(16) + 65);
         let distinct = lines.iter().collect::<std::collections::BTreeSet<_>>().len();
-        prop_assert!(snapshot.samples().count() >= distinct.min(series_max));
+        prop_assert!(snapshot.samples(Shown::ToPerson).count() >= distinct.min(series_max));
         prop_assert_eq!(snapshot.stats()[0].limited > 0, distinct > series_max);
     }
 
@@ -181,7 +192,7 @@ proptest! {
         let mut same = Counting::new("c", &["a", "other", "x"], |_| no_limit());
         same.store.adopt(&old.store);
         prop_assert_eq!(same.shown(), old.shown());
-        let mut small = Counting::new("c", &["a"], |_| Limit { series_max, overflow: Vec::new() });
+        let mut small = Counting::new("c", &["a"], |_| Limit { series_max, ..Limit::default() });
         small.store.adopt(&old.store);
         prop_assert_eq!(total(&small.store.snapshot()), lines.len() as f64);
     }
@@ -212,7 +223,11 @@ fn the_order_of_pushing_makes_no_second_series() {
 
 #[test]
 fn past_the_cap_only_the_overflow_labels_give_way_and_the_living_stay() {
-    let mut counting = Counting::new("c", &["ip", "ns"], |names| Limit { series_max: 2, overflow: vec![names[0]] });
+    let mut counting = Counting::new("c", &["ip", "ns"], |names| Limit {
+        series_max: 2,
+        overflow: vec![names[0]],
+        ..Limit::default()
+    });
     for (ip, ns) in [("1", "a"), ("2", "a"), ("3", "a"), ("4", "b"), ("5", "c"), ("6", "d"), ("1", "a")] {
         counting.inc(&[ip.as_bytes(), ns.as_bytes()]);
     }
@@ -230,33 +245,69 @@ fn past_the_cap_only_the_overflow_labels_give_way_and_the_living_stay() {
 }
 
 #[test]
-fn an_idle_series_is_forgotten_only_after_its_last_value_was_shown() {
-    let mut counting = Counting::new("c", &["a"], |_| no_limit());
-    let idle = Family { max_idle: Some(std::time::Duration::from_secs(60)), ..family("c", Kind::Counter) };
-    counting.store.define(idle.clone()).unwrap();
-    counting.inc_at(&[b"1"], 100);
-    counting.store.snapshot();
-    assert_eq!(counting.store.expire(10_000), 0, "the first definition keeps it for ever");
-
+fn an_idle_series_is_forgotten_only_after_its_last_value_was_seen_by_all() {
+    let second = std::time::Duration::from_secs(1);
     let mut store = Store::new();
-    let id = store.define(idle).unwrap();
+    store.set_hold(10 * second);
+    let id = store.define(Family { max_idle: Some(60 * second), ..family("c", Kind::Counter) }).unwrap();
     let names = vec![store.label_name("a")];
     let group = store.group(&[id], no_limit());
     let mut counting = Counting { store, group, names };
     counting.inc_at(&[b"1"], 100);
-    assert_eq!(counting.store.expire(1000), 0, "not shown yet");
-    assert_eq!(counting.shown().len(), 1);
-    assert_eq!(counting.store.expire(1000), 1);
-    assert_eq!(counting.shown().len(), 0);
+    for at in [1000, 2000] {
+        counting.store.cut(false, at * second);
+        assert_eq!(counting.shown(), [r#"c{a="1"} 1"#], "nobody scrapes");
+    }
+    // Held from the first cut that is sent, shown ten seconds later, and idle from there.
+    let scrape = |counting: &mut Counting, at: u32| {
+        let cut = counting.store.cut(true, at * second);
+        counting.store.served(cut.number(), at * second);
+        scraped(&cut)
+    };
+    for at in [2001, 2005, 2010] {
+        assert_eq!(scrape(&mut counting, at), [r#"c{a="1"} 0"#], "at {at}");
+    }
+    for at in [2011, 2050, 2060, 2070] {
+        assert_eq!(scrape(&mut counting, at), [r#"c{a="1"} 1"#], "at {at}");
+    }
+    assert!(scrape(&mut counting, 2071).is_empty());
     // It comes back from 0, in the same row.
-    counting.inc_at(&[b"1"], 1001);
-    assert_eq!(counting.shown(), [r#"c{a="1"} 1"#]);
-    assert_eq!(counting.store.expire(1060), 0, "59 s are not 60");
-    counting.inc_at(&[b"1"], 1060);
-    assert_eq!(counting.store.expire(2000), 0, "touched since the last snapshot");
-    assert_eq!(counting.shown(), [r#"c{a="1"} 2"#]);
-    assert_eq!(counting.store.expire(2000), 1);
+    counting.inc_at(&[b"1"], 2072);
+    assert_eq!(scrape(&mut counting, 2080), [r#"c{a="1"} 0"#]);
+    assert_eq!(scrape(&mut counting, 2090), [r#"c{a="1"} 1"#]);
+    counting.inc_at(&[b"1"], 2091);
+    // Idle for long, but in no cut that was sent a hold ago.
+    counting.store.cut(true, 2100 * second);
+    counting.store.cut(true, 3000 * second);
+    assert_eq!(scrape(&mut counting, 3001), [r#"c{a="1"} 2"#]);
+    assert_eq!(scrape(&mut counting, 3010), [r#"c{a="1"} 2"#]);
+    assert_eq!(scrape(&mut counting, 3011), [""; 0]);
     assert_eq!(counting.store.snapshot().stats()[0].series, 0);
+}
+
+#[test]
+fn parts_of_one_series_are_forgotten_together() {
+    let second = std::time::Duration::from_secs(1);
+    let mut store = Store::new();
+    let id = store.define(Family { max_idle: Some(60 * second), ..family("c", Kind::Counter) }).unwrap();
+    let groups = [store.group(&[id], no_limit()), store.group(&[id], no_limit())];
+    let inc = |store: &mut Store, group: usize, now: u32| {
+        let row = store.row(groups[group], &mut LabelKey::new(), now);
+        store.cells(groups[group], row).inc(0).unwrap();
+    };
+    let scrape = |store: &mut Store, at: u32| {
+        let cut = store.cut(true, at * second);
+        store.served(cut.number(), at * second);
+        scraped(&cut)
+    };
+    inc(&mut store, 0, 1);
+    inc(&mut store, 1, 2);
+    scrape(&mut store, 10);
+    inc(&mut store, 1, 50);
+    scrape(&mut store, 60);
+    scrape(&mut store, 70);
+    assert_eq!(scrape(&mut store, 100), ["c{} 3"], "a sum that went down would be counted again");
+    assert_eq!(scrape(&mut store, 110), [""; 0]);
 }
 
 #[test]
@@ -298,7 +349,7 @@ fn a_changed_family_starts_at_0_and_a_metric_without_updates_has_no_series() {
     old.cells(group, row).inc(0).unwrap();
     old.cells(group, row).observe(1, 0.5).unwrap();
     assert!(old.cells(group, row).add(0, -1.0).is_err());
-    let names: Vec<String> = old.snapshot().samples().map(|sample| sample.name).collect();
+    let names: Vec<String> = old.snapshot().samples(Shown::ToPerson).map(|sample| sample.name).collect();
     assert_eq!(names, ["c", "h_bucket", "h_bucket", "h_sum", "h_count"]);
 
     let mut new = Store::new();
@@ -375,14 +426,15 @@ fn a_configured_metric_with_one_of_the_agents_own_names_is_an_error() {
     let mut counting = Counting::new("weir_scrapes_total", &[], |_| no_limit());
     counting.inc(&[]);
     let mut out = Vec::new();
-    let error = encode(Format::Text004, &counting.store.snapshot(), &Own::new("1").gather(), &mut out).unwrap_err();
+    let error = encode(Format::Text004, &counting.store.snapshot(), &Own::new("1").gather(), &mut out, Shown::ToPerson)
+        .unwrap_err();
     assert!(matches!(&error, EncodeError::Duplicate(name) if name == "weir_scrapes_total"), "{error}");
     assert!(out.is_empty());
 }
 
 #[test]
 fn the_books_of_the_store_reach_the_agents_own_metrics() {
-    let mut counting = Counting::new("c", &["a"], |_| Limit { series_max: 1, overflow: Vec::new() });
+    let mut counting = Counting::new("c", &["a"], |_| Limit { series_max: 1, ..Limit::default() });
     counting.inc(&[b"1"]);
     counting.inc(&[b"2"]);
     let own = Own::new("1");

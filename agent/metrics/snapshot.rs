@@ -2,8 +2,9 @@
 
 use super::cell::{self, Refused, Stamp};
 use super::family::{Conflict, Family, Kind};
-use super::group::{Column, Keys};
+use super::group::Column;
 use super::key::{entries, identity};
+use super::keys::Keys;
 use super::number::Number;
 use crate::labels::Labels;
 use std::cmp::Ordering;
@@ -15,7 +16,16 @@ use std::sync::Arc;
 /// of a gauge the value that was touched last stands.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    images: Vec<Image>,
+    pub(super) images: Vec<Image>,
+}
+
+/// To whom the series are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// A held series is 0: Prometheus does not count the first value that it sees of a series.
+    ToScraper,
+    /// Every series has its true value.
+    ToPerson,
 }
 
 /// One line of an exposition, for tests and one-shot runs.
@@ -36,13 +46,27 @@ pub struct FamilyStats {
     pub series: usize,
     /// Updates counted under `__other__`, since the program started.
     pub limited: u64,
+    /// Label sets that proved heavy past the maximum and got a series, since the program started.
+    pub promoted: u64,
+    /// Updates whose value of a label became `__other__` for the label had its maximum, by label, since the program
+    /// started.
+    pub capped: BTreeMap<String, u64>,
     /// Updates refused, in the order of [`Refused::ALL`].
     pub refused: [u64; Refused::ALL.len()],
+}
+
+impl FamilyStats {
+    fn of(name: &str) -> FamilyStats {
+        let capped = BTreeMap::new();
+        FamilyStats { name: name.to_string(), series: 0, limited: 0, promoted: 0, capped, refused: [0; _] }
+    }
 }
 
 /// One store.
 #[derive(Debug)]
 pub(super) struct Image {
+    /// The number of the cut that the image is of; of a look in between, that of the latest cut.
+    pub cut: u32,
     pub families: Vec<Family>,
     pub names: Vec<Arc<str>>,
     pub parts: Vec<Part>,
@@ -60,6 +84,22 @@ pub(super) struct Part {
 impl Snapshot {
     pub(super) fn of(image: Image) -> Snapshot {
         Snapshot { images: vec![image] }
+    }
+
+    /// The number of the cut: what [`Store::served`](super::Store::served) wants. 0 for an empty snapshot.
+    pub fn number(&self) -> u64 {
+        self.images.iter().map(|image| u64::from(image.cut)).max().unwrap_or(0)
+    }
+
+    /// No series lives in it any more; rows keep their labels.
+    pub(super) fn forget_values(&mut self) {
+        self.images.iter_mut().flat_map(|image| &mut image.parts).for_each(|part| part.words.fill(0));
+    }
+
+    pub(super) fn cell_mut(&mut self, group: usize, row: u32, metric: usize) -> &mut [u64] {
+        let part = &mut self.images[0].parts[group];
+        let start = row as usize * part.stride;
+        part.columns[metric].cell_mut(&mut part.words[start..start + part.stride])
     }
 
     /// The union of several workers' series. Fails when they disagree about a metric, which happens only if they run
@@ -83,10 +123,14 @@ impl Snapshot {
         for image in &self.images {
             for column in image.parts.iter().flat_map(|part| &part.columns) {
                 let name = &image.families[column.family.0 as usize].name;
-                let none = || FamilyStats { name: name.clone(), series: 0, limited: 0, refused: [0; _] };
-                let stats = all.entry(name).or_insert_with(none);
+                let stats = all.entry(name).or_insert_with(|| FamilyStats::of(name));
                 stats.series += column.series;
                 stats.limited += column.limited;
+                stats.promoted += column.promoted;
+                for (label, count) in &column.capped {
+                    let label = image.names[usize::from(label.0)].to_string();
+                    *stats.capped.entry(label).or_default() += count;
+                }
                 stats.refused.iter_mut().zip(&column.refused).for_each(|(sum, n)| *sum += n);
             }
         }
@@ -94,11 +138,11 @@ impl Snapshot {
     }
 
     /// All samples, in the order of the exposition.
-    pub fn samples(&self) -> impl Iterator<Item = Sample> {
+    pub fn samples(&self, shown: Shown) -> impl Iterator<Item = Sample> {
         let view = View::of(self);
         let mut samples = Vec::new();
         for family in view.families() {
-            family.for_each_series(|labels, cell| {
+            family.for_each_series(shown, |labels, cell| {
                 let labels: Labels = labels
                     .iter()
                     .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value).into_owned()))
@@ -174,8 +218,9 @@ impl Place<'_> {
 }
 
 impl FamilyView<'_> {
-    /// Calls for each series with its labels in order and its cell, equal label sets already merged.
-    pub fn for_each_series(&self, mut each: impl FnMut(&[(&str, &[u8])], &[u64])) {
+    /// Calls for each series with its labels in order and its cell, equal label sets already merged. What is held adds
+    /// 0 to what a scraper sees.
+    pub fn for_each_series(&self, shown: Shown, mut each: impl FnMut(&[(&str, &[u8])], &[u64])) {
         let mut series: Vec<(u32, u32)> = Vec::with_capacity(self.places.iter().map(|p| p.column.series).sum());
         for (index, place) in self.places.iter().enumerate() {
             let rows = place.part.words.len() / place.part.stride;
@@ -193,9 +238,13 @@ impl FamilyView<'_> {
             let place = &self.places[place as usize];
             self.labels(place, row, &mut labels);
             merged.clear();
-            merged.extend_from_slice(place.cell(row));
-            for (place, row) in &equal[1..] {
-                cell::merge(&self.family.kind, &mut merged, self.places[*place as usize].cell(*row));
+            merged.resize(cell::width(&self.family.kind), 0);
+            for (place, row) in equal {
+                let cell = self.places[*place as usize].cell(*row);
+                if shown == Shown::ToPerson || cell::stamp(cell).batch().is_none() {
+                    cell::merge(&self.family.kind, &mut merged, cell);
+                    merged[0] = merged[0].max(cell[0]);
+                }
             }
             each(&labels, &merged);
         }

@@ -1,27 +1,29 @@
 //! The store of one worker: families, label names, and groups of rows.
 
+use super::admission::Limit;
 use super::cell::{self, Stamp};
+use super::exposure::Exposure;
 use super::family::{Conflict, Family, FamilyId, LabelName};
-use super::group::{Cells, Column, Group, GroupId, Limit, Row, Seconds};
-use super::key::{LabelKey, entries};
+use super::group::{Cells, Column, Group, GroupId, Row, Seconds};
+use super::key::{LabelKey, identity};
 use super::snapshot::{Image, Part, Snapshot};
 use crate::labels::{is_label_name, sanitize_label_name};
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// All series that one worker counts. Not shared: a scrape gets a [`Snapshot`].
 #[derive(Debug, Default)]
 pub struct Store {
-    families: Vec<Family>,
-    names: Names,
-    groups: Vec<Group>,
+    pub(super) families: Vec<Family>,
+    pub(super) names: Names,
+    pub(super) groups: Vec<Group>,
     /// Seeded per process: label values come from strangers.
-    hasher: RandomState,
+    pub(super) hasher: RandomState,
     /// The latest second a caller told.
-    now: Seconds,
-    /// Snapshots taken so far: a cell with an older stamp was shown.
-    epoch: u32,
+    pub(super) now: Seconds,
+    pub(super) exposure: Exposure,
 }
 
 impl Store {
@@ -51,7 +53,7 @@ impl Store {
         let mut at = 0;
         let column = |family: &FamilyId| {
             let kind = self.families[family.0 as usize].kind.clone();
-            let column = Column { family: *family, kind, at, series: 0, limited: 0, refused: [0; _] };
+            let column = Column::new(*family, kind, at, &limit);
             at += cell::width(&column.kind);
             column
         };
@@ -78,7 +80,7 @@ impl Store {
     pub fn row(&mut self, group: GroupId, key: &mut LabelKey, now: Seconds) -> Row {
         self.now = self.now.max(now);
         match self.groups[group.0 as usize].find(&self.hasher, key) {
-            Some(index) => Row { index, limited: false },
+            Some(index) => Row { index, limited: false, capped: 0 },
             None => self.new_row(group, key),
         }
     }
@@ -89,7 +91,7 @@ impl Store {
         if key.sort_by_name(|name| &self.names.list[usize::from(name.0)])
             && let Some(index) = group.find(&self.hasher, key)
         {
-            return Row { index, limited: false };
+            return Row { index, limited: false, capped: 0 };
         }
         group.admit(&self.hasher, key)
     }
@@ -102,26 +104,37 @@ impl Store {
         Cells {
             columns: &mut group.columns,
             row: &mut group.words[start..start + group.stride],
-            stamp: Stamp::new(self.now, self.epoch),
+            now: self.now,
+            holds: self.exposure.holds(),
             limited: row.limited,
+            capped: row.capped,
         }
     }
 
-    /// Forgets series untouched for their family's `max_idle` or longer, as Promtail does at a scrape, but none whose
-    /// last value no snapshot has shown yet. Returns how many; a [`Row`] from before is void.
-    pub fn expire(&mut self, now: Seconds) -> usize {
-        self.now = self.now.max(now);
-        let (now, epoch, families) = (self.now, self.epoch, &self.families);
-        let is_over = |family: FamilyId, stamp: Stamp| {
-            let idle = u64::from(now.saturating_sub(stamp.second()));
-            stamp.epoch() < epoch && families[family.0 as usize].max_idle.is_some_and(|max| idle >= max.as_secs())
-        };
-        self.groups.iter_mut().map(|group| group.expire(&self.hasher, is_over)).sum()
+    /// For how long a newborn counter or histogram is shown to scrapers as 0 after it was first sent to one. Longer
+    /// than the time between two scrapes of any scraper. With zero, as before this is called, none is held.
+    pub fn set_hold(&mut self, hold: Duration) {
+        self.exposure.hold = Some(hold);
     }
 
-    /// A consistent image for another thread: the values are copied, the label sets are shared.
-    pub fn snapshot(&mut self) -> Snapshot {
-        self.epoch += 1;
+    /// The next cut: an image for another thread, for which the values are copied and the label sets shared. Before,
+    /// series that are over are forgotten.
+    ///
+    /// A cut for a scrape takes the newborn series as a batch, and shows those whose batch was held long enough; any
+    /// other changes nothing of that. `now` is a time that never goes back while the machine runs (BOOTTIME).
+    pub fn cut(&mut self, for_scrape: bool, now: Duration) -> Snapshot {
+        self.expire(now);
+        self.exposure.next_cut();
+        if for_scrape {
+            self.release(now);
+            self.begin_batch();
+            self.exposure.made_for_scrape(now);
+        }
+        self.snapshot()
+    }
+
+    /// An image of this moment that is no cut: for one look.
+    pub fn snapshot(&self) -> Snapshot {
         let part = |group: &Group| Part {
             columns: group.columns.clone(),
             stride: group.stride,
@@ -129,70 +142,99 @@ impl Store {
             keys: group.keys.clone(),
         };
         Snapshot::of(Image {
+            cut: self.exposure.cut,
             families: self.families.clone(),
             names: self.names.list.clone(),
             parts: self.groups.iter().map(part).collect(),
         })
     }
 
-    /// Takes over values when the configuration is loaded again: those of each family that is defined the same way
-    /// in both stores go to the first group here that holds it. A changed family starts at 0.
-    pub fn adopt(&mut self, old: &Store) {
-        self.now = self.now.max(old.now);
-        let names: Vec<LabelName> = old.names.list.iter().map(|name| self.names.intern(name)).collect();
-        let mut key = LabelKey::new();
-        for from in &old.groups {
-            for column in &from.columns {
-                let Some((group, metric)) = self.place_of(&old.families[column.family.0 as usize]) else { continue };
-                let into = &mut self.groups[group.0 as usize].columns[metric];
-                into.limited += column.limited;
-                into.refused.iter_mut().zip(&column.refused).for_each(|(sum, n)| *sum += n);
-                for (row, words) in from.words.chunks_exact(from.stride).enumerate() {
-                    let cell = column.cell(words);
-                    if cell::stamp(cell) == Stamp::NEVER {
-                        continue;
-                    }
-                    key.clear();
-                    for (name, value) in entries(from.keys.get(row as u32)) {
-                        key.push(names[usize::from(name.0)], value);
-                    }
-                    self.absorb(group, metric, &mut key, cell);
-                }
-            }
+    /// A cut, by the number of its [`Snapshot`], was first sent to a real scraper.
+    pub fn served(&mut self, cut: u64, at: Duration) {
+        self.exposure.served(cut, at);
+    }
+
+    /// The agent stood still (it was stopped, the machine slept), and scrapers came in vain: what is held waits its whole
+    /// time again.
+    pub fn stood_still(&mut self) {
+        self.exposure.begin_anew();
+    }
+
+    /// Newborn series become a batch of births.
+    fn begin_batch(&mut self) {
+        let has_newborn = |group: &Group| group.columns.iter().any(|column| column.newborn > 0);
+        if !self.groups.iter().any(has_newborn) {
+            return;
+        }
+        let all = self.exposure.is_crowded();
+        let (batch, exposure) = (self.exposure.begin_batch(), &self.exposure);
+        let joins = |stamp: Stamp| stamp.batch().is_some_and(|known| !exposure.knows(known));
+        for group in self.groups.iter_mut().filter(|group| all || has_newborn(group)) {
+            group.change_held(|stamp| if joins(stamp) { Stamp::held(stamp.second(), batch) } else { stamp });
         }
     }
 
-    /// Adds a cell of another store to the series of a key.
-    fn absorb(&mut self, group: GroupId, metric: usize, key: &mut LabelKey, cell: &[u64]) {
-        let row = self.row(group, key, self.now);
-        let cells = self.cells(group, row);
-        let column = &mut cells.columns[metric];
-        let into = column.cell_mut(cells.row);
-        column.series += usize::from(cell::stamp(into) == Stamp::NEVER);
-        cell::merge(&column.kind, into, cell);
-        // Not shown by this store yet, whatever the old one did.
-        into[0] = Stamp::new(cell::stamp(into).second(), cells.stamp.epoch()).0;
+    /// Shows the series of which all scrapers saw the 0. Their idle time counts from here.
+    fn release(&mut self, now: Duration) {
+        if !self.exposure.has_mature(now) {
+            return;
+        }
+        let (exposure, second) = (&self.exposure, self.now);
+        let is_mature = |stamp: Stamp| stamp.batch().is_some_and(|batch| exposure.is_mature(batch, now));
+        for group in &mut self.groups {
+            group.change_held(|stamp| if is_mature(stamp) { Stamp::shown(second) } else { stamp });
+        }
+        self.exposure.drop_mature(now);
     }
 
-    /// The first group and position of a family that is defined in the same way.
-    fn place_of(&self, family: &Family) -> Option<(GroupId, usize)> {
-        let id = self.families.iter().position(|own| own.name == family.name && own.kind == family.kind)?;
-        self.groups.iter().enumerate().find_map(|(group, g)| {
-            let metric = g.columns.iter().position(|column| column.family.0 as usize == id)?;
-            Some((GroupId(group as u32), metric))
+    /// Forgets series untouched for their family's `max_idle` or longer whose last value every scraper has seen: it was
+    /// sent in a cut a hold ago and has not changed since. So nothing is forgotten while nobody scrapes. Where several
+    /// groups hold a series, its parts go together: a sum that became smaller would be counted again. Returns how many
+    /// cells were emptied; a [`Row`] from before is void.
+    fn expire(&mut self, now: Duration) -> usize {
+        self.now = self.now.max(Seconds::try_from(now.as_secs()).unwrap_or(Seconds::MAX));
+        let Some(seen) = self.exposure.seen_by_all(now) else { return 0 };
+        let is_over = |family: FamilyId, stamp: Stamp| {
+            let idle = u64::from(self.now.saturating_sub(stamp.second()));
+            stamp.batch().is_none()
+                && u64::from(stamp.second()) < seen.as_secs()
+                && self.families[family.0 as usize].max_idle.is_some_and(|max| idle >= max.as_secs())
+        };
+        let mut over = Vec::new();
+        for (at, group) in self.groups.iter().enumerate() {
+            for (row, metric, stamp) in group.living() {
+                let family = group.columns[metric].family;
+                let lives_on = |part| !is_over(family, part);
+                if is_over(family, stamp) && !self.other_parts(at, family, group.keys.get(row)).any(lives_on) {
+                    over.push((at, row, metric));
+                }
+            }
+        }
+        over.iter().for_each(|(group, row, metric)| self.groups[*group].forget(*row, *metric));
+        self.groups.iter_mut().for_each(|group| group.free_empty(&self.hasher));
+        over.len()
+    }
+
+    /// The stamps of the cells that other groups hold of the same series.
+    fn other_parts(&self, group: usize, family: FamilyId, key: &[u8]) -> impl Iterator<Item = Stamp> {
+        let others = self.groups.iter().enumerate().filter(move |(at, _)| *at != group).map(|(_, group)| group);
+        others.filter_map(move |other| {
+            let metric = other.columns.iter().position(|column| column.family == family)?;
+            let row = other.find_stored(&self.hasher, identity(key))?;
+            Some(cell::stamp(other.cell(row, metric))).filter(|stamp| *stamp != Stamp::NEVER)
         })
     }
 }
 
 /// Label names by id.
 #[derive(Debug, Default)]
-struct Names {
-    list: Vec<Arc<str>>,
+pub(super) struct Names {
+    pub list: Vec<Arc<str>>,
     ids: HashMap<Arc<str>, LabelName>,
 }
 
 impl Names {
-    fn intern(&mut self, name: &str) -> LabelName {
+    pub fn intern(&mut self, name: &str) -> LabelName {
         if let Some(id) = self.ids.get(name) {
             return *id;
         }

@@ -1,5 +1,6 @@
 //! A pipeline bound to one source: the label values that every line of it starts with.
 
+use super::keyed_hash::KeyedHash;
 use super::scope::Names;
 use super::text::{Place, Text, Value};
 use crate::labels::Labels;
@@ -19,6 +20,8 @@ pub struct Binding {
     pub(super) slots: Vec<Value>,
     /// The metric store's name of each label by id; `None` for names that never reach a series (`__…`).
     pub(super) series_names: Vec<Option<LabelName>>,
+    /// Names the source by its labels: the same in every process, and whatever number its binding has.
+    pub(super) identity: u64,
 }
 
 impl Binding {
@@ -43,7 +46,14 @@ impl Binding {
         order.sort_by(|a, b| names[*a as usize].cmp(&names[*b as usize]));
         let series_names =
             names.iter().map(|name| (!name.starts_with("__")).then(|| series.label_name(name))).collect();
-        Binding { bytes, labels: initial, names, order, slots, series_names }
+        let parts = labels.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        let identity = KeyedHash::PLAIN.of(parts);
+        Binding { bytes, labels: initial, names, order, slots, series_names, identity }
+    }
+
+    /// Which source this is, for what is remembered of it over a restart.
+    pub fn identity(&self) -> u64 {
+        self.identity
     }
 
     /// Label ids in the order of their names, each with the metric store's name for it.

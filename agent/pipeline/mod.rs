@@ -1,17 +1,26 @@
 //! From a line to series and entries: stages in their order, over one record.
 
+#[cfg(test)]
+mod bench;
 mod binding;
 mod chains;
 mod hosts;
+mod kept;
+mod keyed_hash;
 mod record;
+mod restart;
 mod scope;
 pub mod stage;
 mod text;
+pub mod torn;
 
 pub use binding::Binding;
-pub use chains::{Chains, JOINED_BYTES_MAX};
+pub use chains::{CHAINS_BYTES_MAX, CHAINS_MAX, Chains, JOINED_BYTES_MAX};
 pub use hosts::IngressHosts;
-pub use record::{Record, State};
+pub use kept::{Keeper, Kept, Rebound};
+pub use keyed_hash::KeyedHash;
+pub use record::{Content, Record, State};
+pub use restart::{Restored, STATE_DISCARDED};
 pub use scope::{LabelId, Names, ReasonId, Scope, Slot};
 pub use text::{Place, Text, Value};
 
@@ -57,12 +66,16 @@ pub trait Inspect {
 /// The books of one pipeline: every line that was read is in exactly one of these, or still held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Lines handed to the pipeline.
+    /// Lines handed to the pipeline, and one more for each that was found behind a torn one.
     pub read: u64,
     /// Lines that went through, to the end or to a drop that the configuration wants.
     pub counted: u64,
     /// Pieces that went into a line which a later piece completed.
     pub joined: u64,
+    /// Of the counted and the refused ones: joined lines that were too long, of which only the beginning was looked at.
+    pub cut: u64,
+    /// Of the counted and the refused ones: lines that left before their last piece came, because too many waited.
+    pub unfinished: u64,
     /// Lines that a stage could not read as what the configuration says they are, by reason.
     pub refused: Vec<u64>,
     /// Of the counted and the refused ones: those that ended in a drop, by reason.
@@ -82,13 +95,14 @@ impl Counts {
 /// A compiled pipeline with the sources bound to it.
 pub struct Pipeline {
     stages: Vec<Stage>,
-    stage_names: Vec<&'static str>,
     fixed: Vec<u8>,
     slots: Names,
     labels: Names,
     reasons: Names,
     bindings: Vec<Option<Binding>>,
     state: State,
+    /// Why a torn line is refused, in pipelines that know what a torn line is.
+    torn: Option<ReasonId>,
     counts: Counts,
     /// Lines inside stages.
     held: u64,
@@ -97,6 +111,14 @@ pub struct Pipeline {
 /// One source's place in a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindingId(usize);
+
+impl BindingId {
+    /// By which the source is known in what a pipeline [keeps](Pipeline::keep).
+    pub fn number(self) -> u32 {
+        // Each binding takes memory: there are never as many.
+        self.0 as u32
+    }
+}
 
 impl Pipeline {
     /// Compiles stages; `None` when something cannot run, which then has been reported. `series_max` bounds the metrics
@@ -111,15 +133,16 @@ impl Pipeline {
         let mut scope = Scope::new(series, geoip, series_max, diagnostics);
         let stages = stage::compile_stages(configs, &mut scope)?;
         let reasons = scope.reasons.len();
+        let torn = scope.reasons.position(torn::TORN).map(ReasonId);
         Some(Pipeline {
             stages,
-            stage_names: configs.iter().map(AnyConfig::name).collect(),
             fixed: scope.fixed,
             slots: scope.slots,
             labels: scope.labels,
             reasons: scope.reasons,
             bindings: Vec::new(),
             state: State::default(),
+            torn,
             counts: Counts { refused: vec![0; reasons], dropped: vec![0; reasons], ..Counts::default() },
             held: 0,
         })
@@ -144,17 +167,7 @@ impl Pipeline {
 
     /// Runs one line through the stages.
     pub fn process(&mut self, id: BindingId, line: &[u8], context: &mut Context<'_>, output: &mut dyn Output) {
-        let Some(binding) = &self.bindings[id.0] else { return };
-        let mut record = Record::new(&mut self.state, &self.fixed, id.0, binding, line, context.wall);
-        self.counts.read += 1;
-        let flow = stage::run(&mut self.stages, &mut record, context);
-        self.held += 1;
-        let lines = record.lines();
-        settle(&mut self.counts, &mut self.held, flow, lines, &record, output);
-        if context.overdue {
-            context.overdue = false;
-            self.release(When::At(context.wall), context, output);
-        }
+        self.lines(id, line, context, output, stage::run);
     }
 
     /// As [`process`](Self::process), showing the record to `inspector` after each stage.
@@ -166,21 +179,68 @@ impl Pipeline {
         output: &mut dyn Output,
         inspector: &mut dyn Inspect,
     ) {
-        let Some(binding) = &self.bindings[id.0] else { return };
-        let mut record = Record::new(&mut self.state, &self.fixed, id.0, binding, line, context.wall);
-        self.counts.read += 1;
-        inspector.start(&record);
-        let mut flow = Flow::Next;
-        for (stage, name) in self.stages.iter_mut().zip(&self.stage_names) {
-            flow = stage.process(&mut record, context);
-            inspector.after(name, &record);
-            if flow != Flow::Next {
-                break;
+        self.lines(id, line, context, output, |stages, record, context| {
+            inspector.start(record);
+            for stage in stages {
+                let flow = stage.process(record, context);
+                inspector.after(stage.name(), record);
+                if flow != Flow::Next {
+                    return flow;
+                }
+            }
+            Flow::Next
+        });
+    }
+
+    /// Processes a line, and those that stand behind it if it is torn.
+    #[inline]
+    fn lines(
+        &mut self,
+        id: BindingId,
+        line: &[u8],
+        context: &mut Context<'_>,
+        output: &mut dyn Output,
+        mut run: impl FnMut(&mut [Stage], &mut Record<'_>, &mut Context<'_>) -> Flow,
+    ) {
+        self.state.may_split = true;
+        let Some(mut behind) = self.line(id, line, context, output, &mut run) else { return };
+        let mut rest = line;
+        for splits in 1..=torn::SPLITS_MAX {
+            rest = &rest[behind..];
+            self.state.may_split = splits < torn::SPLITS_MAX;
+            match self.line(id, rest, context, output, &mut run) {
+                Some(next) => behind = next,
+                None => return,
             }
         }
+    }
+
+    /// Processes one line; where the next one begins in it, if it is torn.
+    #[inline]
+    fn line(
+        &mut self,
+        id: BindingId,
+        line: &[u8],
+        context: &mut Context<'_>,
+        output: &mut dyn Output,
+        run: &mut impl FnMut(&mut [Stage], &mut Record<'_>, &mut Context<'_>) -> Flow,
+    ) -> Option<usize> {
+        let binding = self.bindings[id.0].as_ref()?;
+        let mut record = Record::new(&mut self.state, &self.fixed, id.0, binding, line, context.wall);
+        self.counts.read += 1;
+        let flow = run(&mut self.stages, &mut record, context);
+        if record.refusal().is_some() && flow != Flow::Hold {
+            tear(&mut record, self.torn);
+        }
+        let behind = record.behind();
         self.held += 1;
         let lines = record.lines();
         settle(&mut self.counts, &mut self.held, flow, lines, &record, output);
+        if context.overdue {
+            context.overdue = false;
+            self.release(When::At(context.wall), context, output);
+        }
+        behind
     }
 
     /// Lets go of what stages have held for long enough.
@@ -189,6 +249,7 @@ impl Pipeline {
             let Some(binding) = self.bindings.get(held.binding).and_then(Option::as_ref) else { return };
             let mut record = Record::new(&mut self.state, &self.fixed, held.binding, binding, b"", context.wall);
             let flow = stage::release_from(&mut self.stages, at, when, &mut record, context);
+            self.counts.unfinished += u64::from(matches!(when, When::At(_)) && flow != Flow::Hold);
             settle(&mut self.counts, &mut self.held, flow, held.lines, &record, output);
         }
     }
@@ -208,6 +269,20 @@ impl Pipeline {
     }
 }
 
+/// Looks whether a refused line is torn, and then leaves only its beginning in the record.
+#[cold]
+fn tear(record: &mut Record<'_>, reason: Option<ReasonId>) {
+    if record.may_split()
+        && let (Some(reason), Some(content), None) = (reason, record.content(), record.behind())
+        && let Some((behind, front)) = torn::behind_torn_content(record, content)
+    {
+        record.tear(reason, behind);
+        if record.line_text() == content.text {
+            record.set_line(front);
+        }
+    }
+}
+
 /// Enters a record's end in the books. `lines` is how many lines of the file ended with it.
 fn settle(counts: &mut Counts, held: &mut u64, flow: Flow, lines: u64, record: &Record<'_>, output: &mut dyn Output) {
     if flow == Flow::Hold {
@@ -215,6 +290,7 @@ fn settle(counts: &mut Counts, held: &mut u64, flow: Flow, lines: u64, record: &
     }
     *held -= lines;
     counts.joined += lines - 1;
+    counts.cut += u64::from(record.is_cut());
     match record.refusal() {
         Some(reason) => counts.refused[reason.0 as usize] += 1,
         None => counts.counted += 1,

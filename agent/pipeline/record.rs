@@ -4,6 +4,7 @@ use super::binding::Binding;
 use super::scope::{LabelId, ReasonId, Slot};
 use super::text::{Place, Text, Value};
 use crate::clock::UnixNanos;
+use crate::decode::cri::Stream;
 use crate::decode::number;
 use crate::units::parse_seconds;
 
@@ -20,7 +21,21 @@ pub struct State {
     timestamp: UnixNanos,
     refused: Option<ReasonId>,
     lines: u64,
+    cut: bool,
+    content: Option<Content>,
+    /// Whether a line may be split once more, and where the next one begins if it is.
+    pub(super) may_split: bool,
+    behind: Option<usize>,
     number: Vec<u8>,
+}
+
+/// What a container runtime's line holds behind its prefix, joined with the pieces before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Content {
+    pub text: Text,
+    /// Bytes at its end that this very line holds, up to the end of the line.
+    pub own: usize,
+    pub stream: Stream,
 }
 
 /// One line, its labels and what was extracted from it so far.
@@ -51,6 +66,9 @@ impl<'r> Record<'r> {
         state.timestamp = read_at;
         state.refused = None;
         state.lines = 1;
+        state.cut = false;
+        state.content = None;
+        state.behind = None;
         Record { input, fixed, source, binding, state }
     }
 
@@ -71,6 +89,15 @@ impl<'r> Record<'r> {
     /// Says how many lines of the file went into this record.
     pub fn set_lines(&mut self, lines: u64) {
         self.state.lines = lines;
+    }
+
+    /// Whether the line is only the beginning of one that was too long when it was joined.
+    pub fn is_cut(&self) -> bool {
+        self.state.cut
+    }
+
+    pub fn set_cut(&mut self) {
+        self.state.cut = true;
     }
 
     pub fn bytes(&self, text: Text) -> &[u8] {
@@ -136,6 +163,42 @@ impl<'r> Record<'r> {
     /// Marks the line as one that could not be read as what the pipeline wants of it. The first reason stays.
     pub fn refuse(&mut self, reason: ReasonId) {
         self.state.refused.get_or_insert(reason);
+    }
+
+    /// Says that the line is the torn beginning of one, and where in the input the next one begins. Only a line that
+    /// [may be split](Self::may_split) is.
+    pub fn tear(&mut self, reason: ReasonId, behind: usize) {
+        self.state.refused = Some(reason);
+        self.state.behind = Some(behind);
+    }
+
+    /// Whether the line may be split: not too often.
+    pub fn may_split(&self) -> bool {
+        self.state.may_split
+    }
+
+    /// Where the line begins that stands behind a torn one.
+    pub fn behind(&self) -> Option<usize> {
+        self.state.behind
+    }
+
+    /// The line as the container's program wrote it, if a runtime's prefix was found at the start of the input.
+    pub fn content(&self) -> Option<Content> {
+        self.state.content
+    }
+
+    pub fn set_content(&mut self, content: Content) {
+        self.state.content = Some(content);
+    }
+
+    /// The line as it was read.
+    pub fn input(&self) -> &'r [u8] {
+        self.input
+    }
+
+    /// Whether no stage has taken a part of the line yet.
+    pub fn is_whole(&self) -> bool {
+        self.state.line == Some(Text::new(Place::Input, 0, self.input.len()))
     }
 
     pub fn refusal(&self) -> Option<ReasonId> {

@@ -25,7 +25,7 @@ pub struct Names(Vec<Box<str>>);
 const NAMES_MAX: usize = u16::MAX as usize;
 
 impl Names {
-    fn id(&mut self, name: &str) -> u16 {
+    pub(super) fn id(&mut self, name: &str) -> u16 {
         if let Some(at) = self.position(name) {
             return at;
         }

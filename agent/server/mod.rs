@@ -47,9 +47,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What the server asks. A future may be dropped at any point, when its client goes away or a limit is reached.
 /// The other methods run on the server's thread and must not wait.
 pub trait Agent: Send + Sync + 'static {
-    /// The metrics. `accept` is the client's `Accept` header; `timeout` is how long it will wait, which only real
-    /// scrapers say. The future gets no more time than that, nor more than the write timeout.
-    fn scrape(&self, accept: Option<&str>, timeout: Option<Duration>) -> impl Future<Output = Scrape> + Send;
+    /// The metrics; the error says why there are none, and is answered by 503. The future gets no more time than the
+    /// client will wait, nor more than the write timeout.
+    fn scrape(&self, ask: Ask<'_>) -> impl Future<Output = Result<Scrape, String>> + Send;
     /// Whether lines can be read; else the reason, such as [`NO_LOGS`].
     fn ready(&self) -> Result<(), String>;
     fn targets(&self) -> TargetsPage;
@@ -58,6 +58,17 @@ pub trait Agent: Send + Sync + 'static {
     fn config(&self) -> String;
     /// Applies the configuration file again; the error says why the old one stays.
     fn reload(&self) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// Who asks for the metrics, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ask<'r> {
+    /// The `Accept` header.
+    pub accept: Option<&'r str>,
+    /// How long the client will wait, which only real scrapers say.
+    pub timeout: Option<Duration>,
+    /// The other end of the connection, as far as the system knows it.
+    pub peer: Option<SocketAddr>,
 }
 
 /// An answer to a scrape.
@@ -197,10 +208,10 @@ impl<A: Agent> Reception<A> {
         let _ = stream.set_nodelay(true);
         let seat = Seat::new(&self.config);
         self.seats.push(Arc::downgrade(&seat));
-        let (routes, guest) = (self.routes.clone(), seat.clone());
+        let (routes, guest, peer) = (self.routes.clone(), seat.clone(), stream.peer_addr().ok());
         let service = service_fn(move |request| {
             let (routes, seat) = (routes.clone(), guest.clone());
-            async move { routes.answer(request, seat).await }
+            async move { routes.answer(request, seat, peer).await }
         });
         self.tasks.spawn(connection::attend(stream, seat, service, self.ends.clone(), self.stats.clone()));
     }

@@ -3,10 +3,11 @@
 use super::body::{Body, accepts_gzip};
 use super::config::ServerConfig;
 use super::connection::Seat;
-use super::{Agent, pages};
+use super::{Agent, Ask, pages};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,14 +65,21 @@ impl<A: Agent> Routes<A> {
         &self,
         request: hyper::Request<B>,
         seat: Arc<Seat>,
+        peer: Option<SocketAddr>,
     ) -> Result<Response<Body>, Infallible> {
         seat.working();
-        let response = self.respond(request.method(), request.uri().path(), request.headers()).await;
+        let response = self.respond(request.method(), request.uri().path(), request.headers(), peer).await;
         let sending = seat.sending();
         Ok(response.map(|body| body.sent_by(sending)))
     }
 
-    async fn respond(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
+    async fn respond(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        peer: Option<SocketAddr>,
+    ) -> Response<Body> {
         let Some(route) = self.route(path) else {
             return text(StatusCode::NOT_FOUND, "404 page not found\n");
         };
@@ -90,7 +98,7 @@ impl<A: Agent> Routes<A> {
                 response.headers_mut().insert(header::LOCATION, self.targets_url.clone());
                 response
             }
-            Route::Metrics => self.metrics(headers).await,
+            Route::Metrics => self.metrics(headers, peer).await,
             Route::Ready => self.ready(),
             Route::Healthy => text(StatusCode::OK, "Healthy"),
             Route::Targets => html(pages::targets(&self.agent.targets())),
@@ -117,12 +125,14 @@ impl<A: Agent> Routes<A> {
         }
     }
 
-    async fn metrics(&self, headers: &HeaderMap) -> Response<Body> {
+    async fn metrics(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Response<Body> {
         let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let timeout = headers.get(SCRAPE_TIMEOUT).and_then(|value| seconds(value.to_str().ok()?));
         let patience = timeout.unwrap_or(self.patience).min(self.patience);
-        let Ok(scrape) = tokio::time::timeout(patience, self.agent.scrape(accept, timeout)).await else {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "the metrics were not ready in time\n");
+        let scrape = match tokio::time::timeout(patience, self.agent.scrape(Ask { accept, timeout, peer })).await {
+            Ok(Ok(scrape)) => scrape,
+            Ok(Err(why)) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            Err(_) => return text(StatusCode::SERVICE_UNAVAILABLE, "the metrics were not ready in time\n"),
         };
         let encodings = headers.get_all(header::ACCEPT_ENCODING);
         let gzip = encodings.iter().any(|value| value.to_str().is_ok_and(accepts_gzip));

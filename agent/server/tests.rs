@@ -21,13 +21,14 @@ struct FakeAgent {
 }
 
 impl Agent for FakeAgent {
-    async fn scrape(&self, accept: Option<&str>, timeout: Option<Duration>) -> Scrape {
-        self.asked.lock().unwrap().push((accept.map(str::to_string), timeout));
+    async fn scrape(&self, ask: Ask<'_>) -> Result<Scrape, String> {
+        assert!(ask.peer.is_some_and(|peer| peer.ip().is_loopback()));
+        self.asked.lock().unwrap().push((ask.accept.map(str::to_string), ask.timeout));
         if self.hangs {
             std::future::pending::<()>().await;
         }
         let chunks = (0..self.lines).map(|i| format!("lines_total{{n=\"{i:038}\"}} {i:07}\n").into());
-        Scrape { content_type: "text/plain; version=0.0.4", chunks: Box::new(chunks) }
+        Ok(Scrape { content_type: "text/plain; version=0.0.4", chunks: Box::new(chunks) })
     }
 
     fn ready(&self) -> Result<(), String> {

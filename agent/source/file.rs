@@ -1,19 +1,32 @@
-//! A log: the file that is written now, and the older generations of it that are still to be read.
+//! The life of one log: followed by its path through appending, rotation, truncation and deletion.
 //!
-//! Generations are read in their order. An older one stays open for as long as it has a name: the runtime may append
-//! to it after the new file exists. It ends when it is unlinked (compressed or deleted) or when a newer one was
-//! rotated away too, and then gives out its last line, be it with a newline or without.
+//! Polling is the whole truth: each [`poll`](FileSource::poll) looks at what stands at the path, finds older files when
+//! that changed, and reads on, oldest file first. What a file is called matters little: while it is open, device and
+//! inode name it for certain, and later its first bytes and the bytes before the cursor do.
 //!
-//! Several files may come and go between two looks. Those that were never seen are told from those that were by what
-//! they are, not by their names: a plain file by its inode, a compressed one by how it begins.
+//! An old file stays open after its rotation, because its writer may not have noticed yet; it is closed when it lost its
+//! name or was compressed, and was read to its end after that was seen. Never by a timer.
 
-use super::generation::{Generation, Turn};
+use super::backoff::Backoff;
+use super::filesystem::{FileSystem, Metadata};
+use super::generation::{Generation, Phase, state};
+use super::identity::{FINGERPRINT_BYTES, Identity};
 use super::line_buffer::{Line, LineBuffer};
-use super::open::{FileId, Opener, Refusal, file_id};
-use super::rotation::{Rotated, packed, siblings};
-use std::collections::{BTreeSet, VecDeque};
+use super::notice::Progress;
+use super::open::{Opener, Refusal};
+use super::position::Position;
+use super::reading::Reading;
+use super::rotation;
+use super::siblings::Missed;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The older files of a busy log are looked for after so many polls that found it changed, even if nothing tells of a
+/// rotation: a copy may have been made of what was not read yet, or an old file may have grown late.
+const LOOK_AFTER_POLLS: u8 = 40;
 
 /// Which of the files that exist already belong to a source that was just found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,347 +37,397 @@ pub enum Start {
     Everything,
 }
 
-/// What a look at a source gave.
+/// The file system, and when it is looked at: a time that never goes back.
+#[derive(Clone, Copy)]
+pub struct Moment<'f> {
+    pub fs: &'f dyn FileSystem,
+    pub now: Duration,
+}
+
+/// What is known of the time between the run that stored a source and this one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    pub bytes: u64,
-    pub lines: u64,
-    /// Lines that were longer than the limit.
-    pub cut: u64,
-    /// There is more to read at once.
-    pub more: bool,
-    /// Files that were truncated or rewritten while they were read.
-    pub restarted: u64,
-    /// Files of which something could not be read: damaged, refused, gone before their turn, or a bad disk.
-    pub broken: u64,
+pub struct Resume {
+    /// The machine went down: what was read may never have reached the disk.
+    pub rebooted: bool,
 }
 
 pub struct FileSource {
-    path: PathBuf,
-    /// The real place of the file, once there was one; docker's logs are reached by a link.
-    real: Option<PathBuf>,
-    opener: Opener,
-    start: Start,
-    /// Those that are read or still to be read, oldest first.
-    generations: VecDeque<Generation>,
-    /// The file that the path named at the last look; it is the last generation, unless that one is read already.
-    current: Option<FileId>,
-    /// The file that was current before and has not been found under a rotated name yet.
-    departed: Option<Departed>,
-    /// Rotated names that are there and were taken up or were there before, without `.gz`. No numbers (`.1`), which
-    /// move from file to file.
-    seen: BTreeSet<String>,
-    looked: bool,
-    refusal: Option<Refusal>,
+    path: Arc<Path>,
+    /// Where the path leads: older files lie there. Nothing until a file stood there once.
+    pub(super) real: Option<Arc<Path>>,
+    pub(super) opener: Opener,
+    pub(super) start: Start,
+    /// Oldest first; the one in `Phase::Current`, if any, is at the path.
+    pub(super) generations: Vec<Generation>,
+    next_generation: u32,
+    /// The older files have to be looked for again.
+    pub(super) look: bool,
+    /// Polls since then that found the current file changed.
+    pub(super) changes: u8,
+    /// They were looked for at least once: what is unknown now was rotated while we watched.
+    pub(super) looked: bool,
+    /// The path leads elsewhere than before: what is found there is none of ours.
+    pub(super) moved: bool,
+    /// Files of a former run may still have to be found.
+    pub(super) resumed: bool,
+    /// Where another program was, which has to be found out.
+    pub(super) position: Option<Box<Position>>,
+    /// Nothing stands at the path.
+    missing: bool,
+    /// The older files were looked for once more after all was over.
+    looked_last: bool,
+    /// Why the current file is not read, which file that is, and when it is tried again.
+    refusal: Option<Box<Refused>>,
+    /// Failing to look for older files, and those that could not be opened.
+    pub(super) looking: Backoff,
+    pub(super) missed: Missed,
 }
 
-struct Departed {
-    id: FileId,
-    /// Its beginning.
-    head: Vec<u8>,
+struct Refused {
+    refusal: Refusal,
+    file: Option<(u64, u64)>,
+    retry: Backoff,
 }
 
 impl FileSource {
-    pub fn new(path: PathBuf, opener: Opener, start: Start) -> Self {
+    /// `path` is absolute.
+    pub fn new(path: impl Into<Arc<Path>>, opener: Opener, start: Start) -> Self {
         FileSource {
+            path: path.into(),
             real: None,
-            path,
             opener,
             start,
-            generations: VecDeque::new(),
-            current: None,
-            departed: None,
-            seen: BTreeSet::new(),
+            generations: Vec::new(),
+            next_generation: 0,
+            look: true,
+            changes: 0,
             looked: false,
+            moved: false,
+            resumed: false,
+            position: None,
+            missing: false,
+            looked_last: false,
             refusal: None,
+            looking: Backoff::default(),
+            missed: Missed::default(),
         }
     }
 
-    pub fn path(&self) -> &Path {
+    /// Goes on where another run of the agent stopped: `known` are its [`identities`](Self::identities), oldest first,
+    /// `real` its [`real`](Self::real).
+    pub fn resume(
+        path: impl Into<Arc<Path>>,
+        opener: Opener,
+        start: Start,
+        real: Option<Arc<Path>>,
+        known: impl IntoIterator<Item = Identity>,
+        resume: Resume,
+    ) -> Self {
+        let mut source = FileSource::new(path, opener, start);
+        for identity in known.into_iter().filter(Identity::is_sound) {
+            let id = source.next_id();
+            source.generations.push(Generation { id, mending: resume.rebooted, ..Generation::closed(identity) });
+        }
+        source.real = real;
+        source.looked = !source.generations.is_empty();
+        source.resumed = source.looked;
+        source
+    }
+
+    pub fn path(&self) -> &Arc<Path> {
         &self.path
+    }
+
+    pub fn opener(&self) -> &Opener {
+        &self.opener
+    }
+
+    pub fn start(&self) -> Start {
+        self.start
+    }
+
+    /// Where the path led when something stood there.
+    pub fn real(&self) -> Option<&Arc<Path>> {
+        self.real.as_ref()
+    }
+
+    /// From now on files are opened so.
+    pub fn set_opener(&mut self, opener: Opener) {
+        self.opener = opener;
+    }
+
+    /// The known files, oldest first, with their cursors: what has to be stored to go on after a restart.
+    pub fn identities(&self) -> impl ExactSizeIterator<Item = &Identity> {
+        self.generations.iter().map(|generation| &generation.identity)
     }
 
     /// Why the current file is not read, if it is there and is not.
     pub fn refusal(&self) -> Option<&Refusal> {
-        self.refusal.as_ref().filter(|refusal| !refusal.is_absence())
+        self.refusal.as_ref().map(|refused| &refused.refusal)
     }
 
-    /// Bytes that are there and were not read.
+    /// Whether something that should be read cannot be at present.
+    pub fn is_unreadable(&self) -> bool {
+        let failing = |generation: &Generation| generation.trouble.is_failing();
+        self.refusal.is_some() || self.generations.iter().any(failing) || !self.missed.refused.is_empty()
+    }
+
+    /// Bytes that were there at the last look and are not read; compressed ones count as they are.
     pub fn lag_bytes(&self) -> u64 {
         self.generations.iter().map(Generation::lag_bytes).sum()
     }
 
     /// The cursor in the current file.
     pub fn offset(&self) -> u64 {
-        match self.generations.back() {
-            Some(Generation::Plain(plain)) if self.current == Some(plain.id) => plain.offset(),
-            _ => 0,
-        }
+        self.current().map_or(0, |at| self.generations[at].identity.cursor.offset)
     }
 
-    /// Whether no file has the log's name, and all that was open is read.
+    /// Files that are held open.
+    pub fn open_files(&self) -> usize {
+        self.generations.iter().filter(|generation| generation.is_held()).count()
+    }
+
+    /// Whether it is read to its end, closed, and looked at by its path only.
+    pub fn is_asleep(&self) -> bool {
+        let followed = |generation: &&Generation| generation.is_followed();
+        self.open_files() == 0 && self.generations.iter().any(|generation| followed(&generation))
+    }
+
+    /// Closes the files that are read to their ends. They are opened again when they change.
+    pub fn sleep(&mut self) {
+        self.generations.iter_mut().for_each(Generation::sleep);
+    }
+
+    /// Whether no file has the log's name, and all that was found is read.
     pub fn is_gone(&self) -> bool {
-        self.looked && self.current.is_none() && self.generations.is_empty()
+        self.is_over() && self.looked_last && !self.look
     }
 
     /// Whether older generations lie where the log was.
-    pub fn has_rotated(&self) -> bool {
-        !self.siblings().is_empty()
+    pub fn has_rotated(&self, fs: &dyn FileSystem) -> bool {
+        let Ok(home) = self.home(fs) else { return false };
+        let (Some(folder), Some(base)) = (home.parent(), home.file_name()) else { return false };
+        let names = fs.names(folder).unwrap_or_default();
+        !rotation::generations(base, names.iter().map(OsStr::new)).is_empty()
     }
 
-    /// Looks for changes and reads whole lines, up to about `budget` bytes.
-    pub fn poll(&mut self, buffer: &mut LineBuffer, budget: u64, mut take: impl FnMut(Line<'_>)) -> Progress {
-        self.look();
-        let progress = self.read(buffer, budget, &mut take);
-        if progress.restarted > 0 && self.current.is_some() {
-            // What was truncated may have been copied before. Nothing else has a new name, for the look took it up.
-            self.seen.extend(self.siblings().iter().map(|rotated| rotated.logical().to_string()));
-        }
-        progress
+    /// Something may have happened to older files: the next poll looks for them again.
+    pub fn look_again(&mut self) {
+        self.look = true;
     }
 
-    fn read(&mut self, buffer: &mut LineBuffer, budget: u64, take: &mut impl FnMut(Line<'_>)) -> Progress {
+    /// Looks for changes and reads whole lines. `buffer` is scratch space of the worker; the budget, in bytes, may be
+    /// passed by one buffer.
+    pub fn poll(
+        &mut self,
+        moment: Moment<'_>,
+        buffer: &mut LineBuffer,
+        budget_bytes: u64,
+        take: &mut dyn FnMut(Line<'_>),
+    ) -> Progress {
         let mut progress = Progress::default();
-        loop {
-            let opened = self.open_next(&mut progress);
-            let waiting = self.waiting();
-            // Newer files wait for older ones, so that lines come in their order.
-            let readable = waiting.filter(|_| opened).unwrap_or(self.generations.len());
-            for generation in self.generations.iter_mut().take(readable) {
-                let room = budget.saturating_sub(progress.bytes);
-                progress.add(generation.read(buffer, room, false, &mut *take));
-                if progress.more {
-                    return progress;
-                }
-            }
-            self.retire(buffer, &mut progress, take);
-            if !opened || waiting.is_none() {
-                return progress;
-            }
-        }
-    }
-
-    /// The end: reads what is there, a last line without a newline included.
-    pub fn finish(&mut self, buffer: &mut LineBuffer, mut take: impl FnMut(Line<'_>)) -> Progress {
-        let mut progress = self.poll(buffer, u64::MAX, &mut take);
-        for generation in &mut self.generations {
-            progress.add(generation.read(buffer, u64::MAX, true, &mut take));
+        let at_path = self.look(moment, &mut progress);
+        self.read(&mut Reading { moment, buffer, budget_bytes, last: false, at_path, take }, &mut progress);
+        if self.is_over() && !self.looked_last {
+            // A file may have come and gone unseen.
+            self.find_older(moment, &mut progress);
+            self.looked_last = true;
+            progress.more |= !self.is_over();
         }
         progress
     }
 
-    /// Open generations that are older than the current file.
-    fn older(&self) -> usize {
-        let last_is_current = match self.generations.back() {
-            Some(Generation::Plain(plain)) => self.current == Some(plain.id),
-            _ => false,
+    /// The end: reads everything to its end, last lines without a newline included, and closes the files.
+    pub fn finish(&mut self, moment: Moment<'_>, buffer: &mut LineBuffer, take: &mut dyn FnMut(Line<'_>)) -> Progress {
+        let mut progress = Progress::default();
+        let at_path = self.look(moment, &mut progress);
+        self.read(&mut Reading { moment, buffer, budget_bytes: u64::MAX, last: true, at_path, take }, &mut progress);
+        for generation in self.generations.iter_mut().filter(|generation| generation.is_followed()) {
+            generation.close(Phase::Parked);
+        }
+        progress
+    }
+
+    /// Looks which files there are, without reading. Gives what stands at the path.
+    pub fn look(&mut self, moment: Moment<'_>, progress: &mut Progress) -> Option<Metadata> {
+        if let Some(position) = self.position.take()
+            && let Err(refusal) = self.take_over(&position, moment, progress)
+        {
+            self.position = Some(position);
+            progress.starved |= refusal.is_passing();
+            self.refuse(refusal, None, moment.now);
+            return None;
+        }
+        let at_path = self.look_at_path(moment, progress);
+        if self.look && self.looking.is_due(moment.now) {
+            self.find_older(moment, progress);
+        }
+        at_path
+    }
+
+    /// Finds out what stands at the path now, and makes it the current generation.
+    fn look_at_path(&mut self, moment: Moment<'_>, progress: &mut Progress) -> Option<Metadata> {
+        let at_path = match moment.fs.metadata(&self.path) {
+            Ok(metadata) => Some(metadata),
+            Err(error) if is_absence(&error) => None,
+            Err(error) => {
+                self.refuse(error.into(), None, moment.now);
+                return None;
+            }
         };
-        self.generations.len() - usize::from(last_is_current)
-    }
-
-    fn is_open(&self, id: FileId) -> bool {
-        self.generations.iter().any(|generation| generation.is(id))
-    }
-
-    /// Ends the oldest generations to which nothing more can come.
-    fn retire(&mut self, buffer: &mut LineBuffer, progress: &mut Progress, take: &mut impl FnMut(Line<'_>)) {
-        while self.older() > 0 {
-            let newer_rotated = self.older() > 1;
-            let Some(front) = self.generations.front_mut() else { return };
-            let over = match front {
-                Generation::Waiting(_) => false,
-                Generation::Packed(_) => true,
-                Generation::Plain(plain) => newer_rotated || plain.is_unlinked(),
-            };
-            if !over {
-                return;
+        let current = self.current();
+        if let (Some(metadata), Some(at)) = (&at_path, current)
+            && self.generations[at].is_file(metadata)
+        {
+            let changed = self.generations[at].read_to != Some(state(metadata));
+            self.changes += u8::from(changed);
+            self.look |= self.changes >= LOOK_AFTER_POLLS;
+            return at_path;
+        }
+        if let Some(at) = current {
+            let generation = &mut self.generations[at];
+            // Closed, it can only be found again by what is in it.
+            generation.phase = if generation.is_held() { Phase::Rotated } else { Phase::Parked };
+            self.look = true;
+        }
+        self.missing = at_path.is_none();
+        let Some(metadata) = at_path else {
+            self.refusal = None;
+            return None;
+        };
+        self.looked_last = false;
+        let file = (metadata.device, metadata.inode);
+        let waits = |refused: &Refused| refused.file == Some(file) && !refused.retry.is_due(moment.now);
+        if self.refusal.as_deref().is_some_and(waits) {
+            return None;
+        }
+        match self.open_current(moment.fs) {
+            Ok(opened) => {
+                self.refusal = None;
+                Some(opened)
             }
-            progress.add(front.read(buffer, u64::MAX, true, &mut *take));
-            self.note_head();
-            self.generations.pop_front();
+            Err(refusal) if refusal.is_absence() => None,
+            Err(refusal) => {
+                progress.starved |= refusal.is_passing();
+                self.refuse(refusal, Some(file), moment.now);
+                None
+            }
         }
     }
 
-    /// The oldest generation that is not open.
-    fn waiting(&self) -> Option<usize> {
-        self.generations.iter().position(|generation| matches!(generation, Generation::Waiting(_)))
-    }
-
-    /// Opens the next generation that waits. `false`: not now.
-    fn open_next(&mut self, progress: &mut Progress) -> bool {
-        while let Some(at) = self.waiting() {
-            let Generation::Waiting(path) = &self.generations[at] else { break };
-            // It may have been compressed while it waited.
-            let opened = match Generation::open(&self.opener, path) {
-                Err(refusal) if refusal.is_absence() => Generation::open(&self.opener, &packed(path)),
-                opened => opened,
-            };
-            match opened {
-                // Its name went to another file meanwhile.
-                Ok(Generation::Plain(plain)) if self.is_open(plain.id) => {}
-                Ok(generation) => {
-                    self.generations[at] = generation;
-                    return true;
-                }
-                Err(refusal) if refusal.is_passing() => return false,
-                Err(_) => progress.broken += 1,
-            }
-            self.generations.remove(at);
+    fn refuse(&mut self, refusal: Refusal, file: Option<(u64, u64)>, now: Duration) {
+        let before = self.refusal.take().filter(|before| before.file == file);
+        let mut retry = before.map_or(Backoff::default(), |before| before.retry);
+        // What the machine lacks now it may have at once.
+        if !refusal.is_passing() {
+            retry.failed(now);
         }
-        true
+        self.refusal = Some(Box::new(Refused { refusal, file, retry }));
     }
 
-    /// Looks which file the path names now.
-    pub fn look(&mut self) {
-        self.looked = true;
-        // The usual case, in one system call: the same file, by whatever way the path leads to it.
-        if self.current.is_some() && self.current == std::fs::metadata(&self.path).ok().map(|m| file_id(&m)) {
+    fn open_current(&mut self, fs: &dyn FileSystem) -> Result<Metadata, Refusal> {
+        let real = self.opener.resolve(fs, &self.path)?;
+        let (mut opened, metadata) = Generation::open(fs, &self.opener, &real)?;
+        self.leads_to(real);
+        // Renamed away and back.
+        if let Some(at) = self.generations.iter().position(|g| g.is_followed() && g.is_file(&metadata)) {
+            if !self.generations[at].is_held() {
+                self.generations[at].reader = opened.reader;
+            }
+            self.make_current(at);
+            return Ok(metadata);
+        }
+        let mut space = [0; FINGERPRINT_BYTES];
+        let head = opened.head(&mut space).or_else(|error| if opened.is_gz() { Ok(&[][..]) } else { Err(error) })?;
+        let at = match self.known_as(fs, &opened, &metadata, head) {
+            Some(at) => {
+                self.generations[at].reopen(opened, Phase::Current);
+                at
+            }
+            None => {
+                opened.id = self.next_id();
+                self.generations.reserve_exact(1);
+                self.generations.push(opened);
+                self.generations.len() - 1
+            }
+        };
+        self.make_current(at);
+        self.look = true;
+        Ok(metadata)
+    }
+
+    /// Notes where the path leads.
+    fn leads_to(&mut self, real: PathBuf) {
+        if self.real.as_deref() == Some(&*real) {
             return;
         }
-        let found = self.opener.resolve(&self.path).and_then(|real| {
-            let id = file_id(&std::fs::metadata(&real)?);
-            Ok((real, id))
-        });
-        self.depart();
-        // Between the renaming and the new file there is none; what is open goes on being read.
-        self.refusal = found.and_then(|(real, id)| self.take_up(real, id)).err();
+        self.moved = self.real.is_some();
+        self.real = Some(if real == *self.path { Arc::clone(&self.path) } else { real.into() });
     }
 
-    /// Goes over to another file than before, by way of all that came between. What fails is tried again.
-    fn take_up(&mut self, real: PathBuf, id: FileId) -> Result<(), Refusal> {
-        match self.real.clone() {
-            None => self.begin(&real, id)?,
-            Some(before) => {
-                self.take_up_missed(&before, id)?;
-                if before != real {
-                    let names = siblings(&real)?;
-                    self.seen = names.iter().map(|rotated| rotated.logical().to_string()).collect();
-                }
-            }
-        }
-        self.real = Some(real.clone());
-        self.open_current(&real, id)
-    }
-
-    /// The path no longer names the file that it did.
-    fn depart(&mut self) {
-        if let Some(id) = self.current.take() {
-            self.departed = Some(Departed { id, head: Vec::new() });
-        }
-    }
-
-    /// Notes how the file begins that was current before, while it is open.
-    fn note_head(&mut self) {
-        let Some(departed) = &mut self.departed else { return };
-        if let Some(Generation::Plain(plain)) = self.generations.iter().find(|generation| generation.is(departed.id)) {
-            departed.head = plain.head();
-        }
-    }
-
-    /// The first look: what there is beside the file.
-    fn begin(&mut self, real: &Path, current: FileId) -> io::Result<()> {
-        for rotated in siblings(real)? {
-            let path = real.with_file_name(&rotated.name);
-            // It was rotated this moment; the file is found under its new name once the current one is open.
-            if id_of(&path) == Some(current) {
-                continue;
-            }
-            if self.start == Start::Everything || rotated.is_kubelets() {
-                self.enqueue(path, &rotated);
-            }
-            if !rotated.is_numbered() {
-                self.seen.insert(rotated.logical().to_string());
-            }
-        }
-        Ok(())
-    }
-
-    fn open_current(&mut self, real: &Path, id: FileId) -> Result<(), Refusal> {
-        // A file that was renamed away and back is open already.
-        let known = self.generations.iter().position(|generation| generation.is(id));
-        let generation = match known.and_then(|at| self.generations.remove(at)) {
-            Some(known) => known,
-            None => Generation::open(&self.opener, real)?,
+    /// Which closed generation stands at the path: after a restart, or when it was asleep. Others are known under a
+    /// rotated name.
+    fn known_as(&self, fs: &dyn FileSystem, opened: &Generation, metadata: &Metadata, head: &[u8]) -> Option<usize> {
+        let may_be = |known: &Generation| {
+            let closed = known.phase == Phase::Parked || (self.resumed && known.phase == Phase::Done);
+            // The volume was mounted anew.
+            let moved = known.is_held() && known.identity.born.is_some() && known.identity.has_birth_of(metadata);
+            (closed || moved) && known.is_content_of(opened, metadata, head)
         };
-        let opened = if let Generation::Plain(plain) = &generation { plain.id } else { id };
-        if opened != id {
-            // A rotation came between the look and the opening.
-            self.take_up_missed(real, opened)?;
-        }
-        self.current = Some(opened);
-        self.generations.push_back(generation);
-        Ok(())
-    }
-
-    /// Files that came and went between two looks: rotated names that were not there before and belong to no file that
-    /// is or was open. `current` is the file that the path names now. Of numbers only those count that are newer than
-    /// the file that was current before.
-    fn take_up_missed(&mut self, real: &Path, current: FileId) -> io::Result<()> {
-        let siblings: Vec<(Rotated, PathBuf)> =
-            siblings(real)?.into_iter().map(|rotated| (rotated.clone(), real.with_file_name(rotated.name))).collect();
-        let departed = self.take_departed(current, &siblings);
-        let mut present = BTreeSet::new();
-        for (at, (rotated, path)) in siblings.into_iter().enumerate() {
-            let id = id_of(&path);
-            if id.is_some() && id == Some(current) {
-                continue;
-            }
-            let known = match rotated.is_numbered() {
-                true => departed.is_none_or(|departed| at <= departed),
-                false => departed == Some(at) || self.seen.contains(rotated.logical()),
-            };
-            if !known && !id.is_some_and(|id| self.is_open(id)) {
-                self.enqueue(path, &rotated);
-            }
-            if !rotated.is_numbered() {
-                present.insert(rotated.logical().to_string());
-            }
-        }
-        self.seen = present;
-        Ok(())
-    }
-
-    /// Which of the siblings is the file that was current before, compressed perhaps; none if it is current again.
-    fn take_departed(&mut self, current: FileId, siblings: &[(Rotated, PathBuf)]) -> Option<usize> {
-        self.note_head();
-        let departed = self.departed.take().filter(|departed| departed.id != current || !self.is_open(current))?;
-        // An inode is used again only once nobody has the file open.
-        let here = self.is_open(departed.id);
-        let by_id = siblings.iter().position(|(_, path)| here && id_of(path) == Some(departed.id));
-        by_id.or_else(|| {
-            siblings.iter().rposition(|(_, path)| {
-                // Compressed since the directory was read, if nothing has the plain name.
-                let opened = Generation::open(&self.opener, path);
-                let opened = opened.or_else(|_| Generation::open(&self.opener, &packed(path)));
-                opened.is_ok_and(|generation| generation.was(&departed.head))
-            })
+        let born_so = |known: &Generation| known.identity.has_birth_of(metadata);
+        let sure = self.generations.iter().rposition(|known| may_be(known) && born_so(known));
+        // Files may begin alike: it is not the one that lies beside it.
+        sure.or_else(|| {
+            self.generations.iter().rposition(|known| may_be(known) && !self.lies_beside(fs, &known.identity))
         })
     }
 
-    fn siblings(&self) -> Vec<Rotated> {
-        self.real.as_deref().map_or(Vec::new(), |real| siblings(real).unwrap_or_default())
+    fn lies_beside(&self, fs: &dyn FileSystem, known: &Identity) -> bool {
+        let Ok(home) = self.home(fs) else { return false };
+        let (Some(folder), Some(base)) = (home.parent(), home.file_name()) else { return false };
+        let names = fs.names(folder).unwrap_or_default();
+        let siblings = rotation::generations(base, names.iter().map(OsStr::new));
+        let metadata = |name| fs.metadata(&folder.join(name)).ok();
+        siblings.into_iter().filter_map(|sibling| metadata(sibling.name)).any(|found| known.has_birth_of(&found))
     }
 
-    /// Takes up an older generation. A number is another file's with the next rotation, so its file is opened now.
-    fn enqueue(&mut self, path: PathBuf, rotated: &Rotated) {
-        let opened = if rotated.is_numbered() { Generation::open(&self.opener, &path).ok() } else { None };
-        self.generations.push_back(opened.unwrap_or(Generation::Waiting(path)));
+    fn make_current(&mut self, at: usize) {
+        let mut generation = self.generations.remove(at);
+        generation.phase = Phase::Current;
+        generation.identity.name = None;
+        generation.identity.settled = false;
+        self.generations.push(generation);
+    }
+
+    /// The real path of the log, there or not.
+    pub(super) fn home(&self, fs: &dyn FileSystem) -> Result<PathBuf, Refusal> {
+        if let Some(real) = &self.real {
+            return Ok(real.to_path_buf());
+        }
+        let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return Ok(self.path.to_path_buf());
+        };
+        Ok(self.opener.resolve(fs, folder)?.join(name))
+    }
+
+    /// Nothing stands at the path, and all that was found is read.
+    fn is_over(&self) -> bool {
+        self.missing && !self.generations.iter().any(Generation::is_followed)
+    }
+
+    fn current(&self) -> Option<usize> {
+        self.generations.iter().position(|generation| generation.phase == Phase::Current)
+    }
+
+    pub(super) fn next_id(&mut self) -> u32 {
+        self.next_generation += 1;
+        self.next_generation - 1
     }
 }
 
-impl Progress {
-    fn add(&mut self, turn: Turn) {
-        self.bytes += turn.bytes;
-        self.lines += turn.lines;
-        self.cut += turn.cut;
-        self.more |= turn.more;
-        self.restarted += u64::from(turn.restarted);
-        self.broken += u64::from(turn.broken);
-    }
-}
-
-fn id_of(path: &Path) -> Option<FileId> {
-    std::fs::metadata(path).ok().map(|metadata| file_id(&metadata))
+/// Nothing stands there.
+pub(super) fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]
@@ -374,3 +437,19 @@ mod tests;
 #[cfg(test)]
 #[path = "file_properties.rs"]
 mod properties;
+
+#[cfg(test)]
+#[path = "life_tests.rs"]
+mod life_tests;
+
+#[cfg(test)]
+#[path = "life_properties.rs"]
+mod life_properties;
+
+#[cfg(test)]
+#[path = "restart_tests.rs"]
+mod restart_tests;
+
+#[cfg(test)]
+#[path = "trouble_tests.rs"]
+mod trouble_tests;

@@ -2,13 +2,12 @@
 //! what was destroyed while nobody had it open, or by a truncation, may be missing.
 
 use super::*;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use crate::source::{RealFs, gzipped};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tempfile::TempDir;
 
 /// Few bytes, so that lines, buffers and budgets all end within one another.
@@ -146,9 +145,8 @@ impl World {
         let full = |file: &mut usize| !self.numbered || !self.files[*file].text.is_empty();
         let Some(file) = self.current.take_if(full) else { return };
         if let Some(newest) = self.rotated.last().filter(|newest| compress && !newest.1).cloned() {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            encoder.write_all(&fs::read(self.path(&newest.0)).expect("read")).expect("packed");
-            fs::write(self.path(&format!("{}.gz", newest.0)), encoder.finish().expect("packed")).expect("written");
+            let packed = gzipped(&fs::read(self.path(&newest.0)).expect("read"));
+            fs::write(self.path(&format!("{}.gz", newest.0)), packed).expect("written");
             fs::remove_file(self.path(&newest.0)).expect("removed");
             self.rotated.last_mut().expect("it was there").1 = true;
         }
@@ -243,6 +241,7 @@ fn live(steps: &[Step], start: Start, numbered: bool) -> Result<(), TestCaseErro
     let mut source = FileSource::new(root.join("0.log"), Opener::below([root]), start);
     let mut buffer = LineBuffer::new(READ_BYTES, LINE_BYTES_MAX);
     let mut seen: Vec<String> = Vec::new();
+    let now = Moment { fs: &RealFs, now: Duration::ZERO };
     for step in steps {
         match step {
             Step::Append { lines, finished } => world.append(lines, *finished),
@@ -253,7 +252,7 @@ fn live(steps: &[Step], start: Start, numbered: bool) -> Result<(), TestCaseErro
                 }
                 fs::rename(world.path("0.log"), world.path("0.log.20261121-999999")).expect("renamed");
                 if *looked {
-                    source.poll(&mut buffer, 1, |line| seen.push(String::from_utf8_lossy(line.bytes).into()));
+                    source.poll(now, &mut buffer, 1, &mut |line| seen.push(String::from_utf8_lossy(line.bytes).into()));
                     // A newer file was rotated away, as far as anyone can tell.
                     world.late = false;
                 }
@@ -264,14 +263,15 @@ fn live(steps: &[Step], start: Start, numbered: bool) -> Result<(), TestCaseErro
             Step::AppendLate => world.append_late(),
             Step::DeleteOldest => world.delete_oldest(),
             Step::Poll { budget } => {
-                source.poll(&mut buffer, *budget, |line| seen.push(String::from_utf8_lossy(line.bytes).into()));
+                source
+                    .poll(now, &mut buffer, *budget, &mut |line| seen.push(String::from_utf8_lossy(line.bytes).into()));
                 world.opened.extend(world.current);
             }
         }
     }
     // A log that has no file by its name is nobody's find.
     world.append(&[], true);
-    source.finish(&mut buffer, |line| seen.push(String::from_utf8_lossy(line.bytes).into()));
+    source.finish(now, &mut buffer, &mut |line| seen.push(String::from_utf8_lossy(line.bytes).into()));
     world.check(&seen)
 }
 

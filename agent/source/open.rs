@@ -2,15 +2,15 @@
 //!
 //! Below a log root any tenant may plant what it likes: a link to a secret, a pipe that never answers. So a file is
 //! opened without blocking and without following any link on its way, after it was made sure that its real place lies
-//! below one of the roots; and only a regular file is read. On nodes with docker the kubelet's names are links to
-//! docker's own files, wherever its data lies: those are known by the shape of their real path.
+//! below one of the roots; and only a regular file is read that has one name and belongs to whom logs belong. On nodes
+//! with docker the kubelet's names are links to docker's own files, wherever its data lies: those are known by the shape
+//! of their real path.
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use super::filesystem::{File, FileKind, FileSystem, Links, Metadata};
 use rustix::io::Errno;
-use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Why a file is not read.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,8 @@ pub enum Refusal {
     NotAFile,
     #[error("it has another name elsewhere (a hard link)")]
     HardLink,
+    #[error("it belongs to user {0}, who has no business below the log root")]
+    ForeignOwner(u32),
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -32,6 +34,7 @@ impl Refusal {
             Refusal::Outside(_) => "outside_root",
             Refusal::NotAFile => "not_a_file",
             Refusal::HardLink => "hard_link",
+            Refusal::ForeignOwner(_) => "foreign_owner",
             Refusal::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => "permission_denied",
             Refusal::Io(error) if error.kind() == io::ErrorKind::NotFound => "not_found",
             Refusal::Io(_) => "io_error",
@@ -50,26 +53,12 @@ impl Refusal {
     }
 }
 
-/// What tells files apart as long as they exist: device and inode.
-pub type FileId = (u64, u64);
-
-pub fn file_id(metadata: &Metadata) -> FileId {
-    (metadata.dev(), metadata.ino())
-}
-
-/// An open file and what the system says of it.
-#[derive(Debug)]
-pub struct Opened {
-    pub file: File,
-    pub id: FileId,
-    pub size: u64,
-}
-
 /// How files are opened: below roots, or anywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opener {
-    /// Real paths below which files may lie; empty: anywhere.
-    roots: Vec<PathBuf>,
+    /// Directories below which files must really lie, as the configuration names them; empty: anywhere. Shared by all
+    /// files of a job.
+    roots: Arc<[PathBuf]>,
 }
 
 impl Opener {
@@ -80,43 +69,60 @@ impl Opener {
 
     /// Files must lie below one of these. A root may itself be reached by a link.
     pub fn below(roots: impl IntoIterator<Item = PathBuf>) -> Self {
-        Opener { roots: roots.into_iter().map(|root| root.canonicalize().unwrap_or(root)).collect() }
+        Opener { roots: roots.into_iter().collect() }
     }
 
     pub fn is_anywhere(&self) -> bool {
         self.roots.is_empty()
     }
 
+    pub fn roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
     /// The real place of a path.
-    pub fn resolve(&self, path: &Path) -> Result<PathBuf, Refusal> {
-        let real = path.canonicalize()?;
-        let inside = self.roots.is_empty() || self.roots.iter().any(|root| real.starts_with(root));
+    pub fn resolve(&self, fs: &dyn FileSystem, path: &Path) -> Result<PathBuf, Refusal> {
+        let real = fs.resolve(path)?;
+        let inside = self.roots.is_empty() || self.root_of(fs, &real).is_some();
         if inside || is_dockers(&real) { Ok(real) } else { Err(Refusal::Outside(real)) }
     }
 
     /// Opens a real path, as [`resolve`](Self::resolve) gives it.
-    pub fn open(&self, real: &Path) -> Result<Opened, Refusal> {
-        // NONBLOCK: a pipe would wait for its writer, and it is refused only once it is open.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = if self.roots.is_empty() {
-            open(real, flags, Mode::empty())
-        } else {
-            // A link that was planted since the path was resolved is not followed.
-            match openat2(CWD, real, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-                Err(Errno::NOSYS | Errno::PERM) => open(real, flags | OFlags::NOFOLLOW, Mode::empty()),
-                opened => opened,
-            }
-        };
-        let file = opened.map_err(io::Error::from)?;
-        let stat = fstat(&file).map_err(io::Error::from)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    pub fn open(&self, fs: &dyn FileSystem, real: &Path) -> Result<(Box<dyn File>, Metadata), Refusal> {
+        let links = if self.roots.is_empty() { Links::Follow } else { Links::Refuse };
+        let file = fs.open(real, links).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+            // What a socket, or a device without a driver, answers.
+            Some(Errno::NXIO) => Refusal::NotAFile,
+            _ => Refusal::Io(error),
+        })?;
+        let metadata = file.metadata()?;
+        if metadata.kind != FileKind::Regular {
             return Err(Refusal::NotAFile);
         }
-        if !self.roots.is_empty() && stat.st_nlink > 1 {
-            return Err(Refusal::HardLink);
+        if !self.roots.is_empty() {
+            if metadata.links > 1 {
+                return Err(Refusal::HardLink);
+            }
+            if !self.may_own(fs, metadata.owner, real) {
+                return Err(Refusal::ForeignOwner(metadata.owner));
+            }
         }
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(Opened { file: File::from(file), id: (stat.st_dev, stat.st_ino), size })
+        Ok((file, metadata))
+    }
+
+    /// The root that a real path lies below, by its real place.
+    fn root_of(&self, fs: &dyn FileSystem, real: &Path) -> Option<PathBuf> {
+        let named = self.roots.iter().find(|root| real.starts_with(root)).cloned();
+        named.or_else(|| self.roots.iter().filter_map(|root| fs.resolve(root).ok()).find(|root| real.starts_with(root)))
+    }
+
+    /// Logs are written by the runtime: as root, as us, or as whoever owns the log root.
+    fn may_own(&self, fs: &dyn FileSystem, owner: u32, real: &Path) -> bool {
+        let owns_root = || {
+            let root = self.root_of(fs, real).and_then(|root| fs.metadata(&root).ok());
+            root.is_some_and(|root| root.owner == owner)
+        };
+        owner == 0 || owner == fs.user() || owns_root()
     }
 }
 
@@ -138,6 +144,7 @@ fn is_dockers(real: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::{MemFs, RealFs};
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -152,10 +159,11 @@ mod tests {
         symlink(&outside, root.join("link")).expect("a link");
         symlink(folder.path(), root.join("dir")).expect("a link");
         fs::hard_link(&outside, root.join("hard")).expect("a hard link");
-        rustix::fs::mkfifoat(CWD, root.join("pipe"), Mode::RUSR | Mode::WUSR).expect("a pipe");
+        let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).expect("a socket");
+        rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe"), rustix::fs::Mode::RUSR).expect("a pipe");
         let opener = Opener::below([root.clone()]);
         let reason = |name: &str| {
-            let opened = opener.resolve(&root.join(name)).and_then(|real| opener.open(&real));
+            let opened = opener.resolve(&RealFs, &root.join(name)).and_then(|real| opener.open(&RealFs, &real));
             opened.err().map(|refusal| refusal.reason())
         };
         assert_eq!(reason("0.log"), None);
@@ -164,9 +172,10 @@ mod tests {
         assert_eq!(reason("dir/secret"), Some("outside_root"));
         assert_eq!(reason("hard"), Some("hard_link"));
         assert_eq!(reason("pipe"), Some("not_a_file"));
+        assert_eq!(reason("socket"), Some("not_a_file"));
         assert_eq!(reason("missing"), Some("not_found"));
         // A link that appears after the path was resolved.
-        assert_eq!(opener.open(&root.join("link")).err().map(|r| r.reason()), Some("io_error"));
+        assert_eq!(opener.open(&RealFs, &root.join("link")).err().map(|r| r.reason()), Some("io_error"));
         let id = "0123456789abcdef".repeat(4);
         let container = folder.path().join("data/containers").join(&id);
         fs::create_dir_all(&container).expect("docker's folder");
@@ -177,6 +186,23 @@ mod tests {
         }
         // The configuration's own paths may be links.
         let anywhere = Opener::anywhere();
-        assert!(anywhere.resolve(&root.join("link")).and_then(|real| anywhere.open(&real)).is_ok());
+        assert!(anywhere.resolve(&RealFs, &root.join("link")).and_then(|real| anywhere.open(&RealFs, &real)).is_ok());
+    }
+
+    #[test]
+    fn below_a_root_only_root_oneself_and_the_owner_of_the_root_write_logs() {
+        let fs = MemFs::default();
+        fs.set_owner("/pods", 7);
+        fs.append("/pods/0.log", "x");
+        fs.append("/elsewhere/0.log", "x");
+        let below = Opener::below(["/pods".into()]);
+        let reason = |opener: &Opener, path: &str, owner: u32| {
+            fs.set_owner(path, owner);
+            opener.open(&fs, path.as_ref()).err().map(|refusal| refusal.reason())
+        };
+        for (owner, wanted) in [(0, None), (MemFs::USER, None), (7, None), (8, Some("foreign_owner"))] {
+            assert_eq!(reason(&below, "/pods/0.log", owner), wanted, "{owner}");
+        }
+        assert_eq!(reason(&Opener::anywhere(), "/elsewhere/0.log", 8), None);
     }
 }

@@ -5,24 +5,26 @@
 //! - logrotate with `dateext`: `app.log-20261121`, `app.log-20261121.gz`
 
 use std::cmp::Reverse;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 /// A name beside a log, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotated {
     /// The file's name.
-    pub name: String,
+    pub name: OsString,
     pub kind: Kind,
     pub compressed: bool,
+    /// Both the plain file and its compressed form are there (the plain one is meant): it will not grow any more.
+    pub twin: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// By a date; later is newer.
-    Dated(String),
+    Dated(Box<[u8]>),
     /// By the kubelet's time; later is newer.
-    Kubelet(String),
+    Kubelet(Box<[u8]>),
     /// By a number; higher is older.
     Numbered(Reverse<u64>),
 }
@@ -32,71 +34,49 @@ impl Rotated {
     pub fn is_kubelets(&self) -> bool {
         matches!(self.kind, Kind::Kubelet(_))
     }
+}
 
-    /// The name without the ending of its compressed form.
-    pub fn logical(&self) -> &str {
-        self.name.strip_suffix(".gz").unwrap_or(&self.name)
-    }
-
-    /// Whether the name moves on to another file with the next rotation.
-    pub fn is_numbered(&self) -> bool {
-        matches!(self.kind, Kind::Numbered(_))
-    }
+/// A rotated name without `.gz`, if it stays with the file: a number moves on to another one with the next rotation.
+pub fn lasting(name: &OsStr) -> Option<&OsStr> {
+    let name = without_gz(name.as_bytes()).0;
+    let end = name.rsplit(|byte| *byte == b'.').next()?;
+    (!is_number(end)).then(|| OsStr::from_bytes(name))
 }
 
 /// What `name` is to the log `base`; nothing if it is no generation of it.
-pub fn understand(base: &str, name: &str) -> Option<Rotated> {
-    let rest = name.strip_prefix(base)?;
-    let (rest, compressed) = match rest.strip_suffix(".gz") {
-        Some(rest) => (rest, true),
-        None => (rest, false),
-    };
-    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
-    let kind = if let Some(stamp) = rest.strip_prefix('.') {
-        match stamp.split_once('-') {
-            Some((day, time)) if digits(day, 8) && digits(time, 6) => Kind::Kubelet(stamp.to_string()),
-            None if !stamp.is_empty() && stamp.len() <= 9 && digits(stamp, stamp.len()) => {
-                Kind::Numbered(Reverse(stamp.parse().ok()?))
+fn understand(base: &OsStr, name: &OsStr) -> Option<Rotated> {
+    let (rest, compressed) = without_gz(name.as_bytes().strip_prefix(base.as_bytes())?);
+    let digits = |text: &[u8], count: usize| text.len() == count && text.iter().all(u8::is_ascii_digit);
+    let kind = if let Some(stamp) = rest.strip_prefix(b".") {
+        match memchr::memchr(b'-', stamp).map(|at| (&stamp[..at], &stamp[at + 1..])) {
+            Some((day, time)) if digits(day, 8) && digits(time, 6) => Kind::Kubelet(stamp.into()),
+            None if is_number(stamp) => {
+                Kind::Numbered(Reverse(stamp.iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0'))))
             }
             _ => return None,
         }
     } else {
-        let date = rest.strip_prefix('-')?;
-        let plausible = date.len() >= 8 && date.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let date = rest.strip_prefix(b"-")?;
+        let plausible = date.len() >= 8 && date.iter().all(|b| b.is_ascii_digit() || *b == b'-');
         if !plausible {
             return None;
         }
-        Kind::Dated(date.to_string())
+        Kind::Dated(date.into())
     };
-    Some(Rotated { name: name.to_string(), kind, compressed })
+    Some(Rotated { name: name.to_owned(), kind, compressed, twin: false })
 }
 
 /// The older generations of a log among the names of its directory, oldest first. Of a file and its compressed twin
 /// only the plain one is taken: it is complete, the other one may be half written.
-pub fn generations<'n>(base: &str, names: impl Iterator<Item = &'n str>) -> Vec<Rotated> {
-    let mut found: Vec<Rotated> = names.filter_map(|name| understand(base, name)).collect();
+pub fn generations<'n>(base: &OsStr, names: impl IntoIterator<Item = &'n OsStr>) -> Vec<Rotated> {
+    let mut found: Vec<Rotated> = names.into_iter().filter_map(|name| understand(base, name)).collect();
     found.sort_by(|a, b| (&a.kind, a.compressed).cmp(&(&b.kind, b.compressed)));
-    found.dedup_by(|later, first| later.kind == first.kind);
+    found.dedup_by(|later, first| {
+        let twins = later.kind == first.kind;
+        first.twin |= twins;
+        twins
+    });
     found
-}
-
-/// The older generations beside a file, oldest first; none where there is no directory.
-pub fn siblings(real: &Path) -> io::Result<Vec<Rotated>> {
-    let (Some(folder), Some(base)) = (real.parent(), real.file_name()) else { return Ok(Vec::new()) };
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    let names = names.collect::<io::Result<Vec<String>>>()?;
-    Ok(generations(&base.to_string_lossy(), names.iter().map(String::as_str)))
-}
-
-/// The compressed form of a file.
-pub fn packed(path: &Path) -> PathBuf {
-    let mut path = path.as_os_str().to_os_string();
-    path.push(".gz");
-    path.into()
 }
 
 /// The log that a file is an older generation of, if its name says so.
@@ -105,7 +85,16 @@ pub fn base_of(name: &str) -> Option<&str> {
     plain
         .match_indices(['.', '-'])
         .map(|(at, _)| &name[..at])
-        .find(|base| !base.is_empty() && understand(base, name).is_some())
+        .find(|base| !base.is_empty() && understand(base.as_ref(), name.as_ref()).is_some())
+}
+
+/// Nine digits at most: more are a time or an identifier.
+fn is_number(text: &[u8]) -> bool {
+    (1..=9).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
+}
+
+fn without_gz(name: &[u8]) -> (&[u8], bool) {
+    name.strip_suffix(b".gz").map_or((name, false), |plain| (plain, true))
 }
 
 #[cfg(test)]
@@ -113,7 +102,8 @@ mod tests {
     use super::*;
 
     fn names(base: &str, names: &[&str]) -> Vec<String> {
-        generations(base, names.iter().copied()).into_iter().map(|r| r.name).collect()
+        let found = generations(base.as_ref(), names.iter().map(OsStr::new)).into_iter();
+        found.map(|r| format!("{}{}", r.name.display(), if r.twin { "+" } else { "" })).collect()
     }
 
     #[test]
@@ -132,7 +122,7 @@ mod tests {
                 "10.log.20261121-022602",
             ],
         );
-        assert_eq!(found, ["0.log.20261121-022602.gz", "0.log.20261121-022609", "0.log.20261121-022616"]);
+        assert_eq!(found, ["0.log.20261121-022602.gz", "0.log.20261121-022609+", "0.log.20261121-022616"]);
     }
 
     #[test]
@@ -164,6 +154,19 @@ mod tests {
             (".1", None),
         ] {
             assert_eq!(base_of(name), base, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_names_that_stay_with_their_file_are_lasting() {
+        for (name, stays) in [
+            ("0.log.20261121-022602.gz", Some("0.log.20261121-022602")),
+            ("0.log.20261121-022602", Some("0.log.20261121-022602")),
+            ("x.log-20261121.gz", Some("x.log-20261121")),
+            ("x.log.1.gz", None),
+            ("x.log.12", None),
+        ] {
+            assert_eq!(lasting(name.as_ref()), stays.map(OsStr::new), "{name}");
         }
     }
 }

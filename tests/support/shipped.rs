@@ -10,7 +10,7 @@ use weir::cli::load::load_text;
 use weir::clock::ManualClock;
 use weir::config::Config;
 use weir::ledger::JobBooks;
-use weir::metrics::{FamilyStats, Format, Own, Snapshot, encode};
+use weir::metrics::{FamilyStats, Format, Own, Shown, Snapshot, encode};
 
 pub const KUBERNETES: &str = include_str!("../../config/kubernetes.yaml");
 pub const HOME_K8S: &str = include_str!("../../config/promtail-home-k8s.yaml");
@@ -142,7 +142,7 @@ fn values(families: &[Family]) -> BTreeMap<String, f64> {
 fn page(format: Format, snapshot: &Snapshot, own: Option<&Own>) -> Vec<u8> {
     let mut out = Vec::new();
     let own = own.map(Own::gather).unwrap_or_default();
-    encode(format, snapshot, &own, &mut out).expect("a page");
+    encode(format, snapshot, &own, &mut out, Shown::ToPerson).expect("a page");
     out
 }
 

@@ -109,6 +109,7 @@ fn play(options: &Options) -> io::Result<Exit> {
     let environment = |name: &str| match name {
         "WEIR_LOG_ROOT" => Some(pods.display().to_string()),
         "WEIR_GEOIP_DB" => Some(countries.display().to_string()),
+        "WEIR_STATE" => Some(folder.path().join("state").display().to_string()),
         "LOKI_URL" => Some(String::new()),
         _ => None,
     };

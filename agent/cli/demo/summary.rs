@@ -2,6 +2,7 @@
 
 use super::player::Player;
 use crate::app::Report;
+use crate::metrics::Shown;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -91,13 +92,13 @@ impl Summary {
 }
 
 fn total(report: &Report, metric: &str) -> f64 {
-    report.snapshot.samples().filter(|s| s.name == metric).map(|s| s.value.as_f64()).sum()
+    report.snapshot.samples(Shown::ToPerson).filter(|s| s.name == metric).map(|s| s.value.as_f64()).sum()
 }
 
 /// The label values with the largest sums.
 fn top(report: &Report, metric: &str, labels: &[&str]) -> Vec<(String, f64)> {
     let mut sums: BTreeMap<String, f64> = BTreeMap::new();
-    for sample in report.snapshot.samples().filter(|s| s.name == metric) {
+    for sample in report.snapshot.samples(Shown::ToPerson).filter(|s| s.name == metric) {
         let values: Vec<&str> = labels
             .iter()
             .map(|label| Some(sample.labels.get(label)).filter(|value| !value.is_empty()).unwrap_or("-"))

@@ -6,7 +6,7 @@
 
 use super::cri::{Cri, CriConfig};
 use super::docker::{Docker, DockerConfig};
-use super::{Flow, Held, Run, StageConfig, When};
+use super::{Flow, Held, Keeper, Kept, Rebound, Run, StageConfig, When};
 use crate::diagnostic::Diagnostics;
 use crate::pipeline::{Context, ReasonId, Record, Scope};
 use crate::yaml::{Fields, Node};
@@ -56,5 +56,16 @@ impl Run for Container {
             Some(_) => self.cri.release(when, record),
             None => self.docker.release(when, record),
         }
+    }
+
+    fn keep(&self, keeper: &mut Keeper<'_>) {
+        self.cri.keep(keeper);
+        self.docker.keep(&mut keeper.upper_half());
+    }
+
+    fn restore(&mut self, kept: Kept<'_>, rebound: &mut Rebound<'_>) {
+        let (cri, docker) = kept.halves();
+        self.cri.restore(cri, rebound);
+        self.docker.restore(docker, rebound);
     }
 }

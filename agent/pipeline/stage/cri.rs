@@ -4,10 +4,12 @@
 //! Promtail the joined line has the timestamp of its last piece; unlike Promtail, pieces whose end never comes are not
 //! lost: they leave as a line when their source ends.
 
-use super::{Flow, Held, Run, StageConfig, When};
+use super::{Flow, Held, Keeper, Kept, Rebound, Run, StageConfig, When};
 use crate::decode::cri::{self, Stream};
 use crate::diagnostic::Diagnostics;
-use crate::pipeline::{Chains, Context, JOINED_BYTES_MAX, LabelId, Record, Scope, Slot, Text, Value};
+use crate::pipeline::{
+    Chains, Content, Context, JOINED_BYTES_MAX, LabelId, ReasonId, Record, Scope, Slot, Text, Value, torn,
+};
 use crate::yaml::{Fields, Node};
 
 /// Promtail's default: lines of so many streams may be unfinished at once.
@@ -57,6 +59,7 @@ impl StageConfig for CriConfig {
             stdout: scope.constant("stdout"),
             stderr: scope.constant("stderr"),
             partial_flag: scope.constant("P"),
+            torn: scope.reason(torn::TORN),
             chains: Chains::new(
                 usize::try_from(self.max_partial_lines).unwrap_or(usize::MAX),
                 if cut { wanted.min(JOINED_BYTES_MAX) } else { JOINED_BYTES_MAX },
@@ -74,6 +77,7 @@ pub struct Cri {
     stdout: Text,
     stderr: Text,
     partial_flag: Text,
+    torn: ReasonId,
     chains: Chains,
 }
 
@@ -96,6 +100,14 @@ impl Run for Cri {
         record.set_value(self.content, Value::Text(content));
         record.set_label(self.stream_label, Some(name));
     }
+
+    fn keep(&self, keeper: &mut Keeper<'_>) {
+        self.chains.keep(keeper);
+    }
+
+    fn restore(&mut self, kept: Kept<'_>, rebound: &mut Rebound<'_>) {
+        self.chains.restore(kept, rebound);
+    }
 }
 
 impl Cri {
@@ -104,8 +116,15 @@ impl Cri {
     pub(super) fn read(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
         let line = record.line_text();
         let whole = record.bytes(line);
-        let parsed = cri::parse(whole)?;
-        let timestamp = cri::parse_rfc3339_nanos(parsed.time);
+        let parsed = cri::parse(whole);
+        let timestamp = parsed.and_then(|parsed| cri::parse_rfc3339_nanos(parsed.time));
+        let as_written = timestamp.is_some() && parsed.is_some_and(|parsed| torn::are_flags(parsed.flags));
+        if !as_written && let Some(behind) = behind_torn_header(record) {
+            // Nothing in it is the program's: it ends here.
+            record.tear(self.torn, behind);
+            return Some(Flow::Drop(self.torn));
+        }
+        let parsed = parsed?;
         let (time, flags) = (line.part(whole, parsed.time), line.part(whole, parsed.flags));
         // An empty content has a place too: the end of the line.
         let content = line.slice(whole.len() - parsed.content.len(), whole.len());
@@ -119,14 +138,20 @@ impl Cri {
         if let Some(timestamp) = timestamp {
             record.set_timestamp(timestamp);
         }
+        let own = content.len();
+        let is_whole = record.is_whole();
         record.set_line(content);
         if partial {
             self.chains.hold(record, stream, context);
             return Some(Flow::Hold);
         }
-        if let Some(joined) = self.chains.join(record, stream) {
+        let joined = self.chains.join(record, stream);
+        if let Some(joined) = joined {
             record.set_value(self.content, Value::Text(joined));
             record.set_line(joined);
+        }
+        if is_whole {
+            record.set_content(Content { text: joined.unwrap_or(content), own, stream });
         }
         Some(Flow::Next)
     }
@@ -137,4 +162,10 @@ impl Cri {
             Stream::Stderr => self.stderr,
         }
     }
+}
+
+/// Where the next line begins, if this one is the beginning of a header and then another line.
+#[cold]
+fn behind_torn_header(record: &Record<'_>) -> Option<usize> {
+    torn::behind_torn_header(record.line()).filter(|_| record.is_whole() && record.may_split())
 }

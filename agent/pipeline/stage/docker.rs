@@ -5,7 +5,7 @@
 //! with a newline; unlike Promtail, weir joins the pieces (docs/compatibility.md).
 
 use super::cri::PARTIAL_LINES_MAX;
-use super::{Flow, Held, Run, StageConfig, When};
+use super::{Flow, Held, Keeper, Kept, Rebound, Run, StageConfig, When};
 use crate::decode::cri::{Stream, parse_rfc3339_nanos};
 use crate::decode::{docker, json};
 use crate::diagnostic::Diagnostics;
@@ -66,6 +66,14 @@ impl Run for Docker {
         record.set_value(self.output, Value::Text(output));
         record.set_value(self.stream, Value::Text(name));
         record.set_label(self.stream_label, Some(name));
+    }
+
+    fn keep(&self, keeper: &mut Keeper<'_>) {
+        self.chains.keep(keeper);
+    }
+
+    fn restore(&mut self, kept: Kept<'_>, rebound: &mut Rebound<'_>) {
+        self.chains.restore(kept, rebound);
     }
 }
 

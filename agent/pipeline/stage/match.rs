@@ -87,6 +87,14 @@ impl Run for Match {
 }
 
 impl Match {
+    pub(super) fn inner(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    pub(super) fn inner_mut(&mut self) -> &mut [Stage] {
+        &mut self.stages
+    }
+
     fn chooses(&self, record: &Record<'_>) -> bool {
         // A label that is not set reads as the empty text, as in LogQL.
         self.matchers.iter().all(|(label, m)| m.matches(record.label(*label).map_or(&b""[..], |t| record.bytes(t))))

@@ -1,13 +1,16 @@
 //! `metrics`: counts, sums and observes.
 //!
 //! With Promtail's keys a series has all labels of the entry at this point of the pipeline. Of ours: `labels` names
-//! the labels of a metric and where their values come from, and `max_series` bounds their number. Metrics with the
-//! same labels and bounds share their rows: one lookup for all of them.
+//! the labels of a metric and where their values come from, `max_series` bounds their number and `max_values` that of the
+//! values of a label. Metrics with the same labels and bounds share their rows: one lookup for all of them.
 
+mod limits;
+
+use self::limits::LimitsConfig;
 use super::{Flow, Run, StageConfig};
-use crate::diagnostic::{Diagnostics, did_you_mean};
+use crate::diagnostic::Diagnostics;
 use crate::labels::{is_label_name, is_metric_name};
-use crate::metrics::{Family, GroupId, Kind, LabelKey, LabelName, Limit, Row};
+use crate::metrics::{Family, GroupId, Kind, LabelKey, LabelName, Row};
 use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, Node, Spanned, Value as Yaml};
 use std::time::Duration;
@@ -35,9 +38,7 @@ pub struct MetricConfig {
     pub value: Option<String>,
     /// `None`: all labels of the entry. Else label → extracted name, or the label of that name.
     pub labels: Option<Vec<(Spanned<String>, Spanned<String>)>>,
-    /// `None`: the configuration's default.
-    pub series_max: Option<u64>,
-    pub overflow_labels: Vec<Spanned<String>>,
+    pub limits: LimitsConfig,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,15 +98,14 @@ impl MetricConfig {
         }
         let kind = fields.required::<Spanned<String>>("type", d);
         let settings = fields.node("config").cloned();
-        let metric = MetricConfig {
+        let mut metric = MetricConfig {
             source: fields.optional("source", d).unwrap_or(bare),
             description: fields.or("description", String::new(), d),
             max_idle: fields.or("max_idle_duration", IDLE_DEFAULT, d),
             labels: fields.optional("labels", d).or_else(|| {
                 fields.key_span("labels").map(|_| Vec::new())
             }),
-            series_max: fields.optional("max_series", d),
-            overflow_labels: fields.or("overflow_labels", Vec::new(), d),
+            limits: LimitsConfig::default(),
             name: full,
             kind: Kind::Counter,
             action: Action::Inc,
@@ -116,8 +116,9 @@ impl MetricConfig {
         {
             d.error(span, "`max_idle_duration` is at least 1s");
         }
-        fields.finish(d);
         metric.check_labels(d);
+        metric.limits = LimitsConfig::read(&mut fields, metric.labels.as_deref(), d);
+        fields.finish(d);
         metric.with_settings(&kind?, settings.as_ref(), body, d)
     }
 
@@ -126,14 +127,6 @@ impl MetricConfig {
         for (label, _) in labels.iter().filter(|(label, _)| !is_label_name(&label.value)) {
             d.error(label.span, format!("`{}` cannot be a label name", label.value))
                 .help("letters, digits and `_`, not starting with a digit");
-        }
-        for label in &self.overflow_labels {
-            if self.labels.is_some() && !labels.iter().any(|(known, _)| known.value == label.value) {
-                let finding = d.error(label.span, format!("`{}` is no label of this metric", label.value));
-                if let Some(near) = did_you_mean(&label.value, labels.iter().map(|(known, _)| known.value.as_str())) {
-                    finding.help(format!("did you mean `{near}`?"));
-                }
-            }
         }
     }
 
@@ -243,8 +236,7 @@ impl MetricConfig {
                 names
             })
         };
-        let overflow = |m: &MetricConfig| m.overflow_labels.iter().map(|l| l.value.clone()).collect::<Vec<_>>();
-        names(self) == names(other) && self.series_max == other.series_max && overflow(self) == overflow(other)
+        names(self) == names(other) && self.limits == other.limits
     }
 }
 
@@ -290,10 +282,8 @@ impl Group {
                 }
             }
         }
-        let overflow = first.overflow_labels.iter().map(|label| scope.series.label_name(&label.value)).collect();
-        let series_max = first.series_max.unwrap_or(scope.series_max).max(1);
-        let series_max = usize::try_from(series_max).unwrap_or(usize::MAX);
-        let id = scope.series.group(&families, Limit { series_max, overflow });
+        let limit = first.limits.compile(scope);
+        let id = scope.series.group(&families, limit);
         let labels = first.labels.as_ref().map(|labels| {
             let mut sorted: Vec<_> = labels.iter().collect();
             sorted.sort_by(|a, b| a.0.value.cmp(&b.0.value));

@@ -3,7 +3,10 @@
 //! A new stage is a file beside this one with a config (what the user wrote) and a stage (what runs), and a line in
 //! the table below. `tests/golden/<name>` shows what it does.
 
+mod transactions;
+
 use super::Context;
+use super::kept::{Keeper, Kept, Rebound};
 use super::record::Record;
 use super::scope::{ReasonId, Scope};
 use crate::clock::UnixNanos;
@@ -43,6 +46,12 @@ pub trait Run {
 
     /// Puts the entry that [`due`](Run::due) named into the record.
     fn release(&mut self, _when: When, _record: &mut Record<'_>) {}
+
+    /// Writes what the stage knows beyond the present line.
+    fn keep(&self, _keeper: &mut Keeper<'_>) {}
+
+    /// Takes back what [`keep`](Run::keep) wrote, maybe in another process; the stage is freshly compiled.
+    fn restore(&mut self, _kept: Kept<'_>, _rebound: &mut Rebound<'_>) {}
 }
 
 /// The moment for which held entries are asked.
@@ -110,6 +119,20 @@ macro_rules! stages {
 
             fn release(&mut self, when: When, record: &mut Record<'_>) {
                 match self { $(Stage::$stage(stage) => stage.release(when, record),)* }
+            }
+
+            fn keep(&self, keeper: &mut Keeper<'_>) {
+                match self { $(Stage::$stage(stage) => stage.keep(keeper),)* }
+            }
+
+            fn restore(&mut self, kept: Kept<'_>, rebound: &mut Rebound<'_>) {
+                match self { $(Stage::$stage(stage) => stage.restore(kept, rebound),)* }
+            }
+        }
+
+        impl Stage {
+            pub fn name(&self) -> &'static str {
+                match self { $(Stage::$stage(_) => $name,)* }
             }
         }
     };
@@ -235,5 +258,25 @@ pub fn release_from(
     match flow {
         Flow::Next => run(&mut stages[at + 1..], record, context),
         end => end,
+    }
+}
+
+/// Visits stages in their order, those inside of others right behind these.
+pub fn each<'s>(stages: &'s [Stage], visit: &mut dyn FnMut(&'s Stage)) {
+    for stage in stages {
+        visit(stage);
+        if let Stage::Match(outer) = stage {
+            each(outer.inner(), visit);
+        }
+    }
+}
+
+/// As [`each`], to change them.
+pub fn each_mut(stages: &mut [Stage], visit: &mut dyn FnMut(&mut Stage)) {
+    for stage in stages {
+        visit(stage);
+        if let Stage::Match(outer) = stage {
+            each_mut(outer.inner_mut(), visit);
+        }
     }
 }

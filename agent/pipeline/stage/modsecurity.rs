@@ -4,18 +4,12 @@
 //! and requests by transaction: `blocked_transaction` is extracted only from the first denial of a transaction.
 
 use super::ingress_nginx::{Client, Other, prefix_bits, read_other};
-use super::{Flow, Run, StageConfig};
+use super::transactions::Transactions;
+use super::{Flow, Keeper, Kept, Rebound, Run, StageConfig};
 use crate::decode::modsecurity::{self, Action, Event};
 use crate::diagnostic::Diagnostics;
 use crate::pipeline::{Context, ReasonId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, Node};
-use foldhash::quality::RandomState;
-use hashbrown::HashTable;
-use std::collections::VecDeque;
-use std::hash::BuildHasher;
-
-/// Denied transactions that are remembered: the lines of one stand close together.
-const TRANSACTIONS_MAX: usize = 4_096;
 
 /// Extracted texts, in the order of [`texts_of`].
 const NAMES: [&str; N] = [
@@ -100,7 +94,7 @@ impl Run for ModSecurity {
         };
         let texts = texts_of(&event).map(|part| line.part(whole, part));
         let numbers = [event.phase.map(u64::from), event.code.map(u64::from), event.score().map(u64::from)];
-        let first_denial = event.action == Action::Blocked && self.seen.is_new(record.source(), &event);
+        let first_denial = event.action == Action::Blocked && self.seen.is_new(record.binding().identity(), &event);
         let action = if event.action == Action::Blocked { self.blocked } else { self.detected };
         let candidates = u64::from(event.candidates);
         for (slot, text) in self.slots.iter().zip(texts) {
@@ -123,6 +117,14 @@ impl Run for ModSecurity {
             record.set_value(self.blocked_transaction, Value::Text(self.one));
         }
         Flow::Next
+    }
+
+    fn keep(&self, keeper: &mut Keeper<'_>) {
+        self.seen.keep(keeper);
+    }
+
+    fn restore(&mut self, kept: Kept<'_>, rebound: &mut Rebound<'_>) {
+        self.seen.restore(kept, rebound);
     }
 }
 
@@ -159,46 +161,4 @@ fn texts_of<'a>(event: &Event<'a>) -> [&'a [u8]; N] {
         event.level,
         b"",
     ]
-}
-
-/// The transactions whose denial was seen last, as hashes.
-///
-/// The unique id may be the client's own request id, so the connection and the client belong to the key: nobody hides
-/// a denial behind an id that another one used.
-struct Transactions {
-    known: HashTable<u64>,
-    order: VecDeque<u64>,
-    hasher: RandomState,
-}
-
-impl Default for Transactions {
-    fn default() -> Self {
-        Transactions {
-            known: HashTable::with_capacity(2 * TRANSACTIONS_MAX),
-            order: VecDeque::with_capacity(TRANSACTIONS_MAX),
-            hasher: RandomState::default(),
-        }
-    }
-}
-
-impl Transactions {
-    /// Whether this is the first denial of its transaction. A line cut before its id is one of its own.
-    fn is_new(&mut self, source: usize, event: &Event<'_>) -> bool {
-        if event.unique_id.is_empty() {
-            return true;
-        }
-        let key = self.hasher.hash_one((source, event.unique_id, event.connection.tid, event.connection.number, event.client));
-        if self.known.find(key, |known| *known == key).is_some() {
-            return false;
-        }
-        if self.order.len() == TRANSACTIONS_MAX
-            && let Some(oldest) = self.order.pop_front()
-            && let Ok(entry) = self.known.find_entry(oldest, |known| *known == oldest)
-        {
-            entry.remove();
-        }
-        self.order.push_back(key);
-        self.known.insert_unique(key, key, |known| *known);
-        true
-    }
 }

@@ -1,15 +1,14 @@
 //! `timestamp`: an extracted value becomes the time of the entry.
 
-use super::{Flow, Run, StageConfig};
+use super::{Flow, Keeper, Kept, Rebound, Run, StageConfig};
 use crate::clock::UnixNanos;
 use crate::decode::time_layout::{self, Layout};
 use crate::diagnostic::Diagnostics;
-use crate::pipeline::{Context, Record, Scope, Slot};
+use crate::keep::Reader;
+use crate::pipeline::{Context, KeyedHash, Record, Scope, Slot};
 use crate::yaml::{Fields, Node, Spanned};
-use foldhash::quality::RandomState;
 use jiff::tz::TimeZone;
 use lru::LruCache;
-use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroUsize;
 
 /// Streams whose last good time is remembered, as in Promtail.
@@ -110,17 +109,29 @@ impl Run for Timestamp {
         }
         Flow::Next
     }
+
+    fn keep(&self, keeper: &mut Keeper<'_>) {
+        if let Some(fudge) = &self.fudge {
+            fudge.keep(keeper);
+        }
+    }
+
+    fn restore(&mut self, kept: Kept<'_>, rebound: &mut Rebound<'_>) {
+        if let (Some(fudge), Some(reader)) = (&mut self.fudge, kept.get(0)) {
+            rebound.damaged += u64::from(fudge.restore(reader).is_none());
+        }
+    }
 }
 
 /// The last good time of each stream, that is, of each label set at this point of the pipeline.
 struct Fudge {
     last: LruCache<u64, UnixNanos>,
-    hasher: RandomState,
+    hash: KeyedHash,
 }
 
 impl Default for Fudge {
     fn default() -> Self {
-        Fudge { last: LruCache::new(STREAMS_MAX), hasher: RandomState::default() }
+        Fudge { last: LruCache::new(STREAMS_MAX), hash: KeyedHash::random() }
     }
 }
 
@@ -128,14 +139,7 @@ impl Fudge {
     /// The time for this record: the parsed one, or the stream's last one and a nanosecond; nothing for a stream that
     /// never had a good one.
     fn apply(&mut self, record: &Record<'_>, parsed: Option<UnixNanos>) -> Option<UnixNanos> {
-        let mut hasher = self.hasher.build_hasher();
-        for (name, value) in record.labels() {
-            hasher.write(name.as_bytes());
-            hasher.write(b"\xff");
-            hasher.write(value);
-            hasher.write(b"\xff");
-        }
-        let stream = hasher.finish();
+        let stream = self.hash.of(record.labels().flat_map(|(name, value)| [name.as_bytes(), value]));
         match parsed {
             Some(time) => {
                 match self.last.get_mut(&stream) {
@@ -152,5 +156,25 @@ impl Fudge {
                 Some(*last)
             }
         }
+    }
+    /// The stream that was used last comes last: which one is forgotten next is kept too.
+    fn keep(&self, keeper: &mut Keeper<'_>) {
+        keeper.put(0, |writer| {
+            self.hash.write(writer);
+            for (stream, last) in self.last.iter().rev() {
+                writer.word(*stream);
+                writer.word(*last as u64);
+            }
+        });
+    }
+
+    /// `None`: damaged; what could be read counts.
+    fn restore(&mut self, mut reader: Reader<'_>) -> Option<()> {
+        self.hash = KeyedHash::read(&mut reader)?;
+        while !reader.is_empty() {
+            let (stream, last) = (reader.word()?, reader.word()? as UnixNanos);
+            self.last.put(stream, last);
+        }
+        Some(())
     }
 }

@@ -12,6 +12,7 @@ pub mod shipped;
 #[path = "../../support/truth.rs"]
 pub mod truth;
 
+mod checkpoint;
 mod config;
 mod decoders;
 mod json;
@@ -20,7 +21,7 @@ pub mod pipeline;
 /// A target's name and what it checks.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("cri", decoders::cri),
     ("docker", decoders::docker),
     ("json", json::json),
@@ -30,6 +31,7 @@ pub const TARGETS: [Target; 9] = [
     ("time_layout", decoders::time_layout),
     ("config", config::config),
     ("pipeline", pipeline::pipeline),
+    ("checkpoint", checkpoint::checkpoint),
 ];
 
 /// Runs the target of a name.

@@ -64,7 +64,8 @@ impl Agent {
         clock: &Arc<SimClock>,
         run: Run,
     ) -> (Agent, Option<Entries>) {
-        let mut engine = Engine::over(Arc::new(fs.clone()), Arc::new(fs.clone()), config, clock.clone(), Default::default());
+        let mut engine =
+            Engine::over(Arc::new(fs.clone()), Arc::new(fs.clone()), config, clock.clone(), Default::default());
         let fsync = match shape.fsync {
             Sync::EveryCut => Fsync::EveryCut,
             Sync::EachMinute => Fsync::Every(Duration::from_secs(60)),

@@ -410,7 +410,8 @@ impl<'p> Day<'p> {
         let now = self.clock.elapsed_ms();
         let mut random = Random::new(self.plan.seed ^ now);
         if now < self.slow_until_ms {
-            let verdict = random.percent(50).then(|| self.agent.as_mut().map(|agent| agent.commit(&cut, false))).flatten();
+            let verdict =
+                random.percent(50).then(|| self.agent.as_mut().map(|agent| agent.commit(&cut, false))).flatten();
             self.pending = Some(Pending { cut, done_ms: now + random.between(500, 9_000), verdict });
             return Ok(());
         }

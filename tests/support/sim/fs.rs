@@ -215,7 +215,9 @@ impl SimFs {
         let mut names = Vec::new();
         for (directory, children) in &tree.directories {
             let same = |child: &Child| matches!(child, Child::File(other) if Arc::ptr_eq(&other.0, &file.0));
-            names.extend(children.iter().filter(|(_, child)| same(child)).map(|(name, _)| Path::new(directory).join(name)));
+            names.extend(
+                children.iter().filter(|(_, child)| same(child)).map(|(name, _)| Path::new(directory).join(name)),
+            );
         }
         names
     }
@@ -300,7 +302,8 @@ impl Tree {
 
     fn put(&mut self, path: &Path, child: Child) {
         let (parent, name) = parts(path);
-        let children = self.directories.get_mut(parent.as_os_str()).unwrap_or_else(|| panic!("no directory for {path:?}"));
+        let children =
+            self.directories.get_mut(parent.as_os_str()).unwrap_or_else(|| panic!("no directory for {path:?}"));
         children.insert(name.to_os_string(), child);
     }
 

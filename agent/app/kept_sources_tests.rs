@@ -105,7 +105,12 @@ fn sources_go_on_before_discovery_has_looked() {
     // Discovery finds them again, and nothing changes.
     node.pass();
     assert_eq!(node.lines(), 8);
-    let samples: Vec<String> = node.engine.snapshot().samples(crate::metrics::Shown::ToPerson).map(|sample| format!("{:?}", sample.labels)).collect();
+    let samples: Vec<String> = node
+        .engine
+        .snapshot()
+        .samples(crate::metrics::Shown::ToPerson)
+        .map(|sample| format!("{:?}", sample.labels))
+        .collect();
     assert!(!samples.is_empty() && samples.iter().all(|labels| labels.contains("web-1")), "{samples:?}");
     // Nothing that is kept depends on whether they came back or were found.
     let mut found = Node::new(&config);

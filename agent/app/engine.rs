@@ -34,17 +34,17 @@ pub struct Engine {
     pub(super) series: Store,
     pub(super) hosts: IngressHosts,
     lookups: LookupCounts,
-    geoip: GeoIpSet,
+    pub(super) geoip: GeoIpSet,
     pub(super) reader: Reader,
     watch: Option<Watch>,
     /// Sources that were fed by hand: job, labels, binding.
-    fed: Vec<(usize, Labels, BindingId)>,
+    pub(super) fed: Vec<(usize, Labels, BindingId)>,
     output: Box<dyn Output>,
     inspector: Option<Box<dyn Inspect>>,
     pub(super) clock: Arc<dyn Clock>,
     files: Arc<dyn FileSystem>,
     tree: Arc<dyn Tree + Send + Sync>,
-    refresh_every: Duration,
+    pub(super) refresh_every: Duration,
     refreshed: Option<Duration>,
     pub(super) run: Run,
     pub(super) breaks: Breaks,
@@ -111,6 +111,11 @@ impl Engine {
     /// The clock that never goes back.
     pub fn monotonic(&self) -> Duration {
         self.clock.monotonic()
+    }
+
+    /// What the next run will know of this one.
+    pub fn set_run(&mut self, run: Run) {
+        self.run = run;
     }
 
     /// Where entries go that reach the end of a pipeline; nowhere by default.
@@ -295,29 +300,6 @@ impl Engine {
         }
     }
 
-    /// Goes over to another configuration, which [`check`](super::check) has passed. Series that are defined as before
-    /// keep their values, sources their places.
-    pub fn reconfigure(&mut self, config: &Config) {
-        let mut series = Store::new();
-        let mut jobs = compile(config, &mut series, &self.geoip);
-        self.check_geoip();
-        // What the old stages hold must not get lost with them.
-        let (reader, mut context) = self.parts();
-        reader.unbind_all(&mut context);
-        context.release(When::End);
-        series.adopt(&self.series);
-        for job in &mut jobs {
-            if let Some(old) = self.jobs.iter().find(|old| old.name == job.name) {
-                job.carry_books(old);
-            }
-        }
-        self.fed.clear();
-        self.jobs = jobs;
-        self.series = series;
-        self.refresh_every = refresh_period(config);
-        self.refresh();
-    }
-
     /// All series as they are now.
     pub fn snapshot(&mut self) -> Snapshot {
         self.series.cut(false, self.clock.monotonic())
@@ -407,14 +389,14 @@ impl<'e> Turning<'e> {
     }
 }
 
-fn compile(config: &Config, series: &mut Store, geoip: &GeoIpSet) -> Vec<Job> {
+pub(super) fn compile(config: &Config, series: &mut Store, geoip: &GeoIpSet) -> Vec<Job> {
     let mut diagnostics = Diagnostics::new();
     let jobs = compile_all(config, series, geoip, &mut diagnostics);
     debug_assert!(!diagnostics.has_errors(), "the configuration was checked before");
     jobs.unwrap_or_default()
 }
 
-fn refresh_period(config: &Config) -> Duration {
+pub(super) fn refresh_period(config: &Config) -> Duration {
     let mut sources = config.scrape_configs.iter().flat_map(|job| &job.sources);
     if sources.any(|source| matches!(source, SourceConfig::PodDirectory(_))) {
         config.target_config.sync_period.min(PODS_EVERY)

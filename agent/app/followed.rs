@@ -27,6 +27,8 @@ pub struct Followed {
     /// When to look next, and after which pause.
     pub due: Duration,
     pause: Duration,
+    /// It could not open a file because there are too many open ones.
+    pub starved: bool,
     /// When it last had lines.
     pub active: Duration,
     /// Since when there is something that was not read.
@@ -72,6 +74,7 @@ impl Followed {
             round: 0,
             due: Duration::ZERO,
             pause: PAUSE_MIN,
+            starved: false,
             active: Duration::ZERO,
             behind_since: None,
             told: None,
@@ -90,6 +93,7 @@ impl Followed {
         if progress.bytes > 0 {
             self.active = now;
         }
+        self.starved = progress.starved;
         self.behind_since = progress.more.then(|| self.behind_since.unwrap_or(now));
     }
 

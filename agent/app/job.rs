@@ -8,7 +8,7 @@ use crate::geoip::GeoIpSet;
 use crate::keep::Entries;
 use crate::ledger::JobBooks;
 use crate::metrics::Store;
-use crate::pipeline::{BindingId, Pipeline, Restored};
+use crate::pipeline::{BindingId, Counts, Pipeline, Restored};
 use crate::relabel::Rules;
 use crate::source::Opener;
 use std::collections::BTreeMap;
@@ -30,8 +30,6 @@ pub struct Job {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Directories below which its files must really lie; empty: they may lie anywhere.
     pub roots: Vec<PathBuf>,
-    /// The books of the pipelines that this one replaced.
-    before: Vec<JobBooks>,
 }
 
 impl Job {
@@ -58,7 +56,6 @@ impl Job {
             found: Arc::default(),
             dropped: BTreeMap::new(),
             roots,
-            before: Vec::new(),
         })
     }
 }
@@ -66,8 +63,7 @@ impl Job {
 impl Job {
     /// The job's books since the agent started.
     pub fn books(&self) -> JobBooks {
-        let now = JobBooks::of(&self.name, &self.pipeline, self.bytes, self.cut);
-        self.before.iter().fold(now, JobBooks::plus)
+        JobBooks::of(&self.name, &self.pipeline, self.bytes, self.cut)
     }
 
     /// Looks for targets again.
@@ -103,21 +99,39 @@ impl Job {
     pub fn go_on(
         &mut self,
         number: u32,
-        books: &JobBooks,
+        books: JobBooks,
         entries: &Entries,
         rebind: &dyn Fn(u32) -> Option<BindingId>,
     ) -> Restored {
+        if entries.get(Pipeline::books_slot(number)).is_none() {
+            // The configuration of that run did not have it.
+            self.begin_with(books);
+            return Restored::default();
+        }
         let restored = self.pipeline.restore(number, entries, rebind);
-        self.bytes = books.bytes;
-        // Joined lines that were cut are the pipeline's.
-        self.cut = books.cut.saturating_sub(self.pipeline.counts().cut);
+        self.take_reading(books.bytes, books.cut);
         restored
     }
 
-    /// Goes on with the books of the job that this one replaces.
-    pub fn carry_books(&mut self, old: &Job) {
-        self.before = vec![old.books()];
+    /// Goes on where the job that this one replaces was.
+    pub fn go_over(&mut self, old: &Job, rebind: &dyn Fn(u32) -> Option<BindingId>) {
+        self.pipeline.adopt(&old.pipeline, rebind);
+        self.take_reading(old.bytes, old.cut + old.pipeline.counts().cut);
         self.dropped.clone_from(&old.dropped);
+    }
+
+    /// A job of this name was there once.
+    pub fn begin_with(&mut self, books: JobBooks) {
+        let JobBooks { read, counted, joined, unfinished, cut, bytes, refused, dropped, .. } = books.without_held();
+        let counts = Counts { read, counted, joined, unfinished, ..Counts::default() };
+        self.pipeline.begin_with(counts, &refused, &dropped);
+        self.take_reading(bytes, cut);
+    }
+
+    /// `cut`: with the joined lines that the pipeline cut.
+    fn take_reading(&mut self, bytes: u64, cut: u64) {
+        self.bytes = bytes;
+        self.cut = cut.saturating_sub(self.pipeline.counts().cut);
     }
 }
 

@@ -12,6 +12,7 @@ mod mem_tree;
 mod pages;
 mod publish;
 mod reader;
+mod reload;
 mod resume;
 mod rim;
 mod run;

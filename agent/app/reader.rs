@@ -229,19 +229,24 @@ impl Reader {
         for path in over {
             self.leave(&path, turning);
         }
-        self.send_to_sleep(starved);
+        if self.send_to_sleep(starved) && starved {
+            // There is room now.
+            self.sources.values_mut().filter(|followed| followed.starved).for_each(|f| f.due = moment.now);
+            more = true;
+        }
         more
     }
 
     /// Where too many files are open, closes those that are read, of the sources that had no lines for longest, until
-    /// an eighth of all may be opened again.
-    fn send_to_sleep(&mut self, starved: bool) {
+    /// an eighth of all may be opened again. Whether any was closed.
+    fn send_to_sleep(&mut self, starved: bool) -> bool {
         if starved {
-            // The system allows fewer than it said.
-            self.open_max = self.open_max.min(self.open.max(OPEN_FILES_MIN));
+            // The system allows fewer than it said, and others need some, too.
+            self.open_max = self.open_max.min((self.open - self.open / 8).max(OPEN_FILES_MIN));
         }
         if !starved && self.open <= self.open_max {
-            return;
+            self.crowded = false;
+            return false;
         }
         let before = self.open;
         let mut awake: Vec<&mut Followed> = self.sources.values_mut().filter(|f| f.source.open_files() > 0).collect();
@@ -255,6 +260,7 @@ impl Reader {
             self.open += followed.source.open_files();
         }
         self.crowded = self.open == before;
+        !self.crowded
     }
 
     /// Looks which files there are, without reading.
@@ -311,19 +317,6 @@ impl Reader {
         for path in paths {
             self.leave(&path, turning);
         }
-    }
-
-    /// Unbinds all sources from their jobs; they keep their places. Logs that are gone are read to their end before:
-    /// no new job can ask for them.
-    pub fn unbind_all(&mut self, turning: &mut Turning<'_>) {
-        let fs = turning.files;
-        let gone =
-            |(path, followed): &(&PathBuf, &Followed)| fs.metadata(path).is_err() && !followed.source.has_rotated(fs);
-        let gone: Vec<PathBuf> = self.sources.iter().filter(gone).map(|(path, _)| path.clone()).collect();
-        for path in gone {
-            self.leave(&path, turning);
-        }
-        self.sources.values_mut().for_each(|followed| followed.unbind(turning));
     }
 
     pub fn bytes_read(&self) -> u64 {

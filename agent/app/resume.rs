@@ -82,7 +82,7 @@ impl Engine {
             };
             let number = u32::try_from(number).unwrap_or(u32::MAX);
             let binding = |old: u32| rebound.binding(at, old);
-            let restored = self.jobs[at].go_on(number, &books, entries, &binding);
+            let restored = self.jobs[at].go_on(number, books, entries, &binding);
             damaged += restored.damaged;
         }
         if damaged > 0 {
@@ -90,7 +90,7 @@ impl Engine {
             self.breaks.add("state_corrupt", damaged);
         }
         // After a rebase all is held, so scrapers have seen nothing but zeroes of it.
-        let goes_on = resumption.how != Restore::Rebase && !recovered.before.is_empty();
+        let goes_on = resumption.how != Restore::Rebase;
         goes_on.then(|| self.series.as_seen(entries, &recovered.before))
     }
 
@@ -112,6 +112,11 @@ impl Engine {
     pub fn served(&mut self, number: u64, at: Duration, hold: Duration) {
         self.set_hold(hold);
         self.series.served(number, at);
+    }
+
+    /// The process was stopped, or the machine slept: whatever is held waits its whole time again.
+    pub fn stood_still(&mut self) {
+        self.series.stood_still();
     }
 
     /// A first start where Promtail ran before: sources that are found from now on begin at its places.

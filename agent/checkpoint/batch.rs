@@ -8,7 +8,7 @@
 
 use super::disk::DiskFile;
 use super::notice::{CheckpointError, ErrorKind};
-use super::sector::{self, FIRST, Head, LAST, PAYLOAD_BYTES, SECTOR_BYTES};
+use super::sector::{self, Head, LAST, PAYLOAD_BYTES, SECTOR_BYTES};
 use crate::keep::{Keep, Reader, Slot, Table, Writer};
 
 /// Sectors that are written at once: what a batch of any size needs of memory.
@@ -127,9 +127,8 @@ impl<'f> BatchWriter<'f> {
         let start = if self.used == PAYLOAD_BYTES { start - SECTOR_BYTES } else { start };
         self.piece.resize(start + SECTOR_BYTES, 0);
         let index = self.at + (start / SECTOR_BYTES) as u64;
-        let first = if index == self.place.start { FIRST } else { 0 };
-        let flags = self.place.flags | first | flags;
-        let head = Head { flags, length: self.used, life: self.place.life, batch: self.place.batch };
+        let head =
+            Head { flags: self.place.flags | flags, length: self.used, life: self.place.life, batch: self.place.batch };
         sector::seal(&mut self.piece[start..], index, head);
         self.used = 0;
     }

@@ -223,6 +223,20 @@ fn each_error_has_its_kind_and_the_last_state_stays() {
 }
 
 #[test]
+fn nothing_is_added_behind_a_snapshot_that_may_be_the_newest() {
+    // A new file, two batches, room, header, sync, its name, the sync of names.
+    for (operation, still_trusted) in (1..=8).zip([true, true, true, true, true, true, false, false]) {
+        let disk = SimDisk::new(1);
+        let mut keeper = Keeper::of(open(disk.mount()));
+        keeper.cut(example(0), true, true).expect("kept");
+        disk.fail_at(operation, Fault::Io);
+        let failed = keeper.checkpoint.snapshot(&mut |keep| changes(&Image::new(), &example(1), keep), &mut |_| {});
+        assert_eq!(failed.map_err(|error| error.kind), Err(ErrorKind::Io), "operation {operation}");
+        assert_eq!(!keeper.checkpoint.needs_snapshot(), still_trusted, "operation {operation}");
+    }
+}
+
+#[test]
 fn a_full_disk_is_noticed_by_snapshots_only() {
     let disk = SimDisk::new(1);
     let mut keeper = Keeper::of(open(disk.mount()));
@@ -361,6 +375,41 @@ fn a_real_directory_keeps_as_well() {
     std::fs::rename(&path, path.with_extension("away")).expect("renamed");
     let _other = disk().expect("another directory");
     assert_eq!(keeper.cut(example(83), true, true).map_err(|error| error.kind), Err(ErrorKind::Locked));
+}
+
+/// On a real file system that is full; where one may be mounted.
+#[test]
+fn a_full_file_system_is_outlived() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mount = |args: &[&str]| std::process::Command::new(args[0]).args(&args[1..]).arg(folder.path()).output();
+    let mounted = mount(&["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs"]);
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let path = folder.path().join("state");
+    let lived = std::panic::catch_unwind(|| {
+        let mut keeper = Keeper::of(open(Box::new(RealDisk::open(&path).expect("made"))));
+        assert!(keeper.checkpoint.is_volatile());
+        keeper.cut(example(0), true, true).expect("kept");
+        let ballast = path.with_file_name("ballast");
+        let full = std::fs::write(&ballast, vec![1; 1 << 20]).map_err(|error| error.kind());
+        assert_eq!(full, Err(std::io::ErrorKind::StorageFull));
+        let mut number = 1;
+        while !keeper.checkpoint.wants_snapshot() {
+            keeper.cut(example(number), true, true).expect("there is room in the log");
+            number += 1;
+        }
+        assert!(number > 3);
+        let full = keeper.cut(example(100), true, true).map_err(|error| error.kind);
+        assert_eq!(full, Err(ErrorKind::NoSpace));
+        std::fs::remove_file(&ballast).expect("removed");
+        keeper.cut(example(101), true, true).expect("room again");
+        drop(keeper);
+        let opened = open(Box::new(RealDisk::open(&path).expect("there")));
+        assert_eq!((image_of(&opened.recovered.entries), opened.notices), (example(101), vec![]));
+    });
+    mount(&["umount"]).expect("unmounted");
+    lived.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
 #[test]

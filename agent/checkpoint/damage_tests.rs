@@ -111,6 +111,9 @@ fn every_sector_that_is_zero_again() {
         } else {
             judge(&opened, &images, &format!("sector {at}"));
         }
+        // All of these batches were synced before the next: nothing but damage takes them.
+        let unsynced = |notice: &Notice| matches!(notice, Notice::Unsynced { .. });
+        assert!(!opened.notices.iter().any(unsynced), "sector {at}: {:?}", opened.notices);
         go_on(&disk, opened);
     }
     // The very last batch: this is what docs/state.md says cannot be told.
@@ -120,6 +123,58 @@ fn every_sector_that_is_zero_again() {
     };
     let newest = (1..bytes.len() / SECTOR_BYTES).map(batch).max().expect("sectors");
     assert!(!unnoticed.is_empty() && unnoticed.iter().all(|at| batch(*at) == newest), "{unnoticed:?}");
+}
+
+/// The log's sectors, the last batch's last.
+fn newest_sectors(bytes: &[u8]) -> Vec<(usize, sector::Head)> {
+    let whole = |(at, sector)| match sector::look(sector, at as u64) {
+        sector::Sector::Whole(head, _) if head.batch > 0 => Some((at, head)),
+        _ => None,
+    };
+    let sectors: Vec<_> = bytes.chunks(SECTOR_BYTES).enumerate().skip(1).filter_map(whole).collect();
+    let newest = sectors.iter().map(|(_, head)| head.batch).max();
+    sectors.into_iter().filter(|(_, head)| Some(head.batch) == newest).collect()
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_takes_no_more_with_it_than_it_must() {
+    let (files, images) = directory();
+    let mut found = std::collections::BTreeSet::new();
+    for sector in 0..files["state.3"].len() / SECTOR_BYTES {
+        let (disk, _) = recovered(&files, "state.3", files["state.3"].clone());
+        disk.set_unreadable("state.3", sector);
+        let opened = open(disk.mount());
+        found.insert(judge(&opened, &images, &format!("sector {sector}")));
+        go_on(&disk, opened);
+    }
+    // As with a damaged sector: any batch of the log may be the last.
+    assert!(found.len() >= 5, "{found:?}");
+}
+
+#[test]
+fn what_a_former_life_left_is_neither_taken_nor_damage() {
+    let (files, images) = directory();
+    let mut bytes = files["state.3"].clone();
+    for (at, head) in newest_sectors(&bytes) {
+        let head = sector::Head { life: head.life + 1, ..head };
+        sector::seal(&mut bytes[at * SECTOR_BYTES..(at + 1) * SECTOR_BYTES], at as u64, head);
+    }
+    let (_, opened) = recovered(&files, "state.3", bytes);
+    assert_eq!(image_of(&opened.recovered.entries), images[images.len() - 2]);
+    assert_eq!(opened.notices, []);
+}
+
+#[test]
+fn a_bad_sector_within_an_unfinished_batch_is_damage() {
+    let (files, _) = directory();
+    let mut bytes = files["state.3"].clone();
+    let newest = newest_sectors(&bytes);
+    assert!(newest.len() > 2, "a batch of several sectors");
+    bytes[newest[0].0 * SECTOR_BYTES..(newest[0].0 + 1) * SECTOR_BYTES].fill(0);
+    assert_eq!(recovered(&files, "state.3", bytes.clone()).1.notices, []);
+    bytes[newest[1].0 * SECTOR_BYTES + 100] ^= 1;
+    let notices = recovered(&files, "state.3", bytes).1.notices;
+    assert_eq!(notices, [Notice::Damaged { file: "state.3".into(), batches: 1 }]);
 }
 
 #[test]
@@ -157,12 +212,12 @@ fn sound_sectors_with_nonsense_are_refused() {
     let (files, images) = directory();
     let mut bytes = files["state.3"].clone();
     let header = Header::read(&bytes[..SECTOR_BYTES]).expect("a header");
-    let is_first = |index: &usize| {
-        let sector = &bytes[index * SECTOR_BYTES..(index + 1) * SECTOR_BYTES];
-        matches!(sector::look(sector, *index as u64), sector::Sector::Whole(head, _)
-            if head.flags & sector::FIRST != 0 && head.life == header.life)
+    let batch = |index: usize| match sector::look(&bytes[index * SECTOR_BYTES..][..SECTOR_BYTES], index as u64) {
+        sector::Sector::Whole(head, _) if head.life == header.life => head.batch,
+        _ => 0,
     };
-    let starts: Vec<usize> = (1..bytes.len() / SECTOR_BYTES).filter(is_first).collect();
+    let is_first = |index: &usize| batch(*index) > 0 && (*index == 1 || batch(*index) != batch(*index - 1));
+    let starts: Vec<usize> = (1..bytes.len() / SECTOR_BYTES - 1).filter(is_first).collect();
     for start in starts {
         let whole = bytes.clone();
         for payload in payloads {

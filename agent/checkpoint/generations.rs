@@ -51,8 +51,6 @@ pub fn next_file(disk: &mut dyn Disk, reused_bytes_max: u64) -> Result<(Box<dyn 
             // With a second name it would be someone's backup that is overwritten.
             let is_ours = file.names().map_err(failed)? == 1;
             if is_ours && size <= reused_bytes_max && size.is_multiple_of(SECTOR_BYTES as u64) {
-                // Its old name is gone for good before its old bytes are.
-                disk.sync().map_err(failed)?;
                 return Ok((file, size));
             }
             disk.remove(NEXT).map_err(failed)?;
@@ -69,8 +67,7 @@ pub fn next_file(disk: &mut dyn Disk, reused_bytes_max: u64) -> Result<(Box<dyn 
 /// it is whole; the rest would look like damage one day.
 pub fn make_room(file: &mut dyn DiskFile, start: u64, old_end: u64, end: u64) -> io::Result<()> {
     const PIECE_SECTORS: u64 = 128;
-    const ZEROS: [u8; PIECE_SECTORS as usize * SECTOR_BYTES] = [0; PIECE_SECTORS as usize * SECTOR_BYTES];
-    let mut piece = vec![0; ZEROS.len()];
+    let mut piece = vec![0; PIECE_SECTORS as usize * SECTOR_BYTES];
     let mut at = start;
     while at < end {
         let sectors = PIECE_SECTORS.min(end - at);
@@ -79,7 +76,8 @@ pub fn make_room(file: &mut dyn DiskFile, start: u64, old_end: u64, end: u64) ->
         let read = if at < old_end { file.read_at(offset, piece)? } else { 0 };
         let mut whole = piece[..read].chunks(SECTOR_BYTES).zip(at..);
         if read < piece.len() || whole.any(|(sector, index)| look(sector, index) == Sector::Bad) {
-            file.write_at(offset, &ZEROS[..piece.len()])?;
+            piece.fill(0);
+            file.write_at(offset, piece)?;
         }
         at += sectors;
     }

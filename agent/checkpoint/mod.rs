@@ -142,12 +142,11 @@ impl Checkpoint {
             }
             broken.push(file);
         }
-        let mut batch = recovered.batches;
+        let batch = recovered.batches;
         for notice in &mut notices {
-            // So far this was the highest number in the file. No number is given twice.
+            // So far this was the highest number in the file.
             if let Notice::Corrupt { batches, .. } = notice {
-                batch = batch.max(*batches);
-                *batches = batches.saturating_sub(recovered.batches);
+                *batches = batches.saturating_sub(batch);
             }
         }
         let directory = if recovered.directory != 0 { recovered.directory } else { disk.random() | 1 };

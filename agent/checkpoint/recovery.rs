@@ -4,8 +4,7 @@ use super::Limits;
 use super::batch::BatchReader;
 use super::disk::DiskFile;
 use super::sector::{
-    CLOSED, FIRST, FOLLOWED, Head, Header, LAST, MARKED, NUMBER_MAX, NoHeader, SECTOR_BYTES, SETTLED, SYNCED, Sector,
-    look,
+    CLOSED, FOLLOWED, Head, Header, LAST, MARKED, NUMBER_MAX, NoHeader, SECTOR_BYTES, SETTLED, SYNCED, Sector, look,
 };
 use crate::keep::{Entries, Slot};
 use std::collections::BTreeMap;
@@ -16,12 +15,15 @@ pub const IMAGE_BATCHES: u64 = 2;
 /// Sectors that are read at once.
 const PIECE_SECTORS: u64 = 128;
 
+/// What slots held once; nothing: the slot was not there. Ascending.
+pub type Held = Vec<(Slot, Option<Box<[u8]>>)>;
+
 /// A generation whose image is sound.
 pub struct Generation {
     pub header: Header,
     pub entries: Entries,
     /// Slots that differ from what they held at the last marked batch, and what that was.
-    pub before: Vec<(Slot, Option<Box<[u8]>>)>,
+    pub before: Held,
     /// The last whole batch.
     pub batch: u64,
     /// That one was durable before it was acknowledged.
@@ -201,7 +203,6 @@ struct Replay<'l> {
     image: Image,
     /// The batch that comes, or has begun.
     next: u64,
-    begun: bool,
     /// Of the batches of the image, which are applied as they come: the whole file counts or nothing.
     reader: BatchReader,
     /// The payload of a batch of the log, until it is whole.
@@ -217,7 +218,6 @@ impl<'l> Replay<'l> {
             limits,
             image: Image::default(),
             next: header.batch,
-            begun: false,
             reader: BatchReader::default(),
             staged: Vec::new(),
             slots: 0,
@@ -231,11 +231,9 @@ impl<'l> Replay<'l> {
 
     fn sector(&mut self, sector: Sector<'_>) -> Step {
         let Sector::Whole(head, payload) = sector else { return Step::Stop };
-        let is_next = head.life == self.header.life && head.batch == self.next;
-        if !is_next || (head.flags & FIRST != 0) == self.begun {
+        if head.life != self.header.life || head.batch != self.next {
             return Step::Stop;
         }
-        self.begun = true;
         if self.has_image() { self.log_sector(head, payload) } else { self.image_sector(head, payload) }
     }
 
@@ -283,7 +281,6 @@ impl<'l> Replay<'l> {
         self.image.remembers = true;
         self.synced = head.flags & SYNCED != 0;
         self.reader = BatchReader::default();
-        self.begun = false;
         self.next += 1;
         Step::On
     }
@@ -330,7 +327,7 @@ impl Image {
         }
     }
 
-    fn finish(self) -> (Entries, Vec<(Slot, Option<Box<[u8]>>)>) {
+    fn finish(self) -> (Entries, Held) {
         let Image { base, changed, before, .. } = self;
         let entries = if changed.is_empty() { base } else { merge(&base, &changed) };
         let differs = |(slot, held): &(Slot, Option<Box<[u8]>>)| entries.get(*slot) != held.as_deref();

@@ -19,20 +19,18 @@ pub const VERSION: u32 = 1;
 pub const NUMBER_MAX: u64 = 1 << 62;
 const MAGIC: &[u8; 8] = b"weirkeep";
 
-/// The first sector of its batch.
-pub const FIRST: u16 = 1;
-/// The last one: with it the batch is whole.
-pub const LAST: u16 = 1 << 1;
+/// The last sector of its batch: with it the batch is whole.
+pub const LAST: u16 = 1;
 /// The batch was made for a scrape.
-pub const MARKED: u16 = 1 << 2;
+pub const MARKED: u16 = 1 << 1;
 /// The batch was made durable before anyone heard of it.
-pub const SYNCED: u16 = 1 << 3;
+pub const SYNCED: u16 = 1 << 2;
 /// All batches before this one were durable when it was written.
-pub const SETTLED: u16 = 1 << 4;
+pub const SETTLED: u16 = 1 << 3;
 /// In the last sector of a file: the batch that is named there is the last, the agent ended cleanly.
-pub const CLOSED: u16 = 1 << 5;
+pub const CLOSED: u16 = 1 << 4;
 /// In the last sector of a file: there is a newer generation.
-pub const FOLLOWED: u16 = 1 << 6;
+pub const FOLLOWED: u16 = 1 << 5;
 
 /// What stands at the head of each sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +181,7 @@ mod tests {
         begin(&mut sector);
         sector.extend_from_slice(b"payload");
         sector.resize(SECTOR_BYTES, 0);
-        let head = Head { flags: FIRST | MARKED, length: 7, life: 9, batch: 3 };
+        let head = Head { flags: LAST | MARKED, length: 7, life: 9, batch: 3 };
         seal(&mut sector, 5, head);
         assert_eq!(look(&sector, 5), Sector::Whole(head, b"payload"));
         assert_eq!(look(&sector, 6), Sector::Bad);

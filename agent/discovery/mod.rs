@@ -17,7 +17,7 @@ pub use glob::{Expansion, Glob};
 pub use source_config::SourceConfig;
 pub use still::StillTree;
 pub use target::{DropReason, DroppedTarget, Target, TargetKey};
-pub use tree::{HostTree, Tree};
+pub use tree::{Entry, HostTree, Kind, Tree};
 
 use crate::labels::Labels;
 use crate::relabel::Rules;

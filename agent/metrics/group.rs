@@ -84,6 +84,12 @@ impl Column {
         counts.for_each(|(at, (_, count))| *count += u64::from(capped >> at & 1));
     }
 
+    /// A cell becomes a series.
+    #[cold]
+    fn begin(&mut self, word: &mut u64, now: Seconds, holds: bool) {
+        self.set_stamp(word, self.first_stamp(now, holds));
+    }
+
     /// The stamp of a cell's first touch. A gauge has nothing that could be added up: it is shown at once.
     pub fn first_stamp(&self, now: Seconds, holds: bool) -> Stamp {
         if holds && self.kind != Kind::Gauge { Stamp::held(now, 0) } else { Stamp::shown(now) }
@@ -148,7 +154,7 @@ impl Cells<'_> {
                     column.count_capped(self.capped);
                 }
                 match cell::stamp(cell) {
-                    Stamp::NEVER => column.set_stamp(&mut cell[0], column.first_stamp(self.now, self.holds)),
+                    Stamp::NEVER => column.begin(&mut cell[0], self.now, self.holds),
                     known => cell[0] = known.touched(self.now).0,
                 }
             }

@@ -261,14 +261,11 @@ impl Changes<'_> {
             }
             for row in start..rows.min(start + CHUNK) {
                 let slot = pair.slot(Table::VALUES, row);
-                match pair.new.filter(|new| lives(Some(new), row)) {
-                    Some(new) => {
-                        if pair.differs(new, row) {
-                            self.put(slot, |writer| write_row(writer, new, row));
-                        }
-                    }
-                    None if lives(pair.old, row) => self.delete(slot),
-                    None => {}
+                let new = pair.new.filter(|new| lives(Some(new), row));
+                if let Some(new) = new.filter(|new| pair.differs(new, row)) {
+                    self.put(slot, |writer| write_row(writer, new, row));
+                } else if new.is_none() && lives(pair.old, row) {
+                    self.delete(slot);
                 }
             }
         }

@@ -208,10 +208,8 @@ impl<'e> Kept<'e> {
                     None => metrics = None,
                 }
             }
-            match metrics {
-                Some(metrics) => drop(groups.insert(group, metrics)),
-                None => restored.damaged += 1,
-            }
+            restored.damaged += u64::from(metrics.is_none());
+            groups.extend(metrics.map(|metrics| (group, metrics)));
         }
         groups
     }

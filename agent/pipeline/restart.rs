@@ -7,7 +7,7 @@
 use super::kept::{COUNT_MAX, Keeper, Kept, KeptStages, Rebound, STAGES_MAX};
 use super::stage::{self, Run, Stage};
 use super::{BindingId, Counts, Pipeline};
-use crate::keep::{Entries, Reader, Writer};
+use crate::keep::{Entries, Reader, Slot, Table, Writer};
 use std::collections::BTreeMap;
 
 /// Why held lines are refused that nobody waits for after a restart.
@@ -43,6 +43,11 @@ struct Books {
 }
 
 impl Pipeline {
+    /// Where the books of a job are; it is there for each job of the run that kept the state.
+    pub fn books_slot(job: u32) -> Slot {
+        Slot { table: Table::HELD, index: u64::from(job) << 32 }
+    }
+
     /// Writes slots `job << 32 ..` of [`Table::HELD`](crate::keep::Table::HELD): the books, and what stages hold by the
     /// [number](BindingId::number) of the source's binding. Jobs are written in the order of their numbers.
     pub fn keep(&self, job: u32, entries: &mut Entries) {
@@ -84,6 +89,15 @@ impl Pipeline {
         let mut entries = Entries::default();
         old.keep(0, &mut entries);
         self.restore(0, &entries, rebind)
+    }
+
+    /// Goes on with books of which nothing is held; `refused` and `dropped` by their reasons.
+    pub fn begin_with(&mut self, counts: Counts, refused: &[(String, u64)], dropped: &[(String, u64)]) {
+        let (refused, dropped) = (self.by_reason(refused), self.by_reason(dropped));
+        self.counts = Counts { refused, dropped, ..counts };
+        let reasons = self.reasons.len();
+        self.counts.refused.resize(reasons, 0);
+        self.counts.dropped.resize(reasons, 0);
     }
 
     fn restore_stages(&mut self, kept: &KeptStages<'_>, rebound: &mut Rebound<'_>) {

@@ -137,6 +137,11 @@ impl Generation {
         same && (self.is_held() || self.identity.born == metadata.born)
     }
 
+    /// Whether it is this one but for the volume's number: that was mounted anew.
+    pub fn was_born_with(&self, metadata: &Metadata) -> bool {
+        self.identity.born.is_some() && self.identity.has_birth_of(metadata)
+    }
+
     /// Whether that is so clear that the file need not be opened to see it.
     pub fn is_surely(&self, metadata: &Metadata) -> bool {
         let unchanged = match self.phase {

@@ -130,7 +130,7 @@ impl MemFs {
             return Err(Errno::ACCESS.into());
         }
         let mut entries: BTreeMap<OsString, MemPath> = BTreeMap::new();
-        for path in disk.files.keys().chain(disk.links.keys()).filter(|path| path.starts_with(&directory)) {
+        for path in below(&disk.files, &directory).chain(below(&disk.links, &directory)) {
             let Some(name) = path.iter().nth(directory.iter().count()) else { continue };
             let child = directory.join(name);
             let is = match (disk.files.contains_key(&child), disk.links.contains_key(&child)) {
@@ -277,9 +277,9 @@ impl Disk {
     }
 
     fn is_directory(&self, real: &Path) -> bool {
-        let below = |path: &PathBuf| path != real && path.starts_with(real);
-        self.files.keys().chain(self.links.keys()).chain(self.owners.keys()).any(|path| path == real || below(path))
-            && !self.files.contains_key(real)
+        let is_named = self.owners.contains_key(real) && !self.files.contains_key(real);
+        let mut inside = below(&self.files, real).chain(below(&self.links, real));
+        is_named || inside.any(|path| path != real)
     }
 
     fn create(&mut self, path: &Path) -> Arc<Mutex<Node>> {
@@ -391,6 +391,11 @@ impl File for MemFile {
         let metadata = lock(&self.node).metadata;
         Ok(metadata)
     }
+}
+
+/// The paths at and below a directory: they stand side by side.
+fn below<'m, T>(paths: &'m BTreeMap<PathBuf, T>, directory: &'m Path) -> impl Iterator<Item = &'m PathBuf> {
+    paths.range(directory.to_path_buf()..).map(|(path, _)| path).take_while(move |path| path.starts_with(directory))
 }
 
 /// A test that panicked elsewhere is not made worse here.

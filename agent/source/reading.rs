@@ -236,6 +236,8 @@ impl FileSource {
         }
         let (offset, end) = (generation.identity.cursor.offset, generation.size_bytes);
         generation.trouble = Default::default();
+        // Until it changes.
+        generation.read_to = generation.metadata().ok().map(|metadata| state(&metadata));
         match generation.phase {
             Phase::Current if !generation.is_gz() => generation.go_to(end.max(offset)),
             Phase::Current => generation.identity.done = true,

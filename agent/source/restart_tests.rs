@@ -218,8 +218,11 @@ fn compressing_may_end_after_any_step() {
 
 #[test]
 fn a_file_that_lost_its_tail_to_a_power_loss_is_read_on_from_its_end() {
-    for (length, compress) in [(7, false), (6, false), (1, false), (0, false), (7, true)] {
-        let mut tail = stopped("one\ntwo\nthree\n");
+    // A compressed file has another birth: only what it begins with can tell.
+    let long = "so many bytes that it is known\n".repeat(40);
+    for (head, length, compress) in [("", 7, false), ("", 6, false), ("", 1, false), ("", 0, false), (&long, 7, true)] {
+        let mut tail = stopped(&format!("{head}one\ntwo\nthree\n"));
+        let length = head.len() + length;
         tail.fs.resize(LOG, length);
         if compress {
             tail.fs.rename(LOG, OLD);
@@ -227,7 +230,8 @@ fn a_file_that_lost_its_tail_to_a_power_loss_is_read_on_from_its_end() {
         }
         tail.resume(REBOOTED);
         let told = tail.gives("").notices;
-        assert!(matches!(told[..], [Notice::Shortened { offset: 14, .. }]), "{length}: {told:?}");
+        let before = head.len() as u64 + 14;
+        assert!(matches!(told[..], [Notice::Shortened { offset, .. }] if offset == before), "{length}: {told:?}");
         if !compress {
             assert_eq!(tail.source.offset(), length as u64);
             // Whoever writes now begins a line.

@@ -75,6 +75,14 @@ impl SimDisk {
         self.world().is_volatile = is_volatile;
     }
 
+    /// From now on a sector of a file cannot be read.
+    pub fn set_unreadable(&self, name: &str, sector: usize) {
+        let mut world = self.world();
+        if let Some(file) = world.names.get(name).copied() {
+            world.unreadable.insert((file, sector));
+        }
+    }
+
     /// As `rm -rf`.
     pub fn remove_directory(&self) {
         let mut world = self.world();
@@ -208,12 +216,7 @@ impl DiskFile for OpenFile {
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let world = self.disk.world();
-        world.alive(self.process)?;
-        let bytes = world.files[self.file].bytes.get(offset as usize..).unwrap_or_default();
-        let read = bytes.len().min(buffer.len());
-        buffer[..read].copy_from_slice(&bytes[..read]);
-        Ok(read)
+        self.disk.world().read(self.process, self.file, offset as usize, buffer)
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {

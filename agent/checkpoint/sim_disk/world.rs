@@ -25,6 +25,8 @@ pub struct World {
     pub faults: BTreeMap<u64, Fault>,
     pub lasting: Option<Fault>,
     pub capacity_bytes: Option<u64>,
+    /// Sectors of files that cannot be read.
+    pub unreadable: BTreeSet<(usize, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +118,18 @@ impl World {
             }
         }
         result
+    }
+
+    pub fn read(&self, process: u64, file: usize, offset: usize, buffer: &mut [u8]) -> io::Result<usize> {
+        self.alive(process)?;
+        let bytes = self.files[file].bytes.get(offset..).unwrap_or_default();
+        let read = bytes.len().min(buffer.len());
+        let mut sectors = offset / SECTOR_BYTES..(offset + read).div_ceil(SECTOR_BYTES);
+        if sectors.any(|sector| self.unreadable.contains(&(file, sector))) {
+            return Err(error_of(Fault::Io));
+        }
+        buffer[..read].copy_from_slice(&bytes[..read]);
+        Ok(read)
     }
 
     pub fn sync_file(&mut self, process: u64, file: usize) -> io::Result<()> {

@@ -1,0 +1,67 @@
+//! Days on a node that everything fails on, played with the agent's own code and an oracle that knows every line: what
+//! Prometheus adds up equals what was written, except where a break was counted.
+//!
+//! `WEIR_SIM_SEEDS=10000 cargo test --release --test simulation` plays so many days of each kind; `WEIR_SIM_SEED=17`
+//! plays that one alone. A day that fails is made as small as it gets, and printed.
+
+#[path = "support/sim/mod.rs"]
+mod sim;
+
+use sim::day::{Day, Failure};
+use sim::judge::Stats;
+use sim::plan::{Faults, Plan, shrunk};
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text}")))
+}
+
+/// Plays days, as many as the environment asks for, each from its seed; stops at the first that fails.
+fn play(days: u64, plan_of: impl Fn(u64) -> Plan) -> Stats {
+    let seeds = match number("WEIR_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("WEIR_SIM_SEEDS").unwrap_or(days),
+    };
+    let mut all = Stats::default();
+    for seed in seeds {
+        let plan = plan_of(seed);
+        match Day::play(&plan) {
+            Ok(judge) => all.add(&judge.stats),
+            Err(failure) => fail(&plan, &failure),
+        }
+    }
+    println!("{all}");
+    all
+}
+
+fn fail(plan: &Plan, failure: &Failure) -> ! {
+    println!("seed {} failed at {} ms: {}", plan.seed, failure.at_ms, failure.what);
+    let small = shrunk(plan, |plan| Day::play(plan).is_err_and(|other| other.kind() == failure.kind()));
+    let again = Day::play(&small);
+    let failure = again.err().unwrap_or_else(|| failure.clone());
+    panic!("at {} ms: {}\nin the day of\n{small}", failure.at_ms, failure.what)
+}
+
+#[test]
+fn a_plain_counter_in_memory_shows_the_loss() {
+    let stats = play(10, Plan::plain);
+    assert!(stats.exact == 0, "{stats}");
+}
+
+#[test]
+fn calm_days_are_exact() {
+    let stats = play(20, |seed| Plan::of(seed, Faults::Calm));
+    assert!(stats.breaks.is_empty() && stats.lost.is_empty(), "{stats}");
+    assert_eq!(stats.exact, 2 * stats.days, "{stats}");
+}
+
+#[test]
+fn what_harms_no_file_costs_nothing() {
+    let stats = play(20, |seed| Plan::of(seed, Faults::Harmless));
+    assert!(stats.lost.is_empty(), "{stats}");
+}
+
+#[test]
+fn days_with_every_fault_are_exact_or_a_break_was_counted() {
+    play(20, |seed| Plan::of(seed, Faults::All));
+}

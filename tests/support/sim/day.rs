@@ -109,6 +109,10 @@ impl<'p> Day<'p> {
     /// Plays a day to its end. The judge says how it went.
     pub fn play(plan: &'p Plan) -> Result<Judge, Failure> {
         let mut day = Day::new(plan);
+        if day.trace {
+            // What the agent itself says; once for all days.
+            let _ = tracing_subscriber::fmt().with_ansi(false).without_time().try_init();
+        }
         let outcome = day.run();
         let at_ms = day.clock.elapsed_ms();
         outcome.map(|()| day.judge).map_err(|what| Failure { at_ms, what })
@@ -380,8 +384,15 @@ impl<'p> Day<'p> {
         let now = agent::values(&agent.engine.snapshot(), Shown::ToPerson, &mut self.machine.oracle);
         let mut prometheis: Vec<&mut Prometheus> =
             self.scrapers.iter_mut().map(|scraper| &mut scraper.prometheus).collect();
+        if self.trace {
+            println!("{} lines counted", now.values().sum::<u64>());
+        }
         self.judge.started(found.as_ref(), &now, self.identity, &mut self.machine, &mut prometheis)?;
         agent.look();
+        if self.trace {
+            let books = agent.engine.books();
+            println!("after the first look: {} lines read\n{}", books.iter().map(|books| books.read).sum::<u64>(), self.machine.listing());
+        }
         self.agent = Some(agent);
         self.newest = Published::default();
         self.judge.looked(&mut self.machine, self.agent.as_ref().map_or(0, |agent| agent.started_ms))

@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use weir::clock::{Clock, UnixNanos};
@@ -30,13 +30,11 @@ struct Tree {
     directories: HashMap<OsString, BTreeMap<OsString, Child>>,
     /// By inode number; a dead one is free.
     inodes: Vec<Weak<Mutex<Node>>>,
-    /// Counts the agent's calls.
-    calls: u64,
     /// What the agent has closed since its last look; the oracle has not seen yet how far it was read.
     closed: Vec<FileRef>,
     /// Files that the agent knew and that went while it did not hold them: it cannot know whether there was more in them.
     vanished: u64,
-    /// Files that were made, as a name for each that is never used again.
+    /// Files that were made.
     made: u64,
 }
 
@@ -57,8 +55,6 @@ pub enum Found {
 pub struct FileRef(Arc<Mutex<Node>>);
 
 pub struct Node {
-    /// Never used again.
-    pub serial: u64,
     pub inode: u64,
     pub born: UnixNanos,
     pub modified: UnixNanos,
@@ -139,7 +135,8 @@ impl SimFs {
         if zeros {
             node.bytes.resize(size, 0);
         }
-        node.parts.retain(|(end, _)| *end <= length as u64);
+        let readable = if node.packed { unpacked_bytes(&node.bytes) } else { length as u64 };
+        node.parts.retain(|(end, _)| *end <= readable);
         node.synced = node.synced.min(length);
         node.read_to = node.read_to.min(length as u64);
         node.modified = self.clock.now();
@@ -175,17 +172,6 @@ impl SimFs {
         node.packed = true;
     }
 
-    /// A copy under another name, as `cp` makes it.
-    pub fn copy(&self, from: &FileRef, to: &Path) {
-        let (bytes, parts) = {
-            let node = from.node();
-            (node.bytes.clone(), node.parts.clone())
-        };
-        let file = self.create(to);
-        let mut node = file.node();
-        (node.bytes, node.parts) = (bytes, parts);
-    }
-
     pub fn get(&self, path: &Path) -> Option<FileRef> {
         match self.tree().child(path) {
             Some(Child::File(file)) => Some(file.clone()),
@@ -215,7 +201,9 @@ impl SimFs {
         let mut names = Vec::new();
         for (directory, children) in &tree.directories {
             let same = |child: &Child| matches!(child, Child::File(other) if Arc::ptr_eq(&other.0, &file.0));
-            names.extend(children.iter().filter(|(_, child)| same(child)).map(|(name, _)| Path::new(directory).join(name)));
+            names.extend(
+                children.iter().filter(|(_, child)| same(child)).map(|(name, _)| Path::new(directory).join(name)),
+            );
         }
         names
     }
@@ -254,7 +242,7 @@ impl SimFs {
 
     /// For the agent: what a path names.
     pub fn look_up(&self, path: &Path) -> io::Result<Found> {
-        let tree = self.called();
+        let tree = self.tree();
         if tree.directories.contains_key(path.as_os_str()) {
             return Ok(Found::Directory);
         }
@@ -266,24 +254,13 @@ impl SimFs {
 
     /// For the agent: the names in a directory, and which of them are directories.
     pub fn children(&self, directory: &Path) -> io::Result<Vec<(OsString, bool)>> {
-        let tree = self.called();
+        let tree = self.tree();
         let children = tree.directories.get(directory.as_os_str()).ok_or(io::ErrorKind::NotFound)?;
         Ok(children.iter().map(|(name, child)| (name.clone(), matches!(child, Child::Directory))).collect())
     }
 
-    /// The agent's calls so far: what would be system calls.
-    pub fn calls(&self) -> u64 {
-        self.tree().calls
-    }
-
     fn tree(&self) -> MutexGuard<'_, Tree> {
         lock(&self.tree)
-    }
-
-    fn called(&self) -> MutexGuard<'_, Tree> {
-        let mut tree = self.tree();
-        tree.calls += 1;
-        tree
     }
 }
 
@@ -300,7 +277,8 @@ impl Tree {
 
     fn put(&mut self, path: &Path, child: Child) {
         let (parent, name) = parts(path);
-        let children = self.directories.get_mut(parent.as_os_str()).unwrap_or_else(|| panic!("no directory for {path:?}"));
+        let children =
+            self.directories.get_mut(parent.as_os_str()).unwrap_or_else(|| panic!("no directory for {path:?}"));
         children.insert(name.to_os_string(), child);
     }
 
@@ -325,7 +303,6 @@ impl Tree {
         let at = free.unwrap_or(self.inodes.len());
         self.made += 1;
         let node = Node {
-            serial: self.made,
             inode: at as u64 + 1,
             // A clock of the file system's own: two files made at once still differ.
             born: now + self.made as i64,
@@ -346,6 +323,14 @@ impl Tree {
         }
         FileRef(node)
     }
+}
+
+/// How much can be read of a compressed file, be it cut short.
+fn unpacked_bytes(packed: &[u8]) -> u64 {
+    let mut bytes = Vec::new();
+    // It ends with an error where it was cut; what came before is there.
+    let _ = flate2::read::GzDecoder::new(packed).read_to_end(&mut bytes);
+    bytes.len() as u64
 }
 
 fn parts(path: &Path) -> (&Path, &OsStr) {

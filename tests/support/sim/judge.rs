@@ -7,7 +7,6 @@
 use super::agent::Page;
 use super::node::Machine;
 use super::oracle::{Loss, SeriesId};
-use super::plan::Sync;
 use super::prometheus::Prometheus;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -163,16 +162,10 @@ impl Judge {
         self.may_break = true;
     }
 
-    pub fn power_lost(&mut self, sync: Sync) {
-        self.harmed |= sync != Sync::EveryCut;
-        self.may_break |= self.harmed;
-        // Only what a scraper may see is synced.
+    /// What was not synced may be gone: only what a scraper may see is synced.
+    pub fn power_lost(&mut self) {
         self.published = self.published_for_scrape;
     }
-
-    pub fn process_lost(&mut self) {}
-
-    pub fn reloaded(&mut self, _machine: &mut Machine) {}
 
     /// A page is sent to a scraper.
     pub fn page(&mut self, cut: &Cut, page: &Page, hold: Duration, machine: &Machine) -> Result<(), String> {
@@ -196,7 +189,10 @@ impl Judge {
             let first = *sent.first_ms.entry(*series).or_insert(now);
             let held_until = first + hold.as_millis() as u64;
             if before == 0 && *value > 0 && now < held_until {
-                return Err(format!("{} is shown as {value} too early: {now} ms, held until {held_until}", name(series)));
+                return Err(format!(
+                    "{} is shown as {value} too early: {now} ms, held until {held_until}",
+                    name(series)
+                ));
             }
         }
         match sent.last.keys().find(|series| !page.contains_key(series)) {
@@ -212,7 +208,9 @@ impl Judge {
             let first_ms = sent.and_then(|sent| sent.first_ms.get(&series)).copied().unwrap_or(0);
             if missed_ms < first_ms && !self.plain {
                 let name = machine.oracle.name(series);
-                return Err(format!("{name} was held too briefly: a Prometheus that missed no scrape sees {value} first"));
+                return Err(format!(
+                    "{name} was held too briefly: a Prometheus that missed no scrape sees {value} first"
+                ));
             }
         }
         Ok(())
@@ -283,8 +281,7 @@ impl Judge {
             return Ok(());
         }
         let cuts = self.recent.iter().rev().map(|made| &made.cut);
-        let marked: Vec<Arc<Cut>> =
-            cuts.filter(|cut| cut.for_scrape && cut.number <= number).cloned().collect();
+        let marked: Vec<Arc<Cut>> = cuts.filter(|cut| cut.for_scrape && cut.number <= number).cloned().collect();
         let is_base = |cut: &Arc<Cut>, machine: &mut Machine| {
             let shown = super::agent::values(&cut.report.snapshot, Shown::ToScraper, &mut machine.oracle);
             off.iter().all(|(series, off)| shown.get(series).copied().unwrap_or(0) == *off)
@@ -303,7 +300,9 @@ impl Judge {
                 })
                 .collect();
             let differ = differ.join("; ");
-            return Err(format!("what was taken off the values of cut {number} is not what cut {last} showed: {differ}"));
+            return Err(format!(
+                "what was taken off the values of cut {number} is not what cut {last} showed: {differ}"
+            ));
         }
         self.end_age(off, prometheis);
         Ok(())
@@ -398,9 +397,8 @@ impl Judge {
         }
         for (at, prometheus) in prometheis.iter().enumerate() {
             for series in &all {
-                self.check_sum(at, prometheus, *series, values).map_err(|why| {
-                    format!("Prometheus {at}, {}: {why}", machine.oracle.name(*series))
-                })?;
+                self.check_sum(at, prometheus, *series, values)
+                    .map_err(|why| format!("Prometheus {at}, {}: {why}", machine.oracle.name(*series)))?;
             }
         }
         self.check_breaks(machine.fs.vanished())

@@ -236,7 +236,11 @@ impl Machine {
             let size = node.bytes.len();
             format!(
                 "  {:?} {size} bytes, {} parts, read to {}, open {}, known {:?}\n",
-                self.fs.names_of(&file), node.parts.len(), node.read_to, node.opened, node.known
+                self.fs.names_of(&file),
+                node.parts.len(),
+                node.read_to,
+                node.opened,
+                node.known
             )
         };
         self.fs.files().into_iter().map(line).collect()
@@ -269,8 +273,9 @@ impl Machine {
             self.fs.list(&container.directory).into_iter().filter(|name| name.starts_with(&prefix)).collect();
         let steps = &mut self.kubelet.steps;
         let path = |name: &String| container.directory.join(name);
-        let is_dead =
-            |name: &&String| name.ends_with(".tmp") || (!name.ends_with(".gz") && names.contains(&format!("{name}.gz")));
+        let is_dead = |name: &&String| {
+            name.ends_with(".tmp") || (!name.ends_with(".gz") && names.contains(&format!("{name}.gz")))
+        };
         steps.extend(names.iter().filter(is_dead).map(|name| Step::Remove(path(name))));
         let mut rest: Vec<&String> = names.iter().filter(|name| !is_dead(name)).collect();
         let keep = FILES_MAX - 2;

@@ -128,7 +128,8 @@ impl Oracle {
             let mut node = file.node();
             node.known = node.known.filter(|known| *known <= look);
             let read = |(_, part): &&(u64, PartId)| self.parts[*part].read.is_some();
-            node.read_to = if node.packed { 0 } else { node.parts.iter().take_while(read).last().map_or(0, |(end, _)| *end) };
+            node.read_to =
+                if node.packed { 0 } else { node.parts.iter().take_while(read).last().map_or(0, |(end, _)| *end) };
         }
     }
 
@@ -183,7 +184,12 @@ impl Oracle {
             let at = node.parts.iter().find(|(_, stands)| *stands == part).map_or(0, |(end, _)| *end);
             format!(
                 "{:?}: part ends at {at} of {}, packed {}, read to {}, open {}, known {:?}\n",
-                fs.names_of(&file), node.bytes.len(), node.packed, node.read_to, node.opened, node.known
+                fs.names_of(&file),
+                node.bytes.len(),
+                node.packed,
+                node.read_to,
+                node.opened,
+                node.known
             )
         };
         fs.files().into_iter().filter(holds).map(describe).collect()

@@ -53,10 +53,6 @@ impl Prometheus {
         self.ages.get(&series).filter(|(of, _)| *of == age).map_or(0, |(_, value)| *value)
     }
 
-    pub fn knows(&self, series: SeriesId) -> bool {
-        self.increase.contains_key(&series)
-    }
-
     /// The series that it knows.
     pub fn series(&self) -> impl Iterator<Item = SeriesId> {
         self.increase.keys().copied()

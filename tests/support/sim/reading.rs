@@ -50,7 +50,8 @@ impl FileSystem for SimFs {
 impl Tree for SimFs {
     fn entries(&self, directory: &Path) -> io::Result<Vec<Entry>> {
         let children = self.children(directory)?;
-        let entry = |(name, is_directory)| Entry { name, kind: if is_directory { Kind::Directory } else { Kind::File } };
+        let entry =
+            |(name, is_directory)| Entry { name, kind: if is_directory { Kind::Directory } else { Kind::File } };
         Ok(children.into_iter().map(entry).collect())
     }
 

@@ -292,7 +292,7 @@ fn more_files_than_may_be_open_lose_nothing() {
     node.fs.set_open_max(256);
     node.engine.set_open_max(192);
     let mut written = 0;
-    for round in 0..12 {
+    for round in 0..6 {
         for (at, log) in logs.iter().enumerate() {
             // A few are busy, most are not; some are rotated while they sleep.
             if at % 10 == 0 || (at + round) % 7 == 0 {
@@ -313,7 +313,7 @@ fn more_files_than_may_be_open_lose_nothing() {
         node.pass();
         assert!(node.fs.open_files() <= 256, "{} open", node.fs.open_files());
     }
-    for _ in 0..20 {
+    for _ in 0..8 {
         node.pass();
     }
     assert_eq!((node.lines(), node.breaks()), (written, vec![]));
@@ -322,12 +322,12 @@ fn more_files_than_may_be_open_lose_nothing() {
     // Where the system has fewer than it said, it is found out.
     node.fs.set_open_max(100);
     node.engine.set_open_max(1000);
-    for _ in 0..30 {
+    for _ in 0..4 {
         logs.iter().for_each(|log| node.fs.append(log, "w\n"));
         written += 2000;
         node.pass();
     }
-    for _ in 0..40 {
+    for _ in 0..8 {
         node.pass();
     }
     assert_eq!((node.lines(), node.breaks()), (written, vec![]));

@@ -114,6 +114,11 @@ impl Engine {
         self.series.served(number, at);
     }
 
+    /// The process was stopped, or the machine slept: whatever is held waits its whole time again.
+    pub fn stood_still(&mut self) {
+        self.series.stood_still();
+    }
+
     /// A first start where Promtail ran before: sources that are found from now on begin at its places.
     pub fn take_positions(&mut self, positions: Positions) {
         self.reader.take_positions(positions.files, positions.modified);

@@ -20,6 +20,10 @@ pub const CUT_EVERY: Duration = Duration::from_secs(10);
 /// Scrapers that ask again within this time after a cut was made get that one.
 const CUT_SHARED: Duration = Duration::from_millis(900);
 
+/// A turn of the loop takes a second or two. After a longer one the process was stopped or the machine slept, and
+/// scrapers came in vain.
+const STOOD_STILL: Duration = Duration::from_secs(10);
+
 /// What the worker is asked; each answer goes back by its own channel.
 pub enum Command {
     /// Something may have been written: look now.
@@ -131,7 +135,13 @@ impl Worker {
         // Before the first line, or it would be counted without its country.
         self.engine.check_geoip();
         self.engine.watch(wake);
+        let mut turned = self.engine.monotonic();
         loop {
+            let now = self.engine.monotonic();
+            if now > turned + STOOD_STILL {
+                self.engine.stood_still();
+            }
+            turned = now;
             loop {
                 match commands.try_recv() {
                     Ok(command) => self.take(command),

@@ -100,6 +100,8 @@ fn what_was_kept_comes_back_as_it_was() {
     let restored = new.store.restore(&slots.entries(), &[], Restore::Continue, 9 * SECOND);
     assert_eq!(restored, Restored { series: 6, ..Restored::default() });
     assert_eq!(both(&new.store.snapshot()), both(&old));
+    // Whole to the last digit, far past what a float could tell apart.
+    assert!(page(&old, Shown::ToPerson).contains("c{a=\"1\",b=\"x\"} 1000000000000000001\n"));
     // Numbers of cuts go on, and what is held waits anew.
     let cut = new.store.cut(true, 1000 * SECOND);
     assert_eq!(cut.number(), 3);

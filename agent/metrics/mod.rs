@@ -1,13 +1,18 @@
 //! Series: the store of what the logs say, the agent's own metrics, and the one encoder for both.
 //!
-//! A [`Store`] belongs to one worker thread: plain loads and stores, no lock, no atomic. A scrape asks each worker for
-//! a [`Snapshot`], merges them and encodes the result elsewhere.
+//! A [`Store`] belongs to one worker thread: plain loads and stores, no lock, no atomic. A cut of it is a [`Snapshot`],
+//! which is kept and encoded elsewhere.
 //!
 //! ```text
 //! line → LabelKey → Store::row (one hash lookup) → Cells (all metrics with these labels, side by side)
-//!                                                          │ Store::snapshot
-//!                                  Own (prometheus crate) ─┴─ encode → text 0.0.4 | OpenMetrics
+//!                                                          │ Store::cut ── Snapshot::changes_since → slots
+//!                                  Own (prometheus crate) ─┴─ encode → text 0.0.4 | OpenMetrics      │
+//!                                                                        Store::restore ◄────────────┘
 //! ```
+//!
+//! Prometheus does not count the first value that it sees of a series, and counts all of a value that went down. So a
+//! newborn series is shown as 0 until every scraper saw that (`exposure`), no series is forgotten before every scraper
+//! saw its last value, and none moves to another (`carry`, `restore`). `exact_tests` is the proof.
 
 mod admission;
 mod carry;

@@ -365,32 +365,6 @@ impl FileSource {
         self.real = Some(if real == *self.path { Arc::clone(&self.path) } else { real.into() });
     }
 
-    /// Which closed generation stands at the path: after a restart, or when it was asleep. Others are known under a
-    /// rotated name.
-    fn known_as(&self, fs: &dyn FileSystem, opened: &Generation, metadata: &Metadata, head: &[u8]) -> Option<usize> {
-        let may_be = |known: &Generation| {
-            let closed = known.phase == Phase::Parked || (self.resumed && known.phase == Phase::Done);
-            // The volume was mounted anew.
-            let moved = known.is_held() && known.was_born_with(metadata);
-            (closed || moved) && known.is_content_of(opened, metadata, head)
-        };
-        let born_so = |known: &Generation| known.identity.has_birth_of(metadata);
-        let sure = self.generations.iter().rposition(|known| may_be(known) && born_so(known));
-        // Files may begin alike: it is not the one that lies beside it.
-        sure.or_else(|| {
-            self.generations.iter().rposition(|known| may_be(known) && !self.lies_beside(fs, &known.identity))
-        })
-    }
-
-    fn lies_beside(&self, fs: &dyn FileSystem, known: &Identity) -> bool {
-        let Ok(home) = self.home(fs) else { return false };
-        let (Some(folder), Some(base)) = (home.parent(), home.file_name()) else { return false };
-        let names = fs.names(folder).unwrap_or_default();
-        let siblings = rotation::generations(base, names.iter().map(OsStr::new));
-        let metadata = |name| fs.metadata(&folder.join(name)).ok();
-        siblings.into_iter().filter_map(|sibling| metadata(sibling.name)).any(|found| known.has_birth_of(&found))
-    }
-
     fn make_current(&mut self, at: usize) {
         let mut generation = self.generations.remove(at);
         generation.phase = Phase::Current;
@@ -413,6 +387,18 @@ impl FileSource {
     /// Nothing stands at the path, and all that was found is read.
     fn is_over(&self) -> bool {
         self.missing && !self.generations.iter().any(Generation::is_followed)
+    }
+
+    /// Opens the current generation if it sleeps.
+    pub(super) fn wake_current(&mut self, moment: Moment<'_>) -> Result<(), Refusal> {
+        let Some(at) = self.current().filter(|at| !self.generations[*at].is_held()) else { return Ok(()) };
+        let real = self.opener.resolve(moment.fs, &self.path)?;
+        let (opened, metadata) = Generation::open(moment.fs, &self.opener, &real)?;
+        if !self.generations[at].is_file(&metadata) {
+            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        }
+        self.generations[at].reader = opened.reader;
+        Ok(())
     }
 
     fn current(&self) -> Option<usize> {

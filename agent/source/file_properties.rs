@@ -275,8 +275,15 @@ fn live(steps: &[Step], start: Start, numbered: bool) -> Result<(), TestCaseErro
     world.check(&seen)
 }
 
+/// More with `PROPTEST_CASES`.
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { asked.cases } else { 200 };
+    ProptestConfig { cases, ..asked }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn every_line_is_read_once(steps in proptest::collection::vec(step(false), 1..40)) {

@@ -19,6 +19,12 @@ enum Step {
     CopyTruncate,
     Poll(u64),
     Restart,
+    /// With the machine, which lost nothing.
+    Reboot,
+    /// Too many files are open.
+    Sleep,
+    /// There is no descriptor left for a poll.
+    Starve,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -30,11 +36,21 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::CopyTruncate),
         4 => prop_oneof![Just(u64::MAX), 0u64..200].prop_map(Step::Poll),
         1 => Just(Step::Restart),
+        1 => Just(Step::Reboot),
+        2 => Just(Step::Sleep),
+        1 => Just(Step::Starve),
     ]
 }
 
+/// More with `PROPTEST_CASES`.
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { asked.cases } else { 300 };
+    ProptestConfig { cases, failure_persistence: None, ..asked }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     /// Files are never deleted here, so nothing may be lost, doubled, or told as trouble.
     #[test]
@@ -70,6 +86,14 @@ proptest! {
                 }
                 // Only times tell apart files that begin alike once they are closed.
                 Step::Restart => if timestamps { tail.restart() },
+                Step::Reboot => if timestamps { tail.resume(Resume { rebooted: true }) },
+                // A file that was closed is known by what is in it only.
+                Step::Sleep => if timestamps { tail.source.sleep() },
+                Step::Starve => {
+                    tail.fs.set_open_max(0);
+                    tail.poll();
+                    tail.fs.set_open_max(usize::MAX);
+                }
             }
         }
         tail.poll();
@@ -116,6 +140,8 @@ proptest! {
                 Step::RotateAndBack => {}
                 Step::Poll(budget) => drop(tail.poll_bytes(budget)),
                 Step::Restart => tail.restart(),
+                Step::Reboot | Step::Starve => {}
+                Step::Sleep => tail.source.sleep(),
             }
         }
         // What the hint does, or in time the number of polls.

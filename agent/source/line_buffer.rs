@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_line_is_handed_out_before_it_ends_and_its_rest_is_skipped() {
+    fn a_line_longer_than_the_buffer_is_cut_and_counted_once() {
         let mut buffer = LineBuffer::new(1, 4);
         assert_eq!(lines(&mut buffer, b"123456", &[100]), [(b"1234".to_vec(), 0, true)]);
         assert!(buffer.skipping());

@@ -2,9 +2,9 @@
 
 use super::backoff::Backoff;
 use super::file::{FileSource, Moment, Start};
-use super::filesystem::Metadata;
+use super::filesystem::{FileSystem, Metadata};
 use super::generation::{Generation, Phase, Reader, state};
-use super::identity::FINGERPRINT_BYTES;
+use super::identity::{FINGERPRINT_BYTES, Identity};
 use super::notice::{Notice, Progress};
 use super::open::Refusal;
 use super::rotation::{self, Rotated};
@@ -15,6 +15,9 @@ use std::path::PathBuf;
 
 /// So many files that were found and not read yet are held open, so that nobody can delete them; others wait closed.
 const HELD_MAX: usize = 8;
+
+/// Files that are read to their ends are known, for as long as one that cannot be opened may be one of them: so many.
+const KNOWN_MAX: usize = 64;
 
 /// Names beside the current file that could not be opened at the last look.
 #[derive(Debug, Default)]
@@ -51,8 +54,16 @@ impl FileSource {
     /// Lists what stands beside the current file and fits it into the order of the known generations. The current file
     /// is opened before this: if it was rotated in between, it is found here under its new name.
     pub(super) fn find_older(&mut self, moment: Moment<'_>, progress: &mut Progress) {
-        self.look = false;
+        self.look = true;
         self.changes = 0;
+        // Closed, it does not show whether it was truncated, and copied before that.
+        match self.wake_current(moment) {
+            Ok(()) => self.look = false,
+            Err(refusal) => {
+                progress.starved |= refusal.is_passing();
+                return;
+            }
+        }
         let Some((siblings, home)) = self.list(moment, progress) else { return };
         let before = std::mem::take(&mut self.missed);
         let mut found = Vec::with_capacity(siblings.len());
@@ -84,9 +95,11 @@ impl FileSource {
             self.look = true;
             self.looking.failed(moment.now);
         }
-        self.forget_unseen(moment, &matched.seen, progress);
+        // Where a file cannot be opened, it may be any that is known.
+        let blocked = self.look || self.refusal().is_some();
+        self.forget_unseen(moment, &matched.seen, blocked, progress);
         (self.looked, self.moved) = (true, false);
-        self.resumed &= self.look;
+        self.resumed &= blocked;
         self.insert_new(found);
         self.park();
     }
@@ -134,6 +147,38 @@ impl FileSource {
         }
     }
 
+    /// Which closed generation stands at the path: after a restart, or when it was asleep. Others are known under a
+    /// rotated name.
+    pub(super) fn known_as(
+        &self,
+        fs: &dyn FileSystem,
+        opened: &Generation,
+        metadata: &Metadata,
+        head: &[u8],
+    ) -> Option<usize> {
+        let may_be = |known: &Generation| {
+            let closed = known.phase == Phase::Parked || (self.resumed && known.phase == Phase::Done);
+            // The volume was mounted anew.
+            let moved = known.is_held() && known.was_born_with(metadata);
+            (closed || moved) && known.is_content_of(opened, metadata, head)
+        };
+        let born_so = |known: &Generation| known.identity.has_birth_of(metadata);
+        let sure = self.generations.iter().rposition(|known| may_be(known) && born_so(known));
+        // Files may begin alike: it is not the one that lies beside it.
+        sure.or_else(|| {
+            self.generations.iter().rposition(|known| may_be(known) && !self.lies_beside(fs, &known.identity))
+        })
+    }
+
+    fn lies_beside(&self, fs: &dyn FileSystem, known: &Identity) -> bool {
+        let Ok(home) = self.home(fs) else { return false };
+        let (Some(folder), Some(base)) = (home.parent(), home.file_name()) else { return false };
+        let names = fs.names(folder).unwrap_or_default();
+        let siblings = rotation::generations(base, names.iter().map(OsStr::new));
+        let metadata = |name| fs.metadata(&folder.join(name)).ok();
+        siblings.into_iter().filter_map(|sibling| metadata(sibling.name)).any(|found| known.has_birth_of(&found))
+    }
+
     /// Knows the files that are held open, by device and inode, and those that did not change since they were closed;
     /// and brings what is known of them up to date.
     fn find_sure(&mut self, found: &mut [Found], seen: &mut Vec<u32>) {
@@ -146,8 +191,11 @@ impl FileSource {
             if known.phase != Phase::Current {
                 known.identity.name = Some(entry.sibling.name.clone().into_boxed_os_str());
             }
-            if entry.sibling.twin && known.phase == Phase::Rotated {
-                known.phase = Phase::Ending;
+            known.identity.settled &= known.read_to == Some(state(&entry.metadata));
+            // Its writer may not have noticed that it was renamed; `park` knows better.
+            let slept = known.phase == Phase::Parked && !entry.sibling.compressed;
+            if known.phase == Phase::Rotated || slept {
+                known.phase = if entry.sibling.twin { Phase::Ending } else { Phase::Rotated };
             }
         }
     }
@@ -244,13 +292,13 @@ impl FileSource {
     }
 
     /// Files that are not there any more need not be known any more.
-    fn forget_unseen(&mut self, moment: Moment<'_>, seen: &[u32], progress: &mut Progress) {
+    fn forget_unseen(&mut self, moment: Moment<'_>, seen: &[u32], blocked: bool, progress: &mut Progress) {
         let home = self.home(moment.fs).unwrap_or_else(|_| self.path().to_path_buf());
+        let few = self.generations.len() <= KNOWN_MAX;
         self.generations.retain(|generation| {
             let held = generation.is_held() || generation.phase == Phase::Current;
             let identity = &generation.identity;
-            // Where a file cannot be opened, it may be this one.
-            let keep = held || seen.contains(&generation.id) || (self.look && !identity.done);
+            let keep = held || seen.contains(&generation.id) || (blocked && (few || !identity.done));
             // One that was empty may live on, with content, as a file that was not known again.
             let empty = !generation.was_seen() && generation.phase == Phase::Parked;
             if !keep && !identity.settled && !identity.done && !empty {
@@ -268,8 +316,11 @@ impl FileSource {
     /// A writer that did not notice the rotation has the newest renamed file open, or, while a rotation is being undone,
     /// the one before. Others are closed once they are read, and opened again if they grew all the same.
     fn park(&mut self) {
-        let renamed = self.generations.iter_mut().rev().filter(|g| g.phase == Phase::Rotated && g.is_held());
+        let renamed = self.generations.iter_mut().rev().filter(|generation| generation.phase == Phase::Rotated);
         for generation in renamed.skip(2) {
+            if !generation.is_held() && generation.identity.settled {
+                generation.close(Phase::Parked);
+            }
             let Ok(metadata) = generation.metadata() else { continue };
             let at_end = (generation.identity.cursor.offset, metadata.modified);
             if metadata.links == 0 {

@@ -91,7 +91,12 @@ impl Agent {
     #[track_caller]
     pub fn until(&self, what: &str, holds: impl Fn(&Page) -> bool) -> Page {
         eventually(what, || {
-            let page = self.scrape();
+            let answer = http::get(self.address, "/metrics")?;
+            // While it starts there is nothing to show yet.
+            if answer.status != 200 {
+                return Err(format!("status {}: {}", answer.status, answer.text()));
+            }
+            let page = Page::of_text(&answer.body);
             if holds(&page) { Ok(page) } else { Err(page.text.clone()) }
         })
     }

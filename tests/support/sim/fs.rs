@@ -34,6 +34,8 @@ struct Tree {
     closed: Vec<FileRef>,
     /// Files that the agent knew and that went while it did not hold them: it cannot know whether there was more in them.
     vanished: u64,
+    /// Files that it knew and that went since its last cut: to what it comes back to after a crash they are there.
+    unsettled: u64,
     /// Files that were made.
     made: u64,
 }
@@ -213,6 +215,11 @@ impl SimFs {
         self.tree().vanished
     }
 
+    /// A cut knows what went.
+    pub fn settle(&self) {
+        self.tree().unsettled = 0;
+    }
+
     /// The agent closes a file.
     pub fn closed(&self, file: &FileRef) {
         file.node().opened -= 1;
@@ -235,6 +242,9 @@ impl SimFs {
 
     /// The agent's process is gone, and its handles are with it.
     pub fn forget_process(&self) {
+        let mut tree = self.tree();
+        tree.vanished += std::mem::take(&mut tree.unsettled);
+        drop(tree);
         for file in self.files() {
             file.node().read_to = 0;
         }
@@ -294,7 +304,10 @@ impl Tree {
             let mut packed = path.as_os_str().to_os_string();
             packed.push(".gz");
             let copied = self.child(Path::new(&packed)).is_some();
-            self.vanished += u64::from(node.known.is_some() && node.opened == 0 && !copied);
+            if node.known.is_some() && !copied {
+                self.vanished += u64::from(node.opened == 0);
+                self.unsettled += 1;
+            }
         }
     }
 

@@ -308,9 +308,8 @@ impl<'p> Day<'p> {
                 self.judge.state_was_harmed();
             }
             What::Reload => {
-                // In the middle of a line a reload makes two of it. TODO: until it does not.
-                let quiet = self.ending.is_none() && !self.machine.oracle.has_unfinished();
-                if let Some(agent) = self.agent.as_mut().filter(|_| quiet) {
+                let running = self.ending.is_none();
+                if let Some(agent) = self.agent.as_mut().filter(|_| running) {
                     agent.engine.reconfigure(&self.config);
                 }
             }
@@ -473,8 +472,9 @@ impl<'p> Day<'p> {
             return Ok(());
         };
         let page = agent::values(&cut.report.snapshot, Shown::ToScraper, &mut self.machine.oracle);
-        self.judge.page(&cut, &page, agent.hold(), &self.machine)?;
+        // The hold is the one that is in force with this request.
         agent.served(cut.number, scraper.peer);
+        self.judge.page(&cut, &page, agent.hold(), &self.machine)?;
         if scraper.answers_lost > 0 {
             scraper.answers_lost -= 1;
             scraper.missed_ms = now;

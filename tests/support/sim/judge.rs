@@ -67,6 +67,8 @@ struct Account {
 #[derive(Default)]
 struct Sent {
     first_ms: HashMap<SeriesId, u64>,
+    /// The hold that was in force then; it may change later.
+    held_until_ms: HashMap<SeriesId, u64>,
     last: HashMap<SeriesId, u64>,
 }
 
@@ -187,8 +189,8 @@ impl Judge {
             if value + base > written {
                 return Err(format!("{} shows {value} after {base}, and {written} lines were written", name(series)));
             }
-            let first = *sent.first_ms.entry(*series).or_insert(now);
-            let held_until = first + hold.as_millis() as u64;
+            sent.first_ms.entry(*series).or_insert(now);
+            let held_until = *sent.held_until_ms.entry(*series).or_insert(now + hold.as_millis() as u64);
             if before == 0 && *value > 0 && now < held_until {
                 return Err(format!(
                     "{} is shown as {value} too early: {now} ms, held until {held_until}",
@@ -279,7 +281,9 @@ impl Judge {
         if now.iter().any(|(series, now)| before.get(series).is_none_or(|before| before < now)) {
             return Err(format!("cut {number} came back with larger values"));
         }
-        let older = self.published_for_scrape.is_some_and(|published| number < published);
+        // Nor did it keep an age that a former run began and died in.
+        let older =
+            self.published_for_scrape.is_some_and(|published| number < published) || self.account.age < self.ages;
         if !moved && !older && off.values().all(|off| *off == 0) {
             return Ok(());
         }

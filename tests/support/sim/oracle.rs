@@ -223,13 +223,6 @@ impl Oracle {
         if self.names[series as usize].1.is_empty() { u64::MAX } else { self.written[series as usize] }
     }
 
-    /// Whether some stream is in the middle of a line, be it for ever.
-    pub fn has_unfinished(&self) -> bool {
-        let last: HashMap<(usize, usize), bool> =
-            self.parts.iter().map(|part| ((part.log, part.stream), part.last)).collect();
-        last.into_iter().any(|((log, _), ended)| !ended && !self.logs[log].gone)
-    }
-
     /// What the agent must have counted by now.
     pub fn expected(&mut self) -> BTreeMap<SeriesId, u64> {
         let containers: Vec<String> = self.logs.iter().map(|log| log.container.clone()).collect();

@@ -67,7 +67,7 @@ struct Account {
 #[derive(Default)]
 struct Sent {
     first_ms: HashMap<SeriesId, u64>,
-    /// The hold that was in force then; it may change later.
+    /// With the shortest hold that was in force at a request since: that is when it may be shown.
     held_until_ms: HashMap<SeriesId, u64>,
     last: HashMap<SeriesId, u64>,
 }
@@ -189,14 +189,17 @@ impl Judge {
             if value + base > written {
                 return Err(format!("{} shows {value} after {base}, and {written} lines were written", name(series)));
             }
-            sent.first_ms.entry(*series).or_insert(now);
-            let held_until = *sent.held_until_ms.entry(*series).or_insert(now + hold.as_millis() as u64);
-            if before == 0 && *value > 0 && now < held_until {
+            let first = *sent.first_ms.entry(*series).or_insert(now);
+            let with_this_hold = first + hold.as_millis() as u64;
+            let held_until = sent.held_until_ms.entry(*series).or_insert(with_this_hold);
+            if before == 0 && *value > 0 && now < *held_until {
+                let held_until = *held_until;
                 return Err(format!(
                     "{} is shown as {value} too early: {now} ms, held until {held_until}",
                     name(series)
                 ));
             }
+            *held_until = with_this_hold.min(*held_until);
         }
         match sent.last.keys().find(|series| !page.contains_key(series)) {
             Some(series) => Err(format!("{} was shown and is gone", name(series))),

@@ -49,7 +49,7 @@ fn a_full_disk_is_told_and_got_over() {
     let filler = fill(&disk.path());
     // The log has room of its own, which takes a while to be used up.
     eventually("a cut that finds no room", || {
-        many_births(&mut container, 4000);
+        many_births(&mut container, 1000);
         scraper.scrape()?;
         let page = agent.scrape();
         if failures(&page) > 0.0 { Ok(()) } else { Err(format!("{} lines, all written", container.lines)) }

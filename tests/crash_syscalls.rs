@@ -6,17 +6,22 @@ mod support;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use support::agent::Agent;
+use support::http::get;
 use support::kubelet_writer::{Container, Node, assert_counted, assert_exact};
 use support::process::real_parts;
 use support::prometheus::Scraper;
 use support::strace::{self, Call, Calls};
 
 const HOLD: &str = "200ms";
-/// Scrapes of one scenario.
-const ROUNDS: u64 = 8;
+/// Scrapes of one scenario, and the time between them: cuts younger than a second are shared.
+const ROUNDS: u64 = 4;
+const SCRAPE_EVERY: Duration = Duration::from_millis(1050);
+/// Scenarios at a time: they are scrapes and waiting.
+const AT_ONCE: usize = 6;
 
 /// A node, what its container wrote, and what a scraper added up of it.
 struct Story {
@@ -45,13 +50,16 @@ impl Story {
             if round % 4 == 2 {
                 self.container.rotate();
             }
-            // A scrape that fails is a gap.
-            let scraped = self.scraper.scrape();
-            if agent.process.has_ended() {
+            // The time of a scraper's life, not a wait for anything.
+            sleep(if round > 0 { SCRAPE_EVERY } else { Duration::ZERO });
+            // A person's look makes a cut too, one that need not be safe.
+            let looked = get(agent.address, "/metrics");
+            if let Err(why) = looked.and_then(|_| self.scraper.scrape().map(drop))
+                && !why.starts_with("status 503")
+            {
+                // The other end of the connection died.
+                agent.process.wait();
                 return;
-            }
-            if let Err(why) = scraped {
-                assert!(why.starts_with("status 503"), "{why}\n{}", agent.log());
             }
         }
     }
@@ -87,20 +95,26 @@ fn end(mut agent: Agent) {
     agent.process.wait();
 }
 
-/// Some of the calls, or all: what is chosen is spread over the run.
-fn chosen(calls: &Calls, some: usize) -> Vec<Call> {
+/// All calls, or the first and the last ones of each kind: in between the log gets its room.
+fn chosen(calls: &Calls) -> Vec<Call> {
     let each = calls.each();
-    let step = if std::env::var_os("WEIR_FULL").is_some() { 1 } else { each.len().div_ceil(some) };
-    each.into_iter().step_by(step).collect()
+    let is_chosen = |call: &Call| full() || call.n <= 2 || call.n + 5 > calls.counts[&call.name];
+    each.into_iter().filter(is_chosen).collect()
 }
 
-/// Two at a time: most of a scenario is waiting.
+fn full() -> bool {
+    std::env::var_os("WEIR_FULL").is_some()
+}
+
 fn for_each(calls: &[Call], scenario: impl Fn(&Call) + Sync) {
-    let (even, odd): (Vec<_>, Vec<_>) = calls.iter().enumerate().partition(|(at, _)| at % 2 == 0);
+    let next = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for half in [even, odd] {
-            let scenario = &scenario;
-            scope.spawn(move || half.iter().for_each(|(_, call)| scenario(call)));
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    scenario(call);
+                }
+            });
         }
     });
 }
@@ -111,10 +125,9 @@ fn killed_at_any_call_it_goes_on_exactly() {
         return;
     }
     let calls = calls_of_a_life();
-    let chosen = chosen(&calls, 12);
+    let chosen = chosen(&calls);
     println!("{} of {} calls", chosen.len(), calls.each().len());
     for_each(&chosen, |call| {
-        println!("killed at {call:?}");
         let mut story = Story::new();
         let inject = strace::inject(&calls, story.node.state(), call, "signal=KILL", "");
         // The second life begins with what the first one left, half written perhaps.
@@ -141,7 +154,7 @@ fn a_call_that_fails_once_is_got_over() {
         return;
     }
     let calls = calls_of_a_life();
-    for_each(&chosen(&calls, 8), |call| {
+    for_each(&chosen(&calls), |call| {
         let error = if call.n % 2 == 0 { "error=EIO" } else { "error=ENOSPC" };
         println!("{error} at {call:?}");
         let mut story = Story::new();
@@ -164,9 +177,8 @@ fn a_disk_that_fails_for_good_is_told_and_stops_no_counting() {
         return;
     }
     let calls = calls_of_a_life();
-    let full = std::env::var_os("WEIR_FULL").is_some();
     let kinds = calls.counts.iter().filter(|(name, _)| name.contains("write") || name.contains("sync"));
-    let kinds: Vec<Call> = kinds.map(|(name, count)| Call { name: name.clone(), n: count / 3 + 1 }).collect();
+    let kinds: Vec<Call> = kinds.map(|(name, count)| Call { name: name.clone(), n: count - count / 10 }).collect();
     for_each(&kinds, |call| {
         println!("{call:?} and all that follow");
         let mut story = Story::new();
@@ -175,7 +187,7 @@ fn a_disk_that_fails_for_good_is_told_and_stops_no_counting() {
         story.live(&mut agent);
         assert!(!agent.process.has_ended(), "{call:?}\n{}", agent.log());
         agent.until("told", |page| page.get("weir_state_commit_failures_total", &[]) > 0.0);
-        if full {
+        if full() {
             sleep(Duration::from_secs(60));
             agent.until("not durable", |page| page.get("weir_state_durable", &[]) == 0.0);
             assert_counted(&agent, &mut story.container);
@@ -183,7 +195,7 @@ fn a_disk_that_fails_for_good_is_told_and_stops_no_counting() {
         }
         end(agent);
         let agent = story.node.start();
-        if full {
+        if full() {
             // A counter that went back with the state is a break, and told.
             assert_counted(&agent, &mut story.container);
         } else {
@@ -200,13 +212,14 @@ fn a_scrape_does_not_wait_for_a_disk_that_hangs() {
     let calls = calls_of_a_life();
     let name = ["fdatasync", "fsync"].into_iter().find(|name| calls.counts.contains_key(*name)).expect("it syncs");
     // In the middle of its life: then there is a cut before.
-    let call = Call { name: name.to_string(), n: calls.counts[name] / 4 };
+    let call = Call { name: name.to_string(), n: calls.counts[name] / 2 };
     let mut story = Story::new();
     let inject = strace::inject(&calls, story.node.state(), &call, "delay_exit=2000000", "+");
     let mut agent = story.node.start_by(&inject);
     let mut slowest = Duration::ZERO;
-    for _ in 0..10 {
+    for _ in 0..6 {
         story.container.lines(10, "usual");
+        sleep(SCRAPE_EVERY / 2);
         let asked = Instant::now();
         let scraped =
             support::http::request(agent.address, "GET", "/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 1"]);

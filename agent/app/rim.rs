@@ -9,7 +9,7 @@ use super::worker::Command;
 use crate::clock::Clock;
 use crate::config::{BirthHold, Config};
 use crate::geoip::GeoIpSet;
-use crate::metrics::{Format, Scrapers, Shown, hold};
+use crate::metrics::{Format, Scrapers, Shown};
 use crate::server::{self, Ask, DiscoveryPage, NO_LOGS, Scrape, TargetsPage};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -203,7 +203,10 @@ impl Rim {
     /// How long a newborn series is shown as 0.
     fn hold(&self) -> Duration {
         match *lock(&self.birth_hold) {
-            BirthHold::Auto => hold(lock(&self.scrapers).longest_gap().max(lock(&self.connections).longest_gap())),
+            BirthHold::Auto => {
+                let gap = lock(&self.connections).longest_gap();
+                lock(&self.scrapers).hold(gap, self.clock.monotonic())
+            }
             BirthHold::Fixed(fixed) => fixed,
         }
     }

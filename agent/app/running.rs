@@ -10,7 +10,7 @@ use super::worker::{Command, Commit, Report, Wake, Worker};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BirthHold, Config};
 use crate::geoip::GeoIpSet;
-use crate::metrics::hold;
+use crate::metrics::Scrapers;
 use crate::server;
 use crate::sink::Printer;
 use crate::source::raise_open_files;
@@ -154,7 +154,7 @@ impl Desk {
         let Desk { commands, received, cuts, clock } = self;
         // Before the first series is born.
         engine.set_hold(match config.metrics.birth_hold {
-            BirthHold::Auto => hold(None),
+            BirthHold::Auto => Scrapers::<()>::default().hold(None, Duration::ZERO),
             BirthHold::Fixed(fixed) => fixed,
         });
         let Some(committer) = state::open(config, &mut engine, &received) else { return };

@@ -46,7 +46,7 @@ pub use key::{LABEL_VALUE_BYTES_MAX, LabelKey};
 pub use number::Number;
 pub use own::{Declared, Own, raise_to};
 pub use restore::{Restore, Restored};
-pub use scrapers::{Scrapers, hold};
+pub use scrapers::Scrapers;
 pub use snapshot::{FamilyStats, Sample, Shown, Snapshot};
 pub use store::Store;
 

@@ -7,50 +7,69 @@ const PEERS_MAX: usize = 64;
 /// A longer gap is an outage or another scraper's address, and nothing to wait for.
 const GAP_MAX: Duration = Duration::from_secs(600);
 const HOLD_MAX: Duration = Duration::from_secs(150);
-/// Not less, however often somebody comes: another scraper, of which the agent knows nothing yet, may come once a
-/// minute, which is Prometheus' own default.
-const HOLD_MIN: Duration = Duration::from_secs(65);
+/// However often somebody comes: a scrape may be lost now and then.
+const HOLD_MIN: Duration = Duration::from_secs(20);
+/// While there may be a scraper of which nothing is known: Prometheus' own default is to come once a minute.
+const HOLD_UNKNOWN: Duration = Duration::from_secs(65);
+/// Who scrapes at all has come twice within this time.
+const KNOWN_AFTER: Duration = Duration::from_secs(600);
 /// A scraper that has not come for so long is not waited for.
 const WAITED_FOR: Duration = Duration::from_secs(300);
-
-/// What `birth_hold: auto` means: one and a half times the longest gap between two scrapes of one scraper, from 65 to 150
-/// seconds.
-pub fn hold(longest_gap: Option<Duration>) -> Duration {
-    (longest_gap.unwrap_or_default() * 3 / 2).clamp(HOLD_MIN, HOLD_MAX)
-}
 
 /// The scrapers by their addresses, or whatever tells them apart. Times are of one clock that never goes back.
 #[derive(Clone, Debug)]
 pub struct Scrapers<P> {
-    /// When each came last.
-    peers: Vec<(P, Duration)>,
+    peers: Vec<Peer<P>>,
+    /// When the first of all came.
+    first: Option<Duration>,
     /// Between two scrapes of one peer.
     longest_gap: Option<Duration>,
 }
 
+#[derive(Clone, Debug)]
+struct Peer<P> {
+    name: P,
+    last: Duration,
+    /// It came more than once, so that its gap is known.
+    came_again: bool,
+}
+
 impl<P> Default for Scrapers<P> {
     fn default() -> Self {
-        Scrapers { peers: Vec::new(), longest_gap: None }
+        Scrapers { peers: Vec::new(), first: None, longest_gap: None }
     }
 }
 
 impl<P: PartialEq> Scrapers<P> {
     /// A scraper came.
-    pub fn came(&mut self, peer: P, at: Duration) {
-        if let Some((_, last)) = self.peers.iter_mut().find(|(known, _)| *known == peer) {
-            let gap = at.saturating_sub(*last);
+    pub fn came(&mut self, name: P, at: Duration) {
+        self.first.get_or_insert(at);
+        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.name == name) {
+            let gap = at.saturating_sub(peer.last);
             if gap <= GAP_MAX {
                 self.longest_gap = self.longest_gap.max(Some(gap));
+                peer.came_again = true;
             }
-            *last = at.max(*last);
+            peer.last = at.max(peer.last);
             return;
         }
         if self.peers.len() == PEERS_MAX
-            && let Some(oldest) = (0..PEERS_MAX).min_by_key(|at| self.peers[*at].1)
+            && let Some(oldest) = (0..PEERS_MAX).min_by_key(|at| self.peers[*at].last)
         {
             self.peers.swap_remove(oldest);
         }
-        self.peers.push((peer, at));
+        self.peers.push(Peer { name, last: at, came_again: false });
+    }
+
+    /// What `birth_hold: auto` means: one and a half times the longest gap between two scrapes of one scraper, from 20 to
+    /// 150 seconds; not less than 65 seconds in the first ten minutes, and while one is there that has come only once.
+    /// `gap`: the longest one that is known otherwise.
+    pub fn hold(&self, gap: Option<Duration>, now: Duration) -> Duration {
+        let lately = |peer: &Peer<P>| now.saturating_sub(peer.last) < KNOWN_AFTER;
+        let all_known = self.first.is_some_and(|first| now.saturating_sub(first) >= KNOWN_AFTER)
+            && self.peers.iter().all(|peer| peer.came_again || !lately(peer));
+        let least = if all_known { HOLD_MIN } else { HOLD_UNKNOWN };
+        (self.longest_gap.max(gap).unwrap_or_default() * 3 / 2).clamp(least, HOLD_MAX)
     }
 
     /// The longest time between two scrapes of one of them.
@@ -61,7 +80,7 @@ impl<P: PartialEq> Scrapers<P> {
     /// Whether each scraper that came within the five minutes before `time` has come again since.
     pub fn seen_since(&self, time: Duration) -> bool {
         let waited_for = time.saturating_sub(WAITED_FOR)..time;
-        !self.peers.iter().any(|(_, last)| waited_for.contains(last))
+        !self.peers.iter().any(|peer| waited_for.contains(&peer.last))
     }
 }
 
@@ -77,22 +96,44 @@ mod tests {
     }
 
     #[test]
-    fn the_hold_follows_the_longest_gap_of_one_peer() {
+    fn the_hold_follows_the_longest_gap_once_all_are_known() {
         let mut scrapers = Scrapers::default();
-        assert_eq!(hold(scrapers.longest_gap()), 65 * SECOND);
-        // The two come a second after one another, each once a minute.
-        for (who, at, held) in [(1, 100, 65), (2, 101, 65), (1, 110, 65), (2, 131, 65), (1, 160, 75), (2, 161, 75)] {
-            scrapers.came(peer(who), at * SECOND);
-            assert_eq!(hold(scrapers.longest_gap()), held * SECOND, "at {at}");
+        assert_eq!(scrapers.hold(None, SECOND), 65 * SECOND);
+        // Two come a second after one another, each four times a minute.
+        for at in (0..600).step_by(15) {
+            assert_eq!(scrapers.hold(None, at * SECOND), 65 * SECOND, "at {at}");
+            scrapers.came(peer(1), at * SECOND);
+            scrapers.came(peer(2), at * SECOND + SECOND);
         }
-        scrapers.came(peer(1), 761 * SECOND);
-        assert_eq!(hold(scrapers.longest_gap()), 75 * SECOND, "ten minutes and a second are no interval");
-        scrapers.came(peer(1), 1361 * SECOND);
-        assert_eq!(hold(scrapers.longest_gap()), 150 * SECOND);
+        let hold = |scrapers: &Scrapers<IpAddr>, at: u32| scrapers.hold(None, at * SECOND);
+        assert_eq!(hold(&scrapers, 602), 45 * SECOND / 2);
+        assert_eq!(scrapers.hold(Some(40 * SECOND), 602 * SECOND), 60 * SECOND, "known by its connection");
+        // A third one comes, and again a minute later.
+        scrapers.came(peer(3), 610 * SECOND);
+        assert_eq!(hold(&scrapers, 611), 65 * SECOND);
+        scrapers.came(peer(3), 670 * SECOND);
+        assert_eq!(hold(&scrapers, 671), 90 * SECOND);
+        scrapers.came(peer(1), 1211 * SECOND);
+        assert_eq!(hold(&scrapers, 1211), 90 * SECOND, "more than ten minutes are no interval");
+        scrapers.came(peer(1), 1411 * SECOND);
+        assert_eq!(hold(&scrapers, 1411), 150 * SECOND);
         // A clock that goes back is none.
         scrapers.came(peer(1), SECOND);
-        scrapers.came(peer(1), 1370 * SECOND);
-        assert_eq!(hold(scrapers.longest_gap()), 150 * SECOND);
+        scrapers.came(peer(1), 1420 * SECOND);
+        assert_eq!(hold(&scrapers, 1420), 150 * SECOND);
+    }
+
+    #[test]
+    fn who_came_once_and_never_again_does_not_count_for_long() {
+        let mut scrapers = Scrapers::default();
+        for at in (0..2000).step_by(10) {
+            scrapers.came(peer(1), at * SECOND);
+            if at == 1000 {
+                scrapers.came(peer(2), at * SECOND);
+            }
+            let known = (600..1000).contains(&at) || at >= 1600;
+            assert_eq!(scrapers.hold(None, at * SECOND), if known { 20 } else { 65 } * SECOND, "at {at}");
+        }
     }
 
     #[test]
@@ -116,6 +157,6 @@ mod tests {
             scrapers.came(peer(n), n * SECOND);
         }
         assert_eq!(scrapers.peers.len(), PEERS_MAX);
-        assert!(scrapers.peers.iter().all(|(_, last)| *last >= 900 * SECOND));
+        assert!(scrapers.peers.iter().all(|peer| peer.last >= 900 * SECOND));
     }
 }

@@ -63,20 +63,20 @@ pub struct Scraper {
     metric: &'static str,
     /// What tells its series apart.
     label: &'static str,
+    /// How long it waits for an answer, in seconds; an agent is told.
+    pub timeout: u32,
     pub increases: Increases,
 }
 
-/// How long it waits for an answer, in seconds, as Prometheus says it.
-const TIMEOUT: &str = "X-Prometheus-Scrape-Timeout-Seconds: 5";
-
 impl Scraper {
     pub fn new(address: SocketAddr, metric: &'static str, label: &'static str) -> Scraper {
-        Scraper { address, metric, label, increases: Increases::default() }
+        Scraper { address, metric, label, timeout: 5, increases: Increases::default() }
     }
 
     /// One scrape; a failed one is a gap, as for Prometheus.
     pub fn scrape(&mut self) -> Result<Page, String> {
-        let answer = request(self.address, "GET", "/metrics", &[TIMEOUT, "Accept: text/plain;version=0.0.4"])?;
+        let timeout = format!("X-Prometheus-Scrape-Timeout-Seconds: {}", self.timeout);
+        let answer = request(self.address, "GET", "/metrics", &[&timeout, "Accept: text/plain;version=0.0.4"])?;
         if answer.status != 200 {
             return Err(format!("status {}: {}", answer.status, answer.text()));
         }

@@ -15,7 +15,7 @@ use weir::clock::Clock;
 use weir::config::{self, Config, Fsync};
 use weir::diagnostic::Diagnostics;
 use weir::keep::Entries;
-use weir::metrics::{Scrapers, Shown, Snapshot, hold};
+use weir::metrics::{Scrapers, Shown, Snapshot};
 
 /// What a page shows: the values of the one counter.
 pub type Page = HashMap<SeriesId, u64>;
@@ -73,7 +73,7 @@ impl Agent {
         };
         let mut found = None;
         let fixed = if shape.plain { Some(Duration::ZERO) } else { shape.hold_s.map(Duration::from_secs) };
-        engine.set_hold(fixed.unwrap_or_else(|| hold(None)));
+        engine.set_hold(fixed.unwrap_or_else(|| Scrapers::<IpAddr>::default().hold(None, Duration::ZERO)));
         let committer = if shape.plain {
             Committer::without_state()
         } else {
@@ -141,8 +141,8 @@ impl Agent {
     }
 
     pub fn hold(&self) -> Duration {
-        let longest_gap = self.scrapers.longest_gap().max(self.connections.longest_gap());
-        self.hold.unwrap_or_else(|| hold(longest_gap))
+        let gap = self.connections.longest_gap();
+        self.hold.unwrap_or_else(|| self.scrapers.hold(gap, self.clock.monotonic()))
     }
 
     /// Whether each scraper of the last minutes has come again since a moment.

@@ -255,11 +255,10 @@ fn copytruncate(path: &Path, log: &mut File) {
 }
 
 /// What Promtail had written down when it was stopped.
-fn positions(node: &Node, path: &Path, offset: usize) {
+fn positions(node: &Node, path: &Path, offset: usize, stopped: SystemTime) {
     let file = node.path("positions.yaml");
     fs::write(&file, format!("positions:\n  {}: \"{offset}\"\n", path.display())).expect("written");
-    // The system's own time of writing is coarser than the times in lines.
-    File::options().append(true).open(file).and_then(|file| file.set_modified(SystemTime::now())).expect("dated");
+    File::options().append(true).open(file).and_then(|file| file.set_modified(stopped)).expect("dated");
 }
 
 #[test]
@@ -267,7 +266,7 @@ fn a_first_start_goes_on_where_promtail_stopped() {
     let node = node_with_a_log("positions: {filename: FOLDER/positions.yaml}\n");
     let path = node.path("logs/app.log");
     fs::write(&path, numbered("read", 0..60) + &numbered("unread", 0..40)).expect("written");
-    positions(&node, &path, numbered("read", 0..60).len());
+    positions(&node, &path, numbered("read", 0..60).len(), SystemTime::now());
     let agent = node.start();
     assert_kinds(&agent, &[("read", 0.0), ("unread", 40.0)]);
     let mut log = File::options().append(true).open(&path).expect("a log");
@@ -275,7 +274,7 @@ fn a_first_start_goes_on_where_promtail_stopped() {
     assert_kinds(&agent, &[("read", 0.0), ("unread", 40.0), ("more", 10.0)]);
     agent.kill();
     // From now on its own cursors hold, whatever the positions say.
-    positions(&node, &path, 0);
+    positions(&node, &path, 0, SystemTime::now());
     let agent = node.start();
     log.write_all(numbered("more", 0..10).as_bytes()).expect("written");
     assert_kinds(&agent, &[("read", 0.0), ("unread", 40.0), ("more", 20.0)]);
@@ -296,7 +295,7 @@ fn a_first_start_after_a_rotation_neither_repeats_nor_skips() {
         let offset = fs::metadata(container.path()).expect("a log").len();
         container.lines(40, "unread");
         container.finish();
-        positions(&node, container.path(), offset as usize);
+        positions(&node, container.path(), offset as usize, container.time_of_last_line());
         container.rotate();
         container.lines(new_lines, "new");
         // Promtail counted these.

@@ -135,3 +135,7 @@ impl Engine {
         self.breaks.add(reason, 1);
     }
 }
+
+#[cfg(test)]
+#[path = "resume_tests.rs"]
+mod tests;

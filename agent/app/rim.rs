@@ -281,3 +281,7 @@ impl server::Agent for Rim {
         self.reload_now().await
     }
 }
+
+#[cfg(test)]
+#[path = "rim_fault_tests.rs"]
+mod fault_tests;

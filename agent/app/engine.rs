@@ -333,6 +333,11 @@ impl Engine {
         facts
     }
 
+    /// Whether at least one source is read.
+    pub fn follows_any(&self) -> bool {
+        !self.reader.is_empty()
+    }
+
     /// What the pages show.
     pub fn pages(&self) -> Pages {
         super::pages::of(&self.jobs, &self.reader)

@@ -12,6 +12,7 @@ use crate::geoip::GeoIpSet;
 use crate::metrics::{Format, Scrapers, Shown};
 use crate::server::{self, Ask, DiscoveryPage, NO_LOGS, Scrape, TargetsPage};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::{RwLock, oneshot};
@@ -46,14 +47,29 @@ pub struct Rim {
 #[derive(Default)]
 pub struct Shared {
     pages: Mutex<Arc<Pages>>,
+    /// Whether at least one source is read.
+    ready: AtomicBool,
+    /// Somebody looked at a page since pages were left last.
+    looked_at: AtomicBool,
 }
 
 impl Shared {
     pub fn leave(&self, pages: Pages) {
+        self.looked_at.store(false, Relaxed);
         *lock(&self.pages) = Arc::new(pages);
     }
 
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Relaxed);
+    }
+
+    /// Whether somebody may soon look again.
+    pub fn is_looked_at(&self) -> bool {
+        self.looked_at.load(Relaxed)
+    }
+
     fn pages(&self) -> Arc<Pages> {
+        self.looked_at.store(true, Relaxed);
         Arc::clone(&lock(&self.pages))
     }
 }
@@ -246,7 +262,7 @@ impl server::Agent for Rim {
     }
 
     fn ready(&self) -> Result<(), String> {
-        if self.shared.pages().ready { Ok(()) } else { Err(NO_LOGS.to_string()) }
+        if self.shared.ready.load(Relaxed) { Ok(()) } else { Err(NO_LOGS.to_string()) }
     }
 
     fn targets(&self) -> TargetsPage {

@@ -20,6 +20,8 @@ pub const CUT_EVERY: Duration = Duration::from_secs(10);
 /// Scrapers that ask again within this time after a cut was made get that one.
 const CUT_SHARED: Duration = Duration::from_millis(900);
 
+/// Pages that nobody looks at are this old at most.
+const PAGES_EVERY: Duration = Duration::from_secs(10);
 /// A turn of the loop takes a second or two. After a longer one the process was stopped or the machine slept, and
 /// scrapers came in vain.
 const STOOD_STILL: Duration = Duration::from_secs(10);
@@ -112,6 +114,8 @@ pub struct Worker {
     keeps_state: bool,
     draining: Vec<oneshot::Sender<()>>,
     stopping: Option<oneshot::Sender<()>>,
+    /// When pages were left last.
+    pages_at: Option<Duration>,
 }
 
 impl Worker {
@@ -127,6 +131,7 @@ impl Worker {
             keeps_state,
             draining: Vec::new(),
             stopping: None,
+            pages_at: None,
         }
     }
 
@@ -153,7 +158,7 @@ impl Worker {
                 return self.stop(commands);
             }
             if self.engine.refresh_if_due() {
-                shared.leave(self.engine.pages());
+                self.leave_pages(shared);
             }
             self.cut_if_wanted();
             if self.engine.turn().more {
@@ -167,6 +172,17 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    /// Pages of thousands of files cost more than reading them: they are made when somebody looks at them, and now and
+    /// then for the first look.
+    fn leave_pages(&mut self, shared: &Shared) {
+        shared.set_ready(self.engine.follows_any());
+        let now = self.engine.monotonic();
+        if shared.is_looked_at() || self.pages_at.is_none_or(|at| now >= at + PAGES_EVERY) {
+            self.pages_at = Some(now);
+            shared.leave(self.engine.pages());
         }
     }
 

@@ -4,6 +4,7 @@ use super::agent::{Agent, arguments};
 use super::process::{free_port, weir};
 use super::prometheus::Scraper;
 use flate2::{Compression, write::GzEncoder};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -247,8 +248,7 @@ impl Container {
     }
 
     fn put(&mut self, stream: usize, tag: char, content: &str) {
-        let (seconds, nanos) = (self.lines / 1_000_000 % 60, self.lines % 1_000_000 * 1000);
-        let line = format!("2026-11-21T02:26:{seconds:02}.{nanos:09}Z {} {tag} {content}\n", STREAMS[stream]);
+        let line = format!("{:.9} {} {tag} {content}\n", Timestamp::now(), STREAMS[stream]);
         match &mut self.old {
             // New lines of the other stream stand in the new file by then.
             Some((old, _)) if stream == STDOUT => old.write_all(line.as_bytes()).expect("written"),

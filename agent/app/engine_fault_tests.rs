@@ -136,7 +136,7 @@ fn a_root_that_is_not_mounted_yet_is_told_and_its_pods_are_found_later() {
     let mut node = Node::new(&pods("", ""));
     let state = |node: &Node| {
         let facts = node.engine.facts();
-        (node.engine.pages().ready, facts.sources[0].1, facts.directories_unreadable)
+        (node.engine.follows_any(), facts.sources[0].1, facts.directories_unreadable)
     };
     for _ in 0..5 {
         node.second();

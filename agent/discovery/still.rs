@@ -25,13 +25,7 @@ type Answers<T> = RefCell<HashMap<PathBuf, Result<T, io::ErrorKind>>>;
 
 impl<'t> StillTree<'t> {
     pub fn new(tree: &'t dyn Tree) -> Self {
-        StillTree {
-            tree,
-            entries: RefCell::default(),
-            kinds: RefCell::default(),
-            resolved: RefCell::default(),
-            began: SystemTime::now(),
-        }
+        StillTree { tree, entries: RefCell::default(), kinds: RefCell::default(), resolved: RefCell::default() }
     }
 }
 

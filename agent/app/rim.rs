@@ -2,7 +2,6 @@
 
 use super::cut::{Cut, Cuts};
 use super::events;
-use super::pages::Pages;
 use super::publish::Published;
 use super::running::Reload;
 use super::worker::Command;
@@ -43,34 +42,16 @@ pub struct Rim {
     stats: Arc<server::Stats>,
 }
 
-/// What the worker leaves for the pages, so that they never wait for it.
+/// What the worker leaves for those who must not wait for it.
 #[derive(Default)]
 pub struct Shared {
-    pages: Mutex<Arc<Pages>>,
     /// Whether at least one source is read.
     ready: AtomicBool,
-    /// Somebody looked at a page since pages were left last.
-    looked_at: AtomicBool,
 }
 
 impl Shared {
-    pub fn leave(&self, pages: Pages) {
-        self.looked_at.store(false, Relaxed);
-        *lock(&self.pages) = Arc::new(pages);
-    }
-
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Relaxed);
-    }
-
-    /// Whether somebody may soon look again.
-    pub fn is_looked_at(&self) -> bool {
-        self.looked_at.load(Relaxed)
-    }
-
-    fn pages(&self) -> Arc<Pages> {
-        self.looked_at.store(true, Relaxed);
-        Arc::clone(&lock(&self.pages))
     }
 }
 
@@ -265,12 +246,12 @@ impl server::Agent for Rim {
         if self.shared.ready.load(Relaxed) { Ok(()) } else { Err(NO_LOGS.to_string()) }
     }
 
-    fn targets(&self) -> TargetsPage {
-        self.shared.pages().targets.clone()
+    async fn targets(&self) -> TargetsPage {
+        self.ask(Command::Pages).await.unwrap_or_default().targets
     }
 
-    fn service_discovery(&self) -> DiscoveryPage {
-        self.shared.pages().discovery.clone()
+    async fn service_discovery(&self) -> DiscoveryPage {
+        self.ask(Command::Pages).await.unwrap_or_default().discovery
     }
 
     fn config(&self) -> String {

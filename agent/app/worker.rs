@@ -4,6 +4,7 @@ use super::committer::Verdict;
 use super::cut::Cut;
 use super::engine::Engine;
 use super::events;
+use super::pages::Pages;
 use super::rim::Shared;
 use crate::config::Config;
 use crate::geoip::LookupCounts;
@@ -20,8 +21,6 @@ pub const CUT_EVERY: Duration = Duration::from_secs(10);
 /// Scrapers that ask again within this time after a cut was made get that one.
 const CUT_SHARED: Duration = Duration::from_millis(900);
 
-/// Pages that nobody looks at are this old at most.
-const PAGES_EVERY: Duration = Duration::from_secs(10);
 /// A turn of the loop takes a second or two. After a longer one the process was stopped or the machine slept, and
 /// scrapers came in vain.
 const STOOD_STILL: Duration = Duration::from_secs(10);
@@ -43,6 +42,7 @@ pub enum Command {
         hold: Duration,
     },
     Report(oneshot::Sender<Report>),
+    Pages(oneshot::Sender<Pages>),
     /// Goes over to a new configuration; series that are defined as before go on.
     Reconfigure(Box<Config>, oneshot::Sender<()>),
     /// Answers when everything that is there now was read.
@@ -114,8 +114,6 @@ pub struct Worker {
     keeps_state: bool,
     draining: Vec<oneshot::Sender<()>>,
     stopping: Option<oneshot::Sender<()>>,
-    /// When pages were left last.
-    pages_at: Option<Duration>,
 }
 
 impl Worker {
@@ -131,7 +129,6 @@ impl Worker {
             keeps_state,
             draining: Vec::new(),
             stopping: None,
-            pages_at: None,
         }
     }
 
@@ -158,7 +155,7 @@ impl Worker {
                 return self.stop(commands);
             }
             if self.engine.refresh_if_due() {
-                self.leave_pages(shared);
+                shared.set_ready(self.engine.follows_any());
             }
             self.cut_if_wanted();
             if self.engine.turn().more {
@@ -172,17 +169,6 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-        }
-    }
-
-    /// Pages of thousands of files cost more than reading them: they are made when somebody looks at them, and now and
-    /// then for the first look.
-    fn leave_pages(&mut self, shared: &Shared) {
-        shared.set_ready(self.engine.follows_any());
-        let now = self.engine.monotonic();
-        if shared.is_looked_at() || self.pages_at.is_none_or(|at| now >= at + PAGES_EVERY) {
-            self.pages_at = Some(now);
-            shared.leave(self.engine.pages());
         }
     }
 
@@ -201,6 +187,7 @@ impl Worker {
             Command::Served { number, at, hold } => self.engine.served(number, at, hold),
             // Whoever asked may have gone; that is no concern of the worker's.
             Command::Report(reply) => drop(reply.send(self.engine.report())),
+            Command::Pages(reply) => drop(reply.send(self.engine.pages())),
             Command::Reconfigure(config, reply) => {
                 self.engine.reconfigure(&config);
                 self.scrape_cut_at = None;

@@ -28,6 +28,10 @@ use std::time::Duration;
 const TURN_BYTES: u64 = 32 << 20;
 /// Targets are looked for so often even if no directory changed: a link may lead elsewhere.
 const WHOLE_EVERY: Duration = Duration::from_secs(60);
+/// After a look that took a time, the next one follows after so many times that …
+const REST_FACTOR: u32 = 400;
+/// … or after this.
+const REST_MAX: Duration = Duration::from_secs(5);
 /// How often directories of pods are looked at; they are few and short-lived pods are many.
 const PODS_EVERY: Duration = Duration::from_secs(1);
 
@@ -50,8 +54,9 @@ pub struct Engine {
     refreshed: Option<Duration>,
     /// When targets were looked for although no directory had changed.
     refreshed_whole: Option<Duration>,
-    /// What the last look for targets saw.
+    /// What the last look for targets saw, and for how long none follows it.
     seen: Seen,
+    rest: Duration,
     pub(super) run: Run,
     pub(super) breaks: Breaks,
     /// The books of jobs that the configuration no longer has.
@@ -110,6 +115,7 @@ impl Engine {
             refreshed: None,
             refreshed_whole: None,
             seen: Seen::default(),
+            rest: Duration::ZERO,
             run: Run::default(),
             breaks: Breaks::default(),
             gone: Vec::new(),
@@ -156,17 +162,25 @@ impl Engine {
     /// Looks for targets when it is time; whether it was.
     pub fn refresh_if_due(&mut self) -> bool {
         let now = self.clock.monotonic();
-        if self.refreshed.is_some_and(|at| now < at + self.refresh_every) {
+        if self.refreshed.is_some_and(|at| now < at + self.refresh_every.max(self.rest)) {
             return false;
         }
         // Thousands of directories are looked at in a few milliseconds, and worked through in a hundred.
         let lately = self.refreshed_whole.is_some_and(|at| now < at + WHOLE_EVERY);
         if lately && !self.reader.misses_any() && self.seen.is_still_so(&*self.tree) {
             self.refreshed = Some(now);
+            self.rest_after(now);
             return false;
         }
         self.refresh();
+        self.rest_after(now);
         true
+    }
+
+    /// Looking for targets takes no more than its share of the time, however many there are.
+    fn rest_after(&mut self, began: Duration) {
+        let took = self.clock.monotonic().saturating_sub(began);
+        self.rest = (took * REST_FACTOR).min(REST_MAX);
     }
 
     /// Looks for targets now.
@@ -201,7 +215,8 @@ impl Engine {
     /// How long to wait for the next turn, if nobody wakes the engine.
     pub fn pause(&self) -> Duration {
         let now = self.clock.monotonic();
-        let refresh = self.refreshed.map_or(Duration::ZERO, |at| (at + self.refresh_every).saturating_sub(now));
+        let refresh =
+            self.refreshed.map_or(Duration::ZERO, |at| (at + self.refresh_every.max(self.rest)).saturating_sub(now));
         self.reader.pause(now).min(refresh)
     }
 

@@ -463,7 +463,3 @@ pub(super) fn seconds(clock: &dyn Clock) -> Seconds {
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 mod tests;
-
-#[cfg(test)]
-#[path = "engine_fault_tests.rs"]
-mod fault_tests;

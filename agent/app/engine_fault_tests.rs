@@ -1,13 +1,15 @@
 //! Faults of the node around the agent, one test each: docs/faults.md has the list.
 
-use super::*;
-use crate::app::{Cut, Run, take_up};
+use super::{Cut, Engine, Run, take_up};
 use crate::checkpoint::{Checkpoint, Limits, Opened, SimDisk};
-use crate::clock::UnixNanos;
-use crate::config;
+use crate::clock::{Clock, UnixNanos};
+use crate::config::{self, Config};
+use crate::diagnostic::Diagnostics;
+use crate::geoip::GeoIpSet;
 use crate::metrics::Shown;
 use crate::source::MemFs;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const POD: &str = "/pods/shop_web-1_11111111-1111-4111-8111-111111111111";
 const HOLD: Duration = Duration::from_secs(10);

@@ -30,3 +30,6 @@ pub use run::{Resumption, Run};
 pub use running::{Reload, Running};
 pub use state::take_up;
 pub use worker::Report;
+
+#[cfg(test)]
+mod engine_fault_tests;

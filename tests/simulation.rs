@@ -2,7 +2,8 @@
 //! Prometheus adds up equals what was written, except where a break was counted.
 //!
 //! `WEIR_SIM_SEEDS=10000 cargo test --release --test simulation` plays so many days of each kind; `WEIR_SIM_SEED=17`
-//! plays that one alone. A day that fails is made as small as it gets, and printed.
+//! plays that one alone. A day that fails is made as small as it gets, and printed. With `WEIR_SIM_KEEP_GOING=1` all
+//! days are played and the failing ones listed; `WEIR_SIM_TRACE=1` tells what happens.
 
 #[path = "support/sim/mod.rs"]
 mod sim;
@@ -22,15 +23,21 @@ fn play(days: u64, plan_of: impl Fn(u64) -> Plan) -> Stats {
         Some(seed) => seed..seed + 1,
         None => 0..number("WEIR_SIM_SEEDS").unwrap_or(days),
     };
-    let mut all = Stats::default();
+    let keep_going = std::env::var_os("WEIR_SIM_KEEP_GOING").is_some();
+    let (mut all, mut failed) = (Stats::default(), 0);
     for seed in seeds {
         let plan = plan_of(seed);
         match Day::play(&plan) {
             Ok(judge) => all.add(&judge.stats),
+            Err(failure) if keep_going => {
+                println!("seed {seed} failed at {} ms: {}", failure.at_ms, failure.what);
+                failed += 1;
+            }
             Err(failure) => fail(&plan, &failure),
         }
     }
     println!("{all}");
+    assert_eq!(failed, 0, "days that failed");
     all
 }
 
@@ -45,7 +52,8 @@ fn fail(plan: &Plan, failure: &Failure) -> ! {
 #[test]
 fn a_plain_counter_in_memory_shows_the_loss() {
     let stats = play(10, Plan::plain);
-    assert!(stats.exact == 0, "{stats}");
+    // Mostly new series that nobody saw begin, and lines that are counted again.
+    assert!(stats.error > stats.lines / 2 && stats.exact * 20 < stats.days, "{stats}");
 }
 
 #[test]
@@ -58,7 +66,7 @@ fn calm_days_are_exact() {
 #[test]
 fn what_harms_no_file_costs_nothing() {
     let stats = play(20, |seed| Plan::of(seed, Faults::Harmless));
-    assert!(stats.lost.is_empty(), "{stats}");
+    assert_eq!(stats.eras, stats.days, "{stats}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::worker::{Facts, Report, Wake};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::discovery::{HostTree, SourceConfig, StillTree, Tree};
+use crate::discovery::{HostTree, Seen, SourceConfig, StillTree, Tree};
 use crate::geoip::{GeoIpSet, LookupCounts};
 use crate::labels::Labels;
 use crate::ledger::JobBooks;
@@ -26,6 +26,8 @@ use std::time::Duration;
 
 /// Bytes that a turn may read: scrapes and signals are answered between turns.
 const TURN_BYTES: u64 = 32 << 20;
+/// Targets are looked for so often even if no directory changed: a link may lead elsewhere.
+const WHOLE_EVERY: Duration = Duration::from_secs(60);
 /// How often directories of pods are looked at; they are few and short-lived pods are many.
 const PODS_EVERY: Duration = Duration::from_secs(1);
 
@@ -46,6 +48,10 @@ pub struct Engine {
     tree: Arc<dyn Tree + Send + Sync>,
     pub(super) refresh_every: Duration,
     refreshed: Option<Duration>,
+    /// When targets were looked for although no directory had changed.
+    refreshed_whole: Option<Duration>,
+    /// What the last look for targets saw.
+    seen: Seen,
     pub(super) run: Run,
     pub(super) breaks: Breaks,
     /// The books of jobs that the configuration no longer has.
@@ -102,6 +108,8 @@ impl Engine {
             tree,
             refresh_every: refresh_period(config),
             refreshed: None,
+            refreshed_whole: None,
+            seen: Seen::default(),
             run: Run::default(),
             breaks: Breaks::default(),
             gone: Vec::new(),
@@ -151,6 +159,12 @@ impl Engine {
         if self.refreshed.is_some_and(|at| now < at + self.refresh_every) {
             return false;
         }
+        // Thousands of directories are looked at in a few milliseconds, and worked through in a hundred.
+        let lately = self.refreshed_whole.is_some_and(|at| now < at + WHOLE_EVERY);
+        if lately && !self.reader.misses_any() && self.seen.is_still_so(&*self.tree) {
+            self.refreshed = Some(now);
+            return false;
+        }
         self.refresh();
         true
     }
@@ -158,6 +172,8 @@ impl Engine {
     /// Looks for targets now.
     pub fn refresh(&mut self) {
         self.refreshed = Some(self.clock.monotonic());
+        self.refreshed_whole = self.refreshed;
+        let began = self.clock.now();
         let mut wanted = BTreeMap::new();
         let host = Arc::clone(&self.tree);
         let tree = StillTree::new(&*host);
@@ -165,6 +181,7 @@ impl Engine {
             job.refresh(&tree);
             job.want(at, &tree, &mut wanted);
         }
+        self.seen = tree.seen(began);
         leave_out_rotated(&mut wanted, &self.reader);
         if let Some(watch) = &mut self.watch {
             watch.follow(self.jobs.iter().flat_map(|job| &job.roots), wanted.keys());
@@ -202,7 +219,7 @@ impl Engine {
 
     /// A directory of pods may have changed: the next turn looks for targets.
     pub fn hint(&mut self) {
-        self.refreshed = None;
+        (self.refreshed, self.refreshed_whole) = (None, None);
     }
 
     /// Reads what the targets hold now, rotated and compressed generations included, to the end.
@@ -333,6 +350,11 @@ impl Engine {
         facts
     }
 
+    /// Whether at least one source is read.
+    pub fn follows_any(&self) -> bool {
+        !self.reader.is_empty()
+    }
+
     /// What the pages show.
     pub fn pages(&self) -> Pages {
         super::pages::of(&self.jobs, &self.reader)
@@ -426,3 +448,7 @@ pub(super) fn seconds(clock: &dyn Clock) -> Seconds {
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "engine_fault_tests.rs"]
+mod fault_tests;

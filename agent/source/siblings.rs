@@ -300,7 +300,7 @@ impl FileSource {
             let identity = &generation.identity;
             let keep = held || seen.contains(&generation.id) || (blocked && (few || !identity.done));
             // One that was empty may live on, with content, as a file that was not known again.
-            let empty = !generation.was_seen() && generation.phase == Phase::Parked;
+            let empty = !generation.was_seen();
             if !keep && !identity.settled && !identity.done && !empty {
                 let path = identity.name.as_ref().map_or(home.clone(), |name| home.with_file_name(name));
                 let offset = identity.cursor.offset;

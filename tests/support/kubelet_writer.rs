@@ -11,7 +11,6 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 pub const POD: &str = "shop_web-1_11111111-1111-4111-8111-111111111111";
@@ -197,11 +196,6 @@ impl Container {
 
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// A moment before the next line and after those before.
-    pub fn time_of_last_line(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(1795227960) + Duration::from_nanos(self.lines * 1000 - 500)
     }
 
     /// Writes one line, perhaps the end of it with the next one of its stream.

@@ -4,7 +4,7 @@
 use super::clock::SimClock;
 use super::fs::SimFs;
 use super::oracle::{Oracle, SeriesId};
-use super::plan::{Shape, Sync};
+use super::plan::Shape;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -66,11 +66,7 @@ impl Agent {
     ) -> (Agent, Option<Entries>) {
         let mut engine =
             Engine::over(Arc::new(fs.clone()), Arc::new(fs.clone()), config, clock.clone(), Default::default());
-        let fsync = match shape.fsync {
-            Sync::EveryCut => Fsync::EveryCut,
-            Sync::EachMinute => Fsync::Every(Duration::from_secs(60)),
-            Sync::Never => Fsync::Never,
-        };
+        let fsync = Fsync::EveryCut;
         let mut found = None;
         let fixed = if shape.plain { Some(Duration::ZERO) } else { shape.hold_s.map(Duration::from_secs) };
         engine.set_hold(fixed.unwrap_or_else(|| Scrapers::<IpAddr>::default().hold(None, Duration::ZERO)));

@@ -52,7 +52,8 @@ pub struct Day<'p> {
     up_at_ms: u64,
     /// The agent has made its last cut and waits for scrapers until then.
     ending: Option<Ending>,
-    newest: Published,
+    /// What scrapers are shown.
+    shown: Option<Arc<Cut>>,
     /// A cut on its way to a slow disk.
     pending: Option<Pending>,
     slow_until_ms: u64,
@@ -65,12 +66,6 @@ pub struct Day<'p> {
     judge: Judge,
     /// Tells what happens.
     trace: bool,
-}
-
-/// What is shown.
-#[derive(Default)]
-struct Published {
-    for_scrape: Option<Arc<Cut>>,
 }
 
 struct Pending {
@@ -109,6 +104,10 @@ impl<'p> Day<'p> {
     /// Plays a day to its end. The judge says how it went.
     pub fn play(plan: &'p Plan) -> Result<Judge, Failure> {
         let mut day = Day::new(plan);
+        if day.trace {
+            // What the agent itself says; once for all days.
+            let _ = tracing_subscriber::fmt().with_ansi(false).without_time().try_init();
+        }
         let outcome = day.run();
         let at_ms = day.clock.elapsed_ms();
         outcome.map(|()| day.judge).map_err(|what| Failure { at_ms, what })
@@ -133,7 +132,7 @@ impl<'p> Day<'p> {
             agent: None,
             up_at_ms: 0,
             ending: None,
-            newest: Published::default(),
+            shown: None,
             pending: None,
             slow_until_ms: 0,
             state_fails_until_ms: 0,
@@ -313,7 +312,6 @@ impl<'p> Day<'p> {
                 let quiet = self.ending.is_none() && !self.machine.oracle.has_unfinished();
                 if let Some(agent) = self.agent.as_mut().filter(|_| quiet) {
                     agent.engine.reconfigure(&self.config);
-                    self.judge.reloaded(&mut self.machine);
                 }
             }
             What::ScrapesLost(at, count) => self.scrapers[at].requests_lost = count,
@@ -370,20 +368,28 @@ impl<'p> Day<'p> {
         if self.trace {
             println!("{} start\n{}", self.clock.elapsed_ms(), self.machine.listing());
         }
-        let run = Run {
-            identity: format!("node {}", self.identity),
-            boot_id: format!("boot {}", self.boots),
-            synced: self.plan.shape.fsync == super::plan::Sync::EveryCut,
-        };
+        let run =
+            Run { identity: format!("node {}", self.identity), boot_id: format!("boot {}", self.boots), synced: true };
         let (mut agent, found) =
             Agent::start(&self.config, &self.plan.shape, &self.machine.fs, &self.disk, &self.clock, run);
         let now = agent::values(&agent.engine.snapshot(), Shown::ToPerson, &mut self.machine.oracle);
         let mut prometheis: Vec<&mut Prometheus> =
             self.scrapers.iter_mut().map(|scraper| &mut scraper.prometheus).collect();
+        if self.trace {
+            println!("{} lines counted", now.values().sum::<u64>());
+        }
         self.judge.started(found.as_ref(), &now, self.identity, &mut self.machine, &mut prometheis)?;
         agent.look();
+        if self.trace {
+            let books = agent.engine.books();
+            println!(
+                "after the first look: {} lines read\n{}",
+                books.iter().map(|books| books.read).sum::<u64>(),
+                self.machine.listing()
+            );
+        }
         self.agent = Some(agent);
-        self.newest = Published::default();
+        self.shown = None;
         self.judge.looked(&mut self.machine, self.agent.as_ref().map_or(0, |agent| agent.started_ms))
     }
 
@@ -430,8 +436,11 @@ impl<'p> Day<'p> {
 
     fn publish(&mut self, cut: Arc<Cut>, verdict: &Verdict) {
         self.judge.committed(&cut, verdict);
+        if verdict.publish && self.pending.is_none() {
+            self.machine.fs.settle();
+        }
         if verdict.publish && cut.for_scrape {
-            self.newest.for_scrape = Some(cut);
+            self.shown = Some(cut);
         }
     }
 
@@ -449,7 +458,7 @@ impl<'p> Day<'p> {
         }
         let mono = self.clock.monotonic();
         let is_fresh = |cut: &Arc<Cut>| mono.saturating_sub(cut.made).as_millis() < 1_000;
-        if !self.newest.for_scrape.as_ref().is_some_and(is_fresh) {
+        if !self.shown.as_ref().is_some_and(is_fresh) {
             // One that is on its way may come in time.
             if let Some(done) = self.pending.as_ref().map(|pending| pending.done_ms)
                 && done <= now + PATIENCE_MS
@@ -459,7 +468,7 @@ impl<'p> Day<'p> {
             self.cut(true)?;
         }
         let scraper = &mut self.scrapers[at];
-        let (Some(agent), Some(cut)) = (&mut self.agent, self.newest.for_scrape.clone()) else {
+        let (Some(agent), Some(cut)) = (&mut self.agent, self.shown.clone()) else {
             scraper.missed_ms = now;
             return Ok(());
         };
@@ -531,9 +540,7 @@ impl<'p> Day<'p> {
 
     /// The process is no more; files and disk are as it left them.
     fn lose_process(&mut self) {
-        if self.agent.take().is_some() {
-            self.judge.process_lost();
-        }
+        self.agent = None;
         self.ending = None;
         self.pending = None;
         self.disk.crash();
@@ -547,7 +554,7 @@ impl<'p> Day<'p> {
         self.lose_process();
         if power {
             self.disk.power_loss();
-            self.judge.power_lost(self.plan.shape.fsync);
+            self.judge.power_lost();
         }
         self.machine.reboot(power, random);
         self.boots += 1;

@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use weir::clock::{Clock, UnixNanos};
@@ -30,13 +30,13 @@ struct Tree {
     directories: HashMap<OsString, BTreeMap<OsString, Child>>,
     /// By inode number; a dead one is free.
     inodes: Vec<Weak<Mutex<Node>>>,
-    /// Counts the agent's calls.
-    calls: u64,
     /// What the agent has closed since its last look; the oracle has not seen yet how far it was read.
     closed: Vec<FileRef>,
     /// Files that the agent knew and that went while it did not hold them: it cannot know whether there was more in them.
     vanished: u64,
-    /// Files that were made, as a name for each that is never used again.
+    /// Files that it knew and that went since its last cut: to what it comes back to after a crash they are there.
+    unsettled: u64,
+    /// Files that were made.
     made: u64,
 }
 
@@ -57,8 +57,6 @@ pub enum Found {
 pub struct FileRef(Arc<Mutex<Node>>);
 
 pub struct Node {
-    /// Never used again.
-    pub serial: u64,
     pub inode: u64,
     pub born: UnixNanos,
     pub modified: UnixNanos,
@@ -139,7 +137,8 @@ impl SimFs {
         if zeros {
             node.bytes.resize(size, 0);
         }
-        node.parts.retain(|(end, _)| *end <= length as u64);
+        let readable = if node.packed { unpacked_bytes(&node.bytes) } else { length as u64 };
+        node.parts.retain(|(end, _)| *end <= readable);
         node.synced = node.synced.min(length);
         node.read_to = node.read_to.min(length as u64);
         node.modified = self.clock.now();
@@ -173,17 +172,6 @@ impl SimFs {
         node.bytes = packed;
         node.parts = if whole { parts } else { Vec::new() };
         node.packed = true;
-    }
-
-    /// A copy under another name, as `cp` makes it.
-    pub fn copy(&self, from: &FileRef, to: &Path) {
-        let (bytes, parts) = {
-            let node = from.node();
-            (node.bytes.clone(), node.parts.clone())
-        };
-        let file = self.create(to);
-        let mut node = file.node();
-        (node.bytes, node.parts) = (bytes, parts);
     }
 
     pub fn get(&self, path: &Path) -> Option<FileRef> {
@@ -227,6 +215,11 @@ impl SimFs {
         self.tree().vanished
     }
 
+    /// A cut knows what went.
+    pub fn settle(&self) {
+        self.tree().unsettled = 0;
+    }
+
     /// The agent closes a file.
     pub fn closed(&self, file: &FileRef) {
         file.node().opened -= 1;
@@ -249,6 +242,9 @@ impl SimFs {
 
     /// The agent's process is gone, and its handles are with it.
     pub fn forget_process(&self) {
+        let mut tree = self.tree();
+        tree.vanished += std::mem::take(&mut tree.unsettled);
+        drop(tree);
         for file in self.files() {
             file.node().read_to = 0;
         }
@@ -256,7 +252,7 @@ impl SimFs {
 
     /// For the agent: what a path names.
     pub fn look_up(&self, path: &Path) -> io::Result<Found> {
-        let tree = self.called();
+        let tree = self.tree();
         if tree.directories.contains_key(path.as_os_str()) {
             return Ok(Found::Directory);
         }
@@ -268,24 +264,13 @@ impl SimFs {
 
     /// For the agent: the names in a directory, and which of them are directories.
     pub fn children(&self, directory: &Path) -> io::Result<Vec<(OsString, bool)>> {
-        let tree = self.called();
+        let tree = self.tree();
         let children = tree.directories.get(directory.as_os_str()).ok_or(io::ErrorKind::NotFound)?;
         Ok(children.iter().map(|(name, child)| (name.clone(), matches!(child, Child::Directory))).collect())
     }
 
-    /// The agent's calls so far: what would be system calls.
-    pub fn calls(&self) -> u64 {
-        self.tree().calls
-    }
-
     fn tree(&self) -> MutexGuard<'_, Tree> {
         lock(&self.tree)
-    }
-
-    fn called(&self) -> MutexGuard<'_, Tree> {
-        let mut tree = self.tree();
-        tree.calls += 1;
-        tree
     }
 }
 
@@ -319,7 +304,10 @@ impl Tree {
             let mut packed = path.as_os_str().to_os_string();
             packed.push(".gz");
             let copied = self.child(Path::new(&packed)).is_some();
-            self.vanished += u64::from(node.known.is_some() && node.opened == 0 && !copied);
+            if node.known.is_some() && !copied {
+                self.vanished += u64::from(node.opened == 0);
+                self.unsettled += 1;
+            }
         }
     }
 
@@ -328,7 +316,6 @@ impl Tree {
         let at = free.unwrap_or(self.inodes.len());
         self.made += 1;
         let node = Node {
-            serial: self.made,
             inode: at as u64 + 1,
             // A clock of the file system's own: two files made at once still differ.
             born: now + self.made as i64,
@@ -349,6 +336,14 @@ impl Tree {
         }
         FileRef(node)
     }
+}
+
+/// How much can be read of a compressed file, be it cut short.
+fn unpacked_bytes(packed: &[u8]) -> u64 {
+    let mut bytes = Vec::new();
+    // It ends with an error where it was cut; what came before is there.
+    let _ = flate2::read::GzDecoder::new(packed).read_to_end(&mut bytes);
+    bytes.len() as u64
 }
 
 fn parts(path: &Path) -> (&Path, &OsStr) {

@@ -7,7 +7,6 @@
 use super::agent::Page;
 use super::node::Machine;
 use super::oracle::{Loss, SeriesId};
-use super::plan::Sync;
 use super::prometheus::Prometheus;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -163,16 +162,11 @@ impl Judge {
         self.may_break = true;
     }
 
-    pub fn power_lost(&mut self, sync: Sync) {
-        self.harmed |= sync != Sync::EveryCut;
-        self.may_break |= self.harmed;
-        // Only what a scraper may see is synced.
+    /// What was not synced may be gone: only what a scraper may see is synced.
+    pub fn power_lost(&mut self) {
         self.published = self.published_for_scrape;
+        self.may_break = true;
     }
-
-    pub fn process_lost(&mut self) {}
-
-    pub fn reloaded(&mut self, _machine: &mut Machine) {}
 
     /// A page is sent to a scraper.
     pub fn page(&mut self, cut: &Cut, page: &Page, hold: Duration, machine: &Machine) -> Result<(), String> {
@@ -249,7 +243,8 @@ impl Judge {
             return Err("the state that is found again is that of no cut".to_string());
         };
         let (cut, look) = (Arc::clone(&made.cut), made.look);
-        self.account = Rc::clone(&made.account);
+        let account = Rc::clone(&made.account);
+        self.go_back_to(account, prometheis);
         if self.published.is_some_and(|published| cut.number < published) && !self.harmed {
             let published = self.published.unwrap_or_default();
             return Err(format!("cut {published} was published, and {} is found again", cut.number));
@@ -284,7 +279,8 @@ impl Judge {
         if now.iter().any(|(series, now)| before.get(series).is_none_or(|before| before < now)) {
             return Err(format!("cut {number} came back with larger values"));
         }
-        if !moved && off.values().all(|off| *off == 0) {
+        let older = self.published_for_scrape.is_some_and(|published| number < published);
+        if !moved && !older && off.values().all(|off| *off == 0) {
             return Ok(());
         }
         let cuts = self.recent.iter().rev().map(|made| &made.cut);
@@ -313,6 +309,19 @@ impl Judge {
         }
         self.end_age(off, prometheis);
         Ok(())
+    }
+
+    /// The values mean what they meant at an earlier cut. Ages that began since were seen all the same.
+    fn go_back_to(&mut self, account: Rc<Account>, prometheis: &mut [&mut Prometheus]) {
+        let mut account = (*account).clone();
+        for age in account.age + 1..=self.ages {
+            for (settled, prometheus) in account.settled.iter_mut().zip(prometheis.iter()) {
+                for series in prometheus.series() {
+                    *settled.entry(series).or_default() += prometheus.last_in(age, series);
+                }
+            }
+        }
+        self.account = Rc::new(account);
     }
 
     /// The counters begin at 0 for scrapers, `off` being taken off them.

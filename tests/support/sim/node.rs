@@ -2,7 +2,7 @@
 //! its exact order of steps (reliability.md §1.1), so that anything may happen between two of them.
 
 use super::clock::SimClock;
-use super::fs::{FileRef, SimFs};
+use super::fs::{FileRef, PartId, SimFs};
 use super::oracle::Oracle;
 use super::random::Random;
 use std::collections::{BTreeSet, VecDeque};
@@ -352,7 +352,8 @@ impl Machine {
         }
         if power {
             for file in self.fs.files() {
-                self.lose_tail(&file, random);
+                let lost = self.lose_tail(&file, random);
+                lost.into_iter().for_each(|part| self.oracle.parts[part].powerless = true);
             }
         }
         self.fs.sync();
@@ -360,21 +361,23 @@ impl Machine {
         (0..self.containers.len()).for_each(|at| self.restart(at));
     }
 
-    /// What was not synced of a file is gone from a line on, or zeros.
-    fn lose_tail(&self, file: &FileRef, random: &mut Random) {
+    /// What was not synced of a file is gone from a line on, or zeros. The parts of lines that are gone.
+    fn lose_tail(&self, file: &FileRef, random: &mut Random) -> Vec<PartId> {
         let (synced, length) = {
             let node = file.node();
             (node.synced, node.bytes.len())
         };
         if synced >= length || random.percent(30) {
-            return;
+            return Vec::new();
         }
         let at = synced + random.below((length - synced) as u64) as usize;
         let node = file.node();
         let line = node.bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let packed = node.packed;
+        let (packed, parts) = (node.packed, node.parts.clone());
         drop(node);
         self.fs.cut(file, if packed { at } else { line }, random.percent(40));
+        let left = file.node().parts.len();
+        parts[left..].iter().map(|(_, part)| *part).collect()
     }
 }
 

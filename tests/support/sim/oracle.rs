@@ -23,6 +23,8 @@ pub struct Part {
     pub read: Option<u64>,
     /// Since which look that state knows a file in which it stands.
     pub known: Option<u64>,
+    /// Lost power took it from a file.
+    pub powerless: bool,
     /// Why it cannot be read any more, though it never was.
     pub lost: Option<Loss>,
 }
@@ -34,6 +36,8 @@ pub enum Loss {
     Unseen,
     /// It went with a file that the agent knew: a break.
     Known,
+    /// Lost power took it before anybody knew of it.
+    Power,
 }
 
 #[derive(Default)]
@@ -80,7 +84,17 @@ impl Oracle {
     }
 
     pub fn add(&mut self, log: usize, stream: usize, last: bool, series: Option<SeriesId>, now_ms: u64) -> PartId {
-        self.parts.push(Part { log, stream, last, series, written_ms: now_ms, read: None, known: None, lost: None });
+        self.parts.push(Part {
+            log,
+            stream,
+            last,
+            series,
+            written_ms: now_ms,
+            read: None,
+            known: None,
+            powerless: false,
+            lost: None,
+        });
         series.into_iter().for_each(|series| self.written[series as usize] += 1);
         self.parts.len() - 1
     }
@@ -151,7 +165,11 @@ impl Oracle {
         let mut lost = Vec::new();
         for (id, part) in self.parts.iter_mut().enumerate() {
             if part.read.is_none() && part.lost.is_none() && !there[id] {
-                part.lost = Some(if part.known.is_some() { Loss::Known } else { Loss::Unseen });
+                part.lost = Some(match part.known {
+                    _ if part.powerless => Loss::Power,
+                    Some(_) => Loss::Known,
+                    None => Loss::Unseen,
+                });
                 lost.push(id);
             }
         }

@@ -23,16 +23,8 @@ pub struct Shape {
     pub scrape_ms: [u64; 2],
     /// `None`: the agent finds out by itself.
     pub hold_s: Option<u64>,
-    pub fsync: Sync,
     /// The agent keeps nothing and holds nothing: what every other one does.
     pub plain: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
-    EveryCut,
-    EachMinute,
-    Never,
 }
 
 #[derive(Clone, Debug)]
@@ -94,11 +86,6 @@ pub enum What {
 }
 
 impl What {
-    /// Whether it is more than what a node does all day.
-    pub fn is_fault(&self) -> bool {
-        !matches!(self, What::StartPod | What::Write { .. } | What::Rotate(_))
-    }
-
     /// Its name, without its numbers.
     pub fn name(&self) -> String {
         let text = format!("{self:?}");
@@ -148,7 +135,6 @@ impl Plan {
         let shape = Shape {
             scrape_ms: [scrape(&mut random), scrape(&mut random)],
             hold_s: random.percent(40).then_some(150),
-            fsync: Sync::EveryCut,
             plain: false,
         };
         let mut plan = Plan { seed, shape, events: Vec::new() };

@@ -15,9 +15,8 @@ pub struct Prometheus {
     pub missed: HashMap<SeriesId, u64>,
     /// Beginnings of counters that were seen with a value already: series and value.
     pub late: Vec<(SeriesId, u64)>,
-    /// By series: the age of the counter at the last sample, which is another counter than that of another age, and
-    /// what it showed.
-    ages: HashMap<SeriesId, (u64, u64)>,
+    /// By age, whose counters are others than those of another age: the last sample.
+    ages: HashMap<(u64, SeriesId), u64>,
     pub scrapes: u64,
 }
 
@@ -34,7 +33,7 @@ impl Prometheus {
                 Some(_) => *value,
             };
             *self.increase.entry(*series).or_default() += counted;
-            if self.ages.insert(*series, (age, *value)).is_some_and(|(of, _)| of == age) {
+            if self.ages.insert((age, *series), *value).is_some() {
                 continue;
             }
             if counted < *value {
@@ -50,11 +49,7 @@ impl Prometheus {
 
     /// The last sample of a series in this age; 0 if there is none.
     pub fn last_in(&self, age: u64, series: SeriesId) -> u64 {
-        self.ages.get(&series).filter(|(of, _)| *of == age).map_or(0, |(_, value)| *value)
-    }
-
-    pub fn knows(&self, series: SeriesId) -> bool {
-        self.increase.contains_key(&series)
+        self.ages.get(&(age, series)).copied().unwrap_or(0)
     }
 
     /// The series that it knows.

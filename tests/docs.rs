@@ -177,24 +177,78 @@ fn links_lead_somewhere() {
     assert!(pages.len() > 8 && broken.is_empty(), "{broken:#?}");
 }
 
-/// A promise names the tests that stand behind it; a renamed test would leave it standing alone.
-#[test]
-fn every_test_that_the_documents_name_exists() {
+/// All source files in one text, to look for the names of tests in.
+fn code() -> String {
     let mut sources = Vec::new();
     for folder in ["agent", "tests"] {
         files(&root().join(folder), ".rs", &mut sources);
     }
-    let code: String = sources.iter().map(|path| fs::read_to_string(path).expect("a source file")).collect();
+    sources.iter().map(|path| fs::read_to_string(path).expect("a source file")).collect()
+}
+
+fn is_test(code: &str, name: &str) -> bool {
+    code.contains(&format!("fn {name}("))
+}
+
+/// A promise names the tests that stand behind it; a renamed test would leave it standing alone.
+#[test]
+fn every_test_that_the_documents_name_exists() {
+    let code = code();
     let mut checked = 0;
     for page in ["README.md", "docs/promises.md", "docs/operations.md"] {
         // Names of tests are sentences: longer than any name of a metric.
         for name in quoted(&read(page)).into_iter().filter(|name| is_test_name(name)) {
             checked += 1;
-            assert!(code.contains(&format!("fn {name}(")), "{page}: there is no test `{name}`");
+            assert!(is_test(&code, name), "{page}: there is no test `{name}`");
         }
     }
     assert!(checked > 20, "only {checked}");
 }
+
+/// A row begins with its number. Its last cell names tests, some of which have short names; a row without a test says
+/// why in the cell before.
+#[test]
+fn every_fault_has_a_test_or_a_reason() {
+    const FAULTS: usize = 84;
+    const COVERED_MIN: usize = 67;
+    const REASONS: [&str; 2] = ["Delivery", "Not promised: "];
+    let (page, code) = (read("docs/faults.md"), code());
+    let rows = page.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
+        Some((cells[0].parse::<usize>().ok()?, cells))
+    });
+    let (mut numbers, mut covered) = (Vec::new(), 0);
+    for (number, cells) in rows {
+        numbers.push(number);
+        let [_, fault, done, shown] = cells[..] else { panic!("row {number} has {} cells", cells.len()) };
+        assert!(!fault.is_empty() && !done.is_empty(), "row {number} says nothing");
+        let tests: Vec<&str> = quoted(shown).into_iter().filter(|name| is_name_of_code(name)).collect();
+        match tests.is_empty() {
+            true => {
+                assert!(shown == "–" && REASONS.iter().any(|reason| done.starts_with(reason)), "row {number}: why?")
+            }
+            false => covered += 1,
+        }
+        let missing: Vec<_> = tests.into_iter().filter(|name| !is_test(&code, name)).collect();
+        assert!(missing.is_empty(), "row {number}: there is no test {missing:?}");
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=FAULTS).collect::<Vec<_>>(), "each fault stands there once");
+    assert!(covered >= COVERED_MIN, "only {covered} of {FAULTS} rows have tests");
+    // What stands outside of the table.
+    for name in quoted(&page).into_iter().filter(|name| is_test_name(name)) {
+        assert!(is_test(&code, name), "there is no test `{name}`");
+    }
+}
+
+/// Words joined by underscores, and no metric: in the last cell of a fault, the name of a test.
+fn is_name_of_code(name: &str) -> bool {
+    let words = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    words && name.contains('_') && !OTHER_NAMES.contains(&name) && !name.starts_with("weir_")
+}
+
+/// Names in the table that are no tests: keys of the configuration.
+const OTHER_NAMES: [&str; 2] = ["older_than", "kubernetes_sd_configs"];
 
 fn is_test_name(name: &str) -> bool {
     let words = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');

@@ -4,9 +4,6 @@
 //! read. Both begin with the version of their notation. What cannot be read is left out and counted: its files are read
 //! from the front, as if they had just been found.
 
-// For the engine's cut and its restart.
-#![allow(dead_code)]
-
 use super::engine::Turning;
 use super::followed::{Feed, Followed};
 use super::reader::Reader;

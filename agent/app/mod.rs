@@ -8,6 +8,7 @@ mod followed;
 mod job;
 mod kept_sources;
 pub mod logging;
+mod look;
 mod mem_tree;
 mod pages;
 mod publish;
@@ -30,3 +31,6 @@ pub use run::{Resumption, Run};
 pub use running::{Reload, Running};
 pub use state::take_up;
 pub use worker::Report;
+
+#[cfg(test)]
+mod engine_fault_tests;

@@ -2,37 +2,35 @@
 
 use super::job::Job;
 use super::reader::Reader;
+use crate::labels::Labels;
 use crate::server::{
-    ActiveTarget, DROPPED_SHOWN_MAX, DiscoveryPage, DroppedTarget, JobDiscovery, JobTargets, TargetRow, TargetsPage,
+    ActiveTarget, DROPPED_SHOWN_MAX, DiscoveryPage, DroppedTarget, FileRow, JobDiscovery, JobTargets, TargetRow,
+    TargetsPage,
 };
+use std::collections::BTreeMap;
 
 #[derive(Clone, Default)]
 pub struct Pages {
     pub targets: TargetsPage,
     pub discovery: DiscoveryPage,
-    /// Whether at least one source is read.
-    pub ready: bool,
 }
 
 /// The state of all jobs.
 pub fn of(jobs: &[Job], reader: &Reader) -> Pages {
     let targets = jobs.iter().enumerate().map(|(at, job)| targets_of(at, job, reader)).collect();
     let discovery = jobs.iter().map(discovery_of).collect();
-    Pages {
-        targets: TargetsPage { jobs: targets },
-        discovery: DiscoveryPage { jobs: discovery },
-        ready: !reader.is_empty(),
-    }
+    Pages { targets: TargetsPage { jobs: targets }, discovery: DiscoveryPage { jobs: discovery } }
 }
 
 fn targets_of(at: usize, job: &Job, reader: &Reader) -> JobTargets {
-    let files: Vec<_> = reader.files_of(at).collect();
+    // A source has its target's labels and the name of its file. There may be thousands of both.
+    let mut files: BTreeMap<Labels, Vec<FileRow>> = BTreeMap::new();
+    for (labels, file) in reader.files_of(at) {
+        files.entry(without_filename(labels)).or_default().push(file);
+    }
     let rows = job.found.targets.iter().map(|target| {
-        let files: Vec<_> = files
-            .iter()
-            .filter(|(labels, file)| target.matches(file.path.as_ref()) && is_of(labels, &target.labels))
-            .map(|(_, file)| file.clone())
-            .collect();
+        let of_labels = files.get(&without_filename(&target.labels)).map_or(&[][..], Vec::as_slice);
+        let files: Vec<_> = of_labels.iter().filter(|file| target.matches(file.path.as_ref())).cloned().collect();
         let ready = !files.is_empty();
         TargetRow {
             state: if ready { "ready" } else { "no file matches" }.to_string(),
@@ -45,9 +43,10 @@ fn targets_of(at: usize, job: &Job, reader: &Reader) -> JobTargets {
     JobTargets { job: job.name.clone(), targets: rows.collect() }
 }
 
-/// Whether a source's labels are those of the target, but for its file name.
-fn is_of(source: &crate::labels::Labels, target: &crate::labels::Labels) -> bool {
-    target.iter().all(|(name, value)| name == "filename" || source.get(name) == value)
+fn without_filename(labels: &Labels) -> Labels {
+    let mut labels = labels.clone();
+    labels.remove("filename");
+    labels
 }
 
 fn discovery_of(job: &Job) -> JobDiscovery {

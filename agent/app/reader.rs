@@ -328,6 +328,11 @@ impl Reader {
         self.sources.values().map(|followed| followed.source.lag_bytes()).sum()
     }
 
+    /// Whether discovery did not find a source in its last look.
+    pub fn misses_any(&self) -> bool {
+        self.sources.values().any(|followed| followed.missed > 0)
+    }
+
     /// Whether no source is followed.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()

@@ -2,7 +2,6 @@
 
 use super::cut::{Cut, Cuts};
 use super::events;
-use super::pages::Pages;
 use super::publish::Published;
 use super::running::Reload;
 use super::worker::Command;
@@ -12,6 +11,7 @@ use crate::geoip::GeoIpSet;
 use crate::metrics::{Format, Scrapers, Shown};
 use crate::server::{self, Ask, DiscoveryPage, NO_LOGS, Scrape, TargetsPage};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::{RwLock, oneshot};
@@ -42,19 +42,16 @@ pub struct Rim {
     stats: Arc<server::Stats>,
 }
 
-/// What the worker leaves for the pages, so that they never wait for it.
+/// What the worker leaves for those who must not wait for it.
 #[derive(Default)]
 pub struct Shared {
-    pages: Mutex<Arc<Pages>>,
+    /// Whether at least one source is read.
+    ready: AtomicBool,
 }
 
 impl Shared {
-    pub fn leave(&self, pages: Pages) {
-        *lock(&self.pages) = Arc::new(pages);
-    }
-
-    fn pages(&self) -> Arc<Pages> {
-        Arc::clone(&lock(&self.pages))
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Relaxed);
     }
 }
 
@@ -246,15 +243,15 @@ impl server::Agent for Rim {
     }
 
     fn ready(&self) -> Result<(), String> {
-        if self.shared.pages().ready { Ok(()) } else { Err(NO_LOGS.to_string()) }
+        if self.shared.ready.load(Relaxed) { Ok(()) } else { Err(NO_LOGS.to_string()) }
     }
 
-    fn targets(&self) -> TargetsPage {
-        self.shared.pages().targets.clone()
+    async fn targets(&self) -> TargetsPage {
+        self.ask(Command::Pages).await.unwrap_or_default().targets
     }
 
-    fn service_discovery(&self) -> DiscoveryPage {
-        self.shared.pages().discovery.clone()
+    async fn service_discovery(&self) -> DiscoveryPage {
+        self.ask(Command::Pages).await.unwrap_or_default().discovery
     }
 
     fn config(&self) -> String {
@@ -265,3 +262,7 @@ impl server::Agent for Rim {
         self.reload_now().await
     }
 }
+
+#[cfg(test)]
+#[path = "rim_fault_tests.rs"]
+mod fault_tests;

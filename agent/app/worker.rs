@@ -4,6 +4,7 @@ use super::committer::Verdict;
 use super::cut::Cut;
 use super::engine::Engine;
 use super::events;
+use super::pages::Pages;
 use super::rim::Shared;
 use crate::config::Config;
 use crate::geoip::LookupCounts;
@@ -41,6 +42,7 @@ pub enum Command {
         hold: Duration,
     },
     Report(oneshot::Sender<Report>),
+    Pages(oneshot::Sender<Pages>),
     /// Goes over to a new configuration; series that are defined as before go on.
     Reconfigure(Box<Config>, oneshot::Sender<()>),
     /// Answers when everything that is there now was read.
@@ -153,7 +155,7 @@ impl Worker {
                 return self.stop(commands);
             }
             if self.engine.refresh_if_due() {
-                shared.leave(self.engine.pages());
+                shared.set_ready(self.engine.follows_any());
             }
             self.cut_if_wanted();
             if self.engine.turn().more {
@@ -185,6 +187,7 @@ impl Worker {
             Command::Served { number, at, hold } => self.engine.served(number, at, hold),
             // Whoever asked may have gone; that is no concern of the worker's.
             Command::Report(reply) => drop(reply.send(self.engine.report())),
+            Command::Pages(reply) => drop(reply.send(self.engine.pages())),
             Command::Reconfigure(config, reply) => {
                 self.engine.reconfigure(&config);
                 self.scrape_cut_at = None;

@@ -15,7 +15,7 @@ pub mod tree;
 
 pub use glob::{Expansion, Glob};
 pub use source_config::SourceConfig;
-pub use still::StillTree;
+pub use still::{Seen, StillTree};
 pub use target::{DropReason, DroppedTarget, Target, TargetKey};
 pub use tree::{Entry, HostTree, Kind, Tree};
 

@@ -1,7 +1,9 @@
 //! The part of a file system that discovery sees.
 
+use crate::clock::UnixNanos;
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub trait Tree {
     fn kind(&self, path: &Path) -> io::Result<Kind>;
     /// The path with all symlinks resolved.
     fn resolved(&self, path: &Path) -> io::Result<PathBuf>;
+    /// When names of a directory changed last. `None`: not known, so they may have at any time.
+    fn changed(&self, _directory: &Path) -> Option<UnixNanos> {
+        None
+    }
 }
 
 /// The machine's file system.
@@ -50,6 +56,11 @@ impl Tree for HostTree {
 
     fn resolved(&self, path: &Path) -> io::Result<PathBuf> {
         std::fs::canonicalize(path)
+    }
+
+    fn changed(&self, directory: &Path) -> Option<UnixNanos> {
+        let metadata = std::fs::metadata(directory).ok()?;
+        metadata.mtime().checked_mul(1_000_000_000)?.checked_add(metadata.mtime_nsec())
     }
 }
 

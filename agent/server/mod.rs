@@ -52,8 +52,8 @@ pub trait Agent: Send + Sync + 'static {
     fn scrape(&self, ask: Ask<'_>) -> impl Future<Output = Result<Scrape, String>> + Send;
     /// Whether lines can be read; else the reason, such as [`NO_LOGS`].
     fn ready(&self) -> Result<(), String>;
-    fn targets(&self) -> TargetsPage;
-    fn service_discovery(&self) -> DiscoveryPage;
+    fn targets(&self) -> impl Future<Output = TargetsPage> + Send;
+    fn service_discovery(&self) -> impl Future<Output = DiscoveryPage> + Send;
     /// The configuration that runs, as YAML, its secrets hidden.
     fn config(&self) -> String;
     /// Applies the configuration file again; the error says why the old one stays.

@@ -101,8 +101,8 @@ impl<A: Agent> Routes<A> {
             Route::Metrics => self.metrics(headers, peer).await,
             Route::Ready => self.ready(),
             Route::Healthy => text(StatusCode::OK, "Healthy"),
-            Route::Targets => html(pages::targets(&self.agent.targets())),
-            Route::Discovery => html(pages::discovery(&self.agent.service_discovery())),
+            Route::Targets => self.page(self.agent.targets(), pages::targets).await,
+            Route::Discovery => self.page(self.agent.service_discovery(), pages::discovery).await,
             Route::Config => html(pages::config(&self.agent.config())),
             // A HEAD asks what a GET would say; it must not act.
             Route::Reload if *method == Method::HEAD => text(StatusCode::OK, ""),
@@ -145,6 +145,13 @@ impl<A: Agent> Routes<A> {
             fields.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         response
+    }
+
+    async fn page<P>(&self, asked: impl Future<Output = P>, show: impl FnOnce(&P) -> String) -> Response<Body> {
+        match tokio::time::timeout(self.patience, asked).await {
+            Ok(page) => html(show(&page)),
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the page was not ready in time\n"),
+        }
     }
 
     fn ready(&self) -> Response<Body> {

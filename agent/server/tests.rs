@@ -35,11 +35,11 @@ impl Agent for FakeAgent {
         if self.unready { Err(NO_LOGS.to_string()) } else { Ok(()) }
     }
 
-    fn targets(&self) -> TargetsPage {
+    async fn targets(&self) -> TargetsPage {
         TargetsPage { jobs: vec![JobTargets { job: "<pods>".into(), ..JobTargets::default() }] }
     }
 
-    fn service_discovery(&self) -> DiscoveryPage {
+    async fn service_discovery(&self) -> DiscoveryPage {
         DiscoveryPage::default()
     }
 

@@ -33,3 +33,7 @@ pub use notice::{Notice, Progress, break_reason};
 pub use open::{Opener, Refusal};
 pub use real_fs::RealFs;
 pub use rotation::base_of;
+
+#[cfg(test)]
+#[path = "source_fault_tests.rs"]
+mod fault_tests;

@@ -4,13 +4,13 @@ use super::agent::{Agent, arguments};
 use super::process::{free_port, weir};
 use super::prometheus::Scraper;
 use flate2::{Compression, write::GzEncoder};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 pub const POD: &str = "shop_web-1_11111111-1111-4111-8111-111111111111";
@@ -198,11 +198,6 @@ impl Container {
         &self.path
     }
 
-    /// A moment before the next line and after those before.
-    pub fn time_of_last_line(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(1795227960) + Duration::from_nanos(self.lines * 1000 - 500)
-    }
-
     /// Writes one line, perhaps the end of it with the next one of its stream.
     pub fn line(&mut self, kind: &str) {
         self.lines += 1;
@@ -247,8 +242,7 @@ impl Container {
     }
 
     fn put(&mut self, stream: usize, tag: char, content: &str) {
-        let (seconds, nanos) = (self.lines / 1_000_000 % 60, self.lines % 1_000_000 * 1000);
-        let line = format!("2026-11-21T02:26:{seconds:02}.{nanos:09}Z {} {tag} {content}\n", STREAMS[stream]);
+        let line = format!("{:.9} {} {tag} {content}\n", Timestamp::now(), STREAMS[stream]);
         match &mut self.old {
             // New lines of the other stream stand in the new file by then.
             Some((old, _)) if stream == STDOUT => old.write_all(line.as_bytes()).expect("written"),

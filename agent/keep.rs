@@ -67,6 +67,12 @@ impl Entries {
         self.slots.push((slot, start..self.bytes.len()));
     }
 
+    /// Gives back what was taken for growing: an image lives as long as a cut.
+    pub fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+    }
+
     pub fn get(&self, slot: Slot) -> Option<&[u8]> {
         let at = self.slots.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
         Some(&self.bytes[self.slots[at].1.clone()])

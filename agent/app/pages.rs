@@ -54,9 +54,9 @@ fn discovery_of(job: &Job) -> JobDiscovery {
         .found
         .targets
         .iter()
-        .map(|target| ActiveTarget { discovered: target.discovered.clone(), labels: target.labels.clone() });
+        .map(|target| ActiveTarget { discovered: Labels::clone(&target.discovered), labels: target.labels.clone() });
     let dropped = job.found.dropped.iter().take(DROPPED_SHOWN_MAX).map(|target| DroppedTarget {
-        discovered: target.discovered.clone(),
+        discovered: Labels::clone(&target.discovered),
         reason: target.reason.as_str().to_string(),
     });
     JobDiscovery {

@@ -51,6 +51,7 @@ impl Engine {
                 writer.number(times);
             });
         }
+        kept.shrink();
         let report = Report { snapshot, books, facts: self.facts() };
         Cut { number: report.snapshot.number(), for_scrape, made, report, kept }
     }

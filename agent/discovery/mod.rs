@@ -33,7 +33,7 @@ pub struct Discovery {
     rules: Rules,
     hostname: String,
     /// What the sources gave last, and what became of it: the rules run again only when that changes.
-    last: Option<(Vec<Labels>, Arc<Found>)>,
+    last: Option<(Vec<Arc<Labels>>, Arc<Found>)>,
 }
 
 /// What one look found.
@@ -79,14 +79,14 @@ impl Discovery {
         self.sources.iter().any(|source| !matches!(source, SourceConfig::Static(_)))
     }
 
-    fn discover(&self, tree: &dyn Tree, found: &mut Found) -> Vec<Labels> {
+    fn discover(&self, tree: &dyn Tree, found: &mut Found) -> Vec<Arc<Labels>> {
         let mut discovered = Vec::new();
         for source in &self.sources {
             match source {
-                SourceConfig::Static(config) => discovered.extend(config.discover()),
+                SourceConfig::Static(config) => discovered.extend(config.discover().into_iter().map(Arc::new)),
                 SourceConfig::PodDirectory(config) => {
                     let scan = config.scan(tree, &self.hostname);
-                    discovered.extend(scan.discovered);
+                    discovered.extend(scan.discovered.into_iter().map(Arc::new));
                     found.malformed += scan.malformed;
                     found.unreadable.extend(scan.unreadable);
                     found.truncated |= scan.truncated;
@@ -98,14 +98,14 @@ impl Discovery {
         discovered
     }
 
-    fn decide(&self, discovered: &[Labels], found: &mut Found) {
+    fn decide(&self, discovered: &[Arc<Labels>], found: &mut Found) {
         let mut seen = HashSet::new();
         for labels in discovered {
             let decided = Target::from_labels(labels, &self.rules, &self.hostname)
                 .and_then(|target| if seen.insert(target.key()) { Ok(target) } else { Err(DropReason::Exists) });
             match decided {
                 Ok(target) => found.targets.push(target),
-                Err(reason) => found.dropped.push(DroppedTarget { discovered: labels.clone(), reason }),
+                Err(reason) => found.dropped.push(DroppedTarget { discovered: Arc::clone(labels), reason }),
             }
         }
     }

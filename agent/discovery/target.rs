@@ -4,6 +4,7 @@ use super::glob::{Expansion, Glob};
 use super::tree::Tree;
 use crate::labels::Labels;
 use crate::relabel::{Rules, Verdict};
+use std::sync::Arc;
 
 /// The label that says which files; a glob.
 pub const PATH: &str = "__path__";
@@ -19,7 +20,7 @@ pub struct Target {
     /// source's to add.
     pub labels: Labels,
     /// The labels before relabelling, for people.
-    pub discovered: Labels,
+    pub discovered: Arc<Labels>,
     pub path: Glob,
     pub exclude: Option<Glob>,
 }
@@ -65,15 +66,15 @@ impl DropReason {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DroppedTarget {
     /// The labels before relabelling.
-    pub discovered: Labels,
+    pub discovered: Arc<Labels>,
     pub reason: DropReason,
 }
 
 impl Target {
     /// What the discovered labels become under the rules on the machine of that name. Whether the target exists
     /// already is not known here.
-    pub fn from_labels(discovered: &Labels, rules: &Rules, hostname: &str) -> Result<Target, DropReason> {
-        let mut labels = discovered.clone();
+    pub fn from_labels(discovered: &Arc<Labels>, rules: &Rules, hostname: &str) -> Result<Target, DropReason> {
+        let mut labels = Labels::clone(discovered);
         if rules.apply(&mut labels) == Verdict::Drop || labels.is_empty() {
             return Err(DropReason::Dropped);
         }
@@ -87,7 +88,7 @@ impl Target {
         let path = glob(labels.get(PATH))?;
         let exclude = Some(labels.get(PATH_EXCLUDE)).filter(|text| !text.is_empty()).map(glob).transpose()?;
         labels.retain(|name, _| !name.starts_with("__"));
-        Ok(Target { labels, discovered: discovered.clone(), path, exclude })
+        Ok(Target { labels, discovered: Arc::clone(discovered), path, exclude })
     }
 
     /// What makes this target itself: by it the same target is known again in the next look.
@@ -140,14 +141,14 @@ mod tests {
             ("__path__=/a __path_exclude__=/{", Err(DropReason::Error)),
             ("__path__=/a __host__=here job=x empty= __tenant_id__=t", Ok("{job=\"x\"}")),
         ] {
-            let target = Target::from_labels(&labels(discovered), &rules, "here");
+            let target = Target::from_labels(&labels(discovered).into(), &rules, "here");
             assert_eq!(target.map(|target| target.labels.to_string()), expected.map(str::to_string), "{discovered}");
         }
     }
 
     #[test]
     fn excluded_files_are_left_out() {
-        let discovered = labels("__path__=/l/*.log __path_exclude__=/l/{a,b}*.log");
+        let discovered = labels("__path__=/l/*.log __path_exclude__=/l/{a,b}*.log").into();
         let target = Target::from_labels(&discovered, &Rules::default(), "").unwrap();
         let tree = PaperTree::of(&["/l/a1.log", "/l/c.log", "/l/b.log"]);
         assert_eq!(target.files(&tree).files, [std::path::PathBuf::from("/l/c.log")]);

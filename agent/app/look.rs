@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Targets are looked for so often even if no directory changed: a link may lead elsewhere.
 const WHOLE_EVERY: Duration = Duration::from_secs(60);
 /// After a look that took a time, the next one follows after so many times that …
-const REST_FACTOR: u32 = 400;
+const REST_FACTOR: u32 = 1000;
 /// … or after this.
 const REST_MAX: Duration = Duration::from_secs(5);
 /// How often directories of pods are looked at; they are few and short-lived pods are many.

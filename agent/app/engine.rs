@@ -2,8 +2,9 @@
 
 use super::events;
 use super::job::{Job, compile_all};
+use super::look::refresh_period;
 use super::pages::Pages;
-use super::reader::{Reader, Wanted};
+use super::reader::Reader;
 use super::resume::Breaks;
 use super::run::Run;
 use super::watch::Watch;
@@ -11,25 +12,20 @@ use super::worker::{Facts, Report, Wake};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::discovery::{HostTree, Seen, SourceConfig, StillTree, Tree};
+use crate::discovery::{HostTree, Seen, Tree};
 use crate::geoip::{GeoIpSet, LookupCounts};
 use crate::labels::Labels;
 use crate::ledger::JobBooks;
 use crate::metrics::{Seconds, Snapshot, Store};
 use crate::pipeline::stage::When;
 use crate::pipeline::{BindingId, Context, IngressHosts, Inspect, Output};
-use crate::source::{FileSystem, Moment, RealFs, base_of};
+use crate::source::{FileSystem, Moment, RealFs};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that a turn may read: scrapes and signals are answered between turns.
 const TURN_BYTES: u64 = 32 << 20;
-/// Targets are looked for so often even if no directory changed: a link may lead elsewhere.
-const WHOLE_EVERY: Duration = Duration::from_secs(60);
-/// How often directories of pods are looked at; they are few and short-lived pods are many.
-const PODS_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Engine {
     pub(super) jobs: Vec<Job>,
@@ -38,20 +34,21 @@ pub struct Engine {
     lookups: LookupCounts,
     pub(super) geoip: GeoIpSet,
     pub(super) reader: Reader,
-    watch: Option<Watch>,
+    pub(super) watch: Option<Watch>,
     /// Sources that were fed by hand: job, labels, binding.
     pub(super) fed: Vec<(usize, Labels, BindingId)>,
     output: Box<dyn Output>,
     inspector: Option<Box<dyn Inspect>>,
     pub(super) clock: Arc<dyn Clock>,
     files: Arc<dyn FileSystem>,
-    tree: Arc<dyn Tree + Send + Sync>,
+    pub(super) tree: Arc<dyn Tree + Send + Sync>,
     pub(super) refresh_every: Duration,
-    refreshed: Option<Duration>,
+    pub(super) refreshed: Option<Duration>,
     /// When targets were looked for although no directory had changed.
-    refreshed_whole: Option<Duration>,
-    /// What the last look for targets saw.
-    seen: Seen,
+    pub(super) refreshed_whole: Option<Duration>,
+    /// What the last look for targets saw, and for how long none follows it.
+    pub(super) seen: Seen,
+    pub(super) rest: Duration,
     pub(super) run: Run,
     pub(super) breaks: Breaks,
     /// The books of jobs that the configuration no longer has.
@@ -110,6 +107,7 @@ impl Engine {
             refreshed: None,
             refreshed_whole: None,
             seen: Seen::default(),
+            rest: Duration::ZERO,
             run: Run::default(),
             breaks: Breaks::default(),
             gone: Vec::new(),
@@ -153,43 +151,6 @@ impl Engine {
         }
     }
 
-    /// Looks for targets when it is time; whether it was.
-    pub fn refresh_if_due(&mut self) -> bool {
-        let now = self.clock.monotonic();
-        if self.refreshed.is_some_and(|at| now < at + self.refresh_every) {
-            return false;
-        }
-        // Thousands of directories are looked at in a few milliseconds, and worked through in a hundred.
-        let lately = self.refreshed_whole.is_some_and(|at| now < at + WHOLE_EVERY);
-        if lately && !self.reader.misses_any() && self.seen.is_still_so(&*self.tree) {
-            self.refreshed = Some(now);
-            return false;
-        }
-        self.refresh();
-        true
-    }
-
-    /// Looks for targets now.
-    pub fn refresh(&mut self) {
-        self.refreshed = Some(self.clock.monotonic());
-        self.refreshed_whole = self.refreshed;
-        let began = self.clock.now();
-        let mut wanted = BTreeMap::new();
-        let host = Arc::clone(&self.tree);
-        let tree = StillTree::new(&*host);
-        for (at, job) in self.jobs.iter_mut().enumerate() {
-            job.refresh(&tree);
-            job.want(at, &tree, &mut wanted);
-        }
-        self.seen = tree.seen(began);
-        leave_out_rotated(&mut wanted, &self.reader);
-        if let Some(watch) = &mut self.watch {
-            watch.follow(self.jobs.iter().flat_map(|job| &job.roots), wanted.keys());
-        }
-        let (reader, mut context) = self.parts();
-        reader.reconcile(wanted, &mut context);
-    }
-
     /// Reads what is there, up to a budget; sources take turns.
     pub fn turn(&mut self) -> Turn {
         let (reader, mut context) = self.parts();
@@ -201,25 +162,15 @@ impl Engine {
     /// How long to wait for the next turn, if nobody wakes the engine.
     pub fn pause(&self) -> Duration {
         let now = self.clock.monotonic();
-        let refresh = self.refreshed.map_or(Duration::ZERO, |at| (at + self.refresh_every).saturating_sub(now));
+        let refresh =
+            self.refreshed.map_or(Duration::ZERO, |at| (at + self.refresh_every.max(self.rest)).saturating_sub(now));
         self.reader.pause(now).min(refresh)
-    }
-
-    /// Looks for targets now, and has every source read in the next turns, due or not.
-    pub fn look_at_everything(&mut self) {
-        self.refresh();
-        self.reader.hint();
     }
 
     /// Reads what was written until now, of every source, up to one turn's budget.
     pub fn read_everything_due_or_not(&mut self) {
         self.reader.hint();
         self.turn();
-    }
-
-    /// A directory of pods may have changed: the next turn looks for targets.
-    pub fn hint(&mut self) {
-        (self.refreshed, self.refreshed_whole) = (None, None);
     }
 
     /// Reads what the targets hold now, rotated and compressed generations included, to the end.
@@ -416,28 +367,6 @@ pub(super) fn compile(config: &Config, series: &mut Store, geoip: &GeoIpSet) -> 
     let jobs = compile_all(config, series, geoip, &mut diagnostics);
     debug_assert!(!diagnostics.has_errors(), "the configuration was checked before");
     jobs.unwrap_or_default()
-}
-
-pub(super) fn refresh_period(config: &Config) -> Duration {
-    let mut sources = config.scrape_configs.iter().flat_map(|job| &job.sources);
-    if sources.any(|source| matches!(source, SourceConfig::PodDirectory(_))) {
-        config.target_config.sync_period.min(PODS_EVERY)
-    } else {
-        config.target_config.sync_period
-    }
-}
-
-/// A glob may match a log and its older generations: these are then read as what they are, and once. The log itself
-/// may be missing for a moment, or for good.
-fn leave_out_rotated(wanted: &mut BTreeMap<PathBuf, Wanted>, reader: &Reader) {
-    let rotated = |path: &PathBuf| {
-        let base = path.file_name().and_then(|name| name.to_str()).and_then(base_of);
-        base.map(|base| path.with_file_name(base)).is_some_and(|log| wanted.contains_key(&log) || reader.follows(&log))
-    };
-    let older: Vec<PathBuf> = wanted.keys().filter(|path| rotated(path)).cloned().collect();
-    for path in older {
-        wanted.remove(&path);
-    }
 }
 
 /// Monotonic seconds, for idle series.

@@ -8,6 +8,7 @@ mod followed;
 mod job;
 mod kept_sources;
 pub mod logging;
+mod look;
 mod mem_tree;
 mod pages;
 mod publish;

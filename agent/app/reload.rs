@@ -1,7 +1,8 @@
 //! Going over to another configuration: series, sources, books and what stages hold go on where they are the same.
 
-use super::engine::{Engine, Turning, compile, refresh_period};
+use super::engine::{Engine, Turning, compile};
 use super::job::Job;
+use super::look::refresh_period;
 use super::reader::Reader;
 use crate::config::Config;
 use crate::metrics::Store;

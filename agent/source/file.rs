@@ -124,9 +124,10 @@ impl FileSource {
         resume: Resume,
     ) -> Self {
         let mut source = FileSource::new(path, opener, start);
-        for identity in known.into_iter().filter(Identity::is_sound) {
+        for mut identity in known.into_iter().filter(Identity::is_sound) {
             let id = source.next_id();
-            source.generations.push(Generation { id, mending: resume.rebooted, ..Generation::closed(identity) });
+            identity.mending |= resume.rebooted;
+            source.generations.push(Generation { id, ..Generation::closed(identity) });
         }
         source.real = real;
         source.looked = !source.generations.is_empty();
@@ -338,9 +339,10 @@ impl FileSource {
             return Ok(metadata);
         }
         let mut space = [0; FINGERPRINT_BYTES];
-        let head = opened.head(&mut space).or_else(|error| if opened.is_gz() { Ok(&[][..]) } else { Err(error) })?;
+        let head = opened.head(&mut space)?;
         let at = match self.known_as(fs, &opened, &metadata, head) {
             Some(at) => {
+                self.generations[at].find_damage(head);
                 self.generations[at].reopen(opened, Phase::Current);
                 at
             }
@@ -431,6 +433,10 @@ mod life_tests;
 #[cfg(test)]
 #[path = "life_properties.rs"]
 mod life_properties;
+
+#[cfg(test)]
+#[path = "power_loss_tests.rs"]
+mod power_loss_tests;
 
 #[cfg(test)]
 #[path = "restart_tests.rs"]

@@ -49,8 +49,6 @@ pub(super) struct Generation {
     pub trouble: Backoff,
     /// It was truncated or rewritten in place: only a copy can hold what was not read.
     pub truncated: bool,
-    /// It was read before the machine went down: what was never on disk may be missing.
-    pub mending: bool,
 }
 
 /// How a read ended.
@@ -97,7 +95,6 @@ impl Generation {
             size_bytes: 0,
             trouble: Backoff::default(),
             truncated: false,
-            mending: false,
         }
     }
 
@@ -193,13 +190,16 @@ impl Generation {
         read_at(&mut self.reader, space, offset)
     }
 
-    /// The first bytes, up to [`FINGERPRINT_BYTES`].
+    /// The first bytes, up to [`FINGERPRINT_BYTES`]; of a damaged compressed file those that are readable. That it is
+    /// damaged is told when it is read.
     pub fn head<'s>(&mut self, space: &'s mut [u8; FINGERPRINT_BYTES]) -> io::Result<&'s [u8]> {
         let mut filled = 0;
         while filled < space.len() {
-            match self.read_at(&mut space[filled..], filled as u64)? {
-                0 => break,
-                count => filled += count,
+            match self.read_at(&mut space[filled..], filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if self.is_gz() && error.raw_os_error().is_none() => break,
+                Err(error) => return Err(error),
             }
         }
         if let Reader::Gz(gz) = &mut self.reader {
@@ -229,7 +229,7 @@ impl Generation {
     /// Whether the open plain file is another one before the cursor than it was.
     pub fn is_rewritten(&self) -> bool {
         match &self.reader {
-            _ if self.mending || self.trouble.is_failing() => false,
+            _ if self.identity.mending || self.trouble.is_failing() => false,
             Reader::Plain(file) => matches!(self.identity.cursor.stands_in(&**file), Ok(false)),
             Reader::Gz(_) | Reader::Closed => false,
         }
@@ -244,24 +244,39 @@ impl Generation {
         }
         if !self.was_seen() {
             // Nothing of it was read: if this is a mistake, nothing is lost.
-            return same_birth && self.phase != Phase::Done;
+            return same_birth && (self.phase != Phase::Done || self.identity.born.is_some());
         }
-        if self.mending {
+        if self.identity.mending {
             // What it is known by may be gone in part, or be NULs now.
-            let length = usize::from(self.identity.fingerprint.length);
-            let damaged = head.get(..length).is_none_or(|head| head.contains(&0));
-            return self.identity.fingerprint.matches(head) || (same_birth && damaged);
+            let same_name = self.lasting_name().is_some() && self.lasting_name() == candidate.lasting_name();
+            let same = same_birth || (same_name && candidate.is_gz());
+            return self.identity.fingerprint.matches(head) || (same && self.may_be_damaged_to(head));
         }
         let stands = match &candidate.reader {
             Reader::Plain(file) => self.identity.cursor.stands_in(&**file).unwrap_or(false),
-            // Whether it holds more than was ever read.
-            Reader::Gz(gz) if self.phase == Phase::Done && self.identity.cursor.offset > 0 => {
+            // Whether it holds more than was ever read. Not where it is the very file that was read: a damaged one says
+            // anything.
+            Reader::Gz(gz) if self.phase == Phase::Done && self.identity.cursor.offset > 0 && !same_birth => {
                 gz.unpacked_bytes(metadata.size_bytes).is_none_or(|bytes| bytes <= self.identity.cursor.offset)
             }
             // To look there it would have to be unpacked up to the cursor. Reading on does so anyway, and then compares.
             Reader::Gz(_) | Reader::Closed => true,
         };
         stands && self.identity.fingerprint.matches(head)
+    }
+
+    /// Whether a power loss may have left `head` of what this file began with.
+    pub fn may_be_damaged_to(&self, head: &[u8]) -> bool {
+        let length = usize::from(self.identity.fingerprint.length);
+        self.identity.mending && head.get(..length).is_none_or(|head| head.contains(&0))
+    }
+
+    /// The file was found again, and begins with `head`: where a power loss changed that, it is known by it from now on.
+    pub fn find_damage(&mut self, head: &[u8]) {
+        if self.identity.mending && self.was_seen() && !self.identity.fingerprint.matches(head) {
+            self.identity.fingerprint = Fingerprint::EMPTY;
+            self.identity.fingerprint.grow(0, head);
+        }
     }
 
     /// Bytes that are there to be read, as of the last look; of a compressed file, compressed ones.
@@ -300,7 +315,7 @@ impl Generation {
             if eof {
                 break match overlap {
                     0 => End::OfFile,
-                    _ if self.mending => End::Shortened,
+                    _ if self.identity.mending => End::Shortened,
                     _ => End::Rewritten,
                 };
             }
@@ -315,7 +330,7 @@ impl Generation {
                 let Some(bytes) = buffer.take(overlap) else { continue };
                 let (found, before) = (Hash::of(bytes), bytes[overlap - 1]);
                 if found != self.identity.cursor.marker {
-                    if !self.mending {
+                    if !self.identity.mending {
                         break End::Rewritten;
                     }
                     mended = true;
@@ -348,11 +363,23 @@ impl Generation {
 
     /// It is clear now what a power loss left. Where that is other than what was read, the file is known by it.
     pub fn mend(&mut self, damaged: bool) {
-        self.mending = false;
-        if damaged {
+        self.identity.mending = false;
+        // A compressed file was looked at when it was found.
+        if damaged && !self.is_gz() {
             self.identity.fingerprint = Fingerprint::EMPTY;
             self.grow_fingerprint();
         }
+    }
+
+    /// A file that is read to its end for good was found again after a power loss: what is left of it is its end.
+    pub fn find_end(&mut self, found: &Generation, size_bytes: u64) {
+        if self.identity.mending
+            && let Reader::Plain(file) = &found.reader
+            && !self.identity.cursor.stands_in(&**file).unwrap_or(false)
+        {
+            self.identity.cursor = Cursor::at(size_bytes, false);
+        }
+        self.identity.mending = false;
     }
 
     /// Places the cursor at the end of an open file, whatever stands before it.

@@ -116,6 +116,8 @@ pub struct Identity {
     pub settled: bool,
     /// Nothing more can come.
     pub done: bool,
+    /// It was read before the machine went down, and not found since: what was never on disk may be missing.
+    pub mending: bool,
 }
 
 impl Identity {
@@ -129,6 +131,7 @@ impl Identity {
             name: None,
             settled: false,
             done: false,
+            mending: false,
         }
     }
 
@@ -140,7 +143,8 @@ impl Identity {
     /// Appends it: about 30 bytes.
     pub fn write(&self, to: &mut Writer<'_>) {
         let flag = |set: bool, bit: u32| u8::from(set) << bit;
-        let flags = [self.done, self.settled, self.cursor.skipping, self.born.is_some(), self.name.is_some()];
+        let (born, named) = (self.born.is_some(), self.name.is_some());
+        let flags = [self.done, self.settled, self.cursor.skipping, born, named, self.mending];
         to.byte(flags.into_iter().zip(0..).fold(0, |all, (set, bit)| all | flag(set, bit)));
         to.number(self.inode);
         if let Some(born) = self.born {
@@ -158,7 +162,7 @@ impl Identity {
 
     /// Reads one back. `None`: nobody wrote it so; it is damaged.
     pub fn read(from: &mut Reader<'_>) -> Option<Identity> {
-        let flags = from.byte().filter(|flags| *flags < 1 << 5)?;
+        let flags = from.byte().filter(|flags| *flags < 1 << 6)?;
         let has = |bit: u8| flags & (1 << bit) != 0;
         let inode = from.number()?;
         let born = if has(3) { Some(from.word()? as UnixNanos) } else { None };
@@ -172,7 +176,8 @@ impl Identity {
             return None;
         }
         let name = name.map(|name| OsString::from_vec(name.to_vec()).into_boxed_os_str());
-        let identity = Identity { device: 0, inode, born, fingerprint, cursor, name, settled: has(1), done: has(0) };
+        let (done, settled, mending) = (has(0), has(1), has(5));
+        let identity = Identity { device: 0, inode, born, fingerprint, cursor, name, settled, done, mending };
         identity.is_sound().then_some(identity)
     }
 

@@ -106,7 +106,7 @@ impl FileSource {
     fn candidate(&self, moment: Moment<'_>, real: PathBuf) -> Result<(Candidate, PathBuf), Refusal> {
         let (mut file, metadata) = Generation::open(moment.fs, &self.opener, &real)?;
         let mut space = [0; FINGERPRINT_BYTES];
-        let head = file.head(&mut space).or_else(|error| if file.is_gz() { Ok(&[][..]) } else { Err(error) })?;
+        let head = file.head(&mut space)?;
         let said = parse_rfc3339_nanos(head.split(|byte| *byte == b' ').next().unwrap_or_default());
         file.identity.fingerprint.grow(0, head);
         let begun = said.or(metadata.born.filter(|_| !file.is_gz()));

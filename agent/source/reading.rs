@@ -152,6 +152,7 @@ impl FileSource {
             // What a disk or a network says has a number; the rest is said of what is in the file.
             End::Failed(error) if generation.is_gz() && error.raw_os_error().is_none() => {
                 generation.read_to = Some(state(metadata));
+                generation.identity.mending = false;
                 match generation.phase {
                     Phase::Current => generation.identity.done = true,
                     _ => generation.close(Phase::Done),
@@ -260,6 +261,7 @@ impl FileSource {
             cursor: Cursor::START,
             settled: false,
             done: false,
+            mending: false,
             ..old.identity.clone()
         };
         let reader = std::mem::replace(&mut old.reader, Reader::Closed);

@@ -35,6 +35,8 @@ struct Found {
     path: PathBuf,
     metadata: Metadata,
     is: Which,
+    /// A compressed file that a power loss may have left so, and nothing tells which one it was.
+    damaged: bool,
 }
 
 /// Which generations were found, and how many unread files are held open.
@@ -70,7 +72,7 @@ impl FileSource {
         for sibling in siblings {
             let path = home.with_file_name(&sibling.name);
             match moment.fs.metadata(&path) {
-                Ok(metadata) => found.push(Found { sibling, path, metadata, is: Which::Unknown }),
+                Ok(metadata) => found.push(Found { sibling, path, metadata, is: Which::Unknown, damaged: false }),
                 Err(error) => self.missed(path, error.into(), &before, progress),
             }
         }
@@ -82,11 +84,16 @@ impl FileSource {
         let held = self.generations.iter().filter(unread).count();
         let mut matched = Matched { seen: Vec::with_capacity(found.len()), held };
         self.find_sure(&mut found, &mut matched.seen);
-        // Oldest first: of files that begin alike, the unknown ones are younger than the known ones.
-        for entry in found.iter_mut().filter(|entry| matches!(entry.is, Which::Unknown)) {
-            match self.recognise(moment, entry, &mut matched) {
-                Ok(is) => entry.is = is,
-                Err(refusal) => self.missed(entry.path.clone(), refusal, &before, progress),
+        // Oldest first: of files that begin alike, the unknown ones are younger than the known ones. Damaged ones last:
+        // they may be any that is left.
+        for damaged in [false, true] {
+            let unknown =
+                found.iter_mut().filter(|entry| matches!(entry.is, Which::Unknown) && entry.damaged == damaged);
+            for entry in unknown {
+                match self.recognise(moment, entry, &mut matched, progress) {
+                    Ok(is) => entry.is = is,
+                    Err(refusal) => self.missed(entry.path.clone(), refusal, &before, progress),
+                }
             }
         }
         if self.missed.refused.is_empty() {
@@ -201,7 +208,13 @@ impl FileSource {
     }
 
     /// Opens a file to see by its first bytes which generation it is.
-    fn recognise(&mut self, moment: Moment<'_>, entry: &Found, matched: &mut Matched) -> Result<Which, Refusal> {
+    fn recognise(
+        &mut self,
+        moment: Moment<'_>,
+        entry: &mut Found,
+        matched: &mut Matched,
+        progress: &mut Progress,
+    ) -> Result<Which, Refusal> {
         let (mut opened, metadata) = Generation::open(moment.fs, &self.opener, &entry.path)?;
         let name = entry.sibling.name.clone().into_boxed_os_str();
         if let Some(open) = self.generations.iter_mut().find(|g| g.is_followed() && g.is_file(&metadata)) {
@@ -211,28 +224,45 @@ impl FileSource {
             return Ok(Which::Known);
         }
         let mut space = [0; FINGERPRINT_BYTES];
-        // A gzip file that is broken from the start is told when it is read.
-        let head = opened.head(&mut space).or_else(|e| if opened.is_gz() { Ok(&[][..]) } else { Err(e) })?;
+        let head = opened.head(&mut space)?;
         // Compressed, or about to be: it does not grow any more.
         let phase = if opened.is_gz() || entry.sibling.twin { Phase::Ending } else { Phase::Rotated };
         opened.identity.name = Some(name);
         let begins = parse_rfc3339_nanos(head.split(|byte| *byte == b' ').next().unwrap_or_default());
+        let free = |known: &&Generation| !matched.seen.contains(&known.id) && may_be(known, &metadata, &entry.sibling);
         let known = self
             .generations
-            .iter_mut()
-            .filter(|known| !matched.seen.contains(&known.id) && may_be(known, &metadata, &entry.sibling))
+            .iter()
+            .filter(free)
             .filter(|known| known.is_content_of(&opened, &metadata, head))
             // Several where files begin alike: the same name or birth tells more, and then the oldest is meant.
             .min_by_key(|known| {
                 let named_alike = known.lasting_name().is_some() && known.lasting_name() == opened.lasting_name();
                 (!known.was_seen(), !named_alike, !known.identity.has_birth_of(&metadata))
             });
+        let known = known.map(|known| known.id);
+        let may_have_been = |known: &&Generation| known.may_be_damaged_to(head) && opened.is_gz() && known.was_seen();
+        let missing = || self.generations.iter().filter(free).rfind(may_have_been).map(|known| known.id);
+        let known = match known {
+            None if !entry.damaged && missing().is_some() => {
+                entry.damaged = true;
+                return Ok(Which::Unknown);
+            }
+            None => missing(),
+            known => known,
+        };
+        let known = self.generations.iter_mut().find(|generation| Some(generation.id) == known);
         let Some(known) = known else {
             opened.phase = phase;
             opened.identity.fingerprint.grow(0, head);
             return Ok(Which::New(Box::new(self.take_up(opened, &entry.sibling, matched)), begins));
         };
         matched.seen.push(known.id);
+        known.find_damage(head);
+        if entry.damaged {
+            let offset = known.identity.cursor.offset;
+            progress.notices.push(Notice::PowerLoss { path: entry.path.clone(), offset });
+        }
         match known.phase {
             // The open file holds all that its compressed copy does, and perhaps more. Its lost name shows in its number
             // of links, too, but not on NFS.
@@ -241,10 +271,12 @@ impl FileSource {
             Phase::Current | Phase::Rotated | Phase::Ending => {}
             Phase::Done => {
                 known.is_now(&opened.identity);
-                known.identity.name = opened.identity.name;
+                known.identity.name = opened.identity.name.take();
+                known.find_end(&opened, metadata.size_bytes);
             }
             Phase::Parked => {
-                let at_end = !opened.is_gz() && metadata.size_bytes == known.identity.cursor.offset;
+                let at_cursor = metadata.size_bytes == known.identity.cursor.offset;
+                let at_end = !opened.is_gz() && at_cursor && !known.identity.mending;
                 known.read_to = at_end.then_some(state(&metadata));
                 known.size_bytes = metadata.size_bytes;
                 known.identity.name = opened.identity.name.clone();

@@ -42,7 +42,7 @@ fn a_full_disk_is_told_and_got_over() {
     if !real_parts(what) {
         return;
     }
-    let Some(disk) = Mount::tmpfs(64 << 10, what) else { return };
+    let Some(disk) = Mount::tmpfs(256 << 10, what) else { return };
     let node = Node::durable_in(disk.path().join("state"), HOLD);
     let (mut container, mut scraper) = (node.container(), node.scraper());
     container.lines(100, "usual");

@@ -30,7 +30,7 @@ fn full() -> bool {
 fn many_births(container: &mut Container, births: u32) {
     for birth in 0..births {
         let series = container.lines;
-        container.line(&format!("birth-{series}-{birth}-{}", "x".repeat(80)));
+        container.line(&format!("birth-{series}-{birth}-{}", "x".repeat(900)));
     }
     container.flush();
 }
@@ -42,7 +42,7 @@ fn a_full_disk_is_told_and_got_over() {
     if !real_parts(what) {
         return;
     }
-    let Some(disk) = Mount::tmpfs(64 << 10, what) else { return };
+    let Some(disk) = Mount::tmpfs(256 << 10, what) else { return };
     let node = Node::durable_in(disk.path().join("state"), HOLD);
     let (mut container, mut scraper) = (node.container(), node.scraper());
     container.lines(100, "usual");
@@ -52,7 +52,7 @@ fn a_full_disk_is_told_and_got_over() {
         let filler = fill(&disk.path());
         // The log has room of its own, which takes a while to be used up.
         eventually("a cut that finds no room", || {
-            many_births(&mut container, 2000);
+            many_births(&mut container, 500);
             scraper.scrape()?;
             if failures(&agent.scrape()) > 0.0 {
                 Ok(())

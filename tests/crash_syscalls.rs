@@ -5,7 +5,6 @@
 mod support;
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -86,12 +85,7 @@ fn calls_of_a_life() -> Calls {
 
 /// Kills the agent that strace runs; strace ends with it.
 fn end(mut agent: Agent) {
-    let children = format!("/proc/{0}/task/{0}/children", agent.process.id());
-    let child = std::fs::read_to_string(children).unwrap_or_default();
-    if let Some(child) = child.split_whitespace().next() {
-        let killed = Command::new("kill").args(["-KILL", child]).status().expect("kill");
-        assert!(killed.success());
-    }
+    agent.process.kill_children();
     agent.process.wait();
 }
 

@@ -118,6 +118,15 @@ impl Process {
         self.child.try_wait().expect("a child").is_some()
     }
 
+    /// Kills what it started itself. strace would let it go on when it is told to end.
+    pub fn kill_children(&self) {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)) {
+            let _ = kill_process(child, Signal::KILL);
+        }
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().expect("a process id")).expect("not 0")
     }
@@ -126,7 +135,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if !self.has_ended() {
-            // Politely first: a program with children of its own ends them then.
+            self.kill_children();
+            // Politely first: a program may have something to put away.
             let _ = kill_process(self.pid(), Signal::TERM);
             let started = Instant::now();
             while !self.has_ended() && started.elapsed() < Duration::from_secs(3) {

@@ -37,11 +37,14 @@ pub fn open(config: &Config, engine: &mut Engine, commands: &Receiver<Command>) 
     };
     let fsync = config.state.fsync;
     engine.run = this_run(config);
+    let mut told = false;
     let opened = loop {
         match open_directory(&directory) {
             Ok(opened) => break opened,
             Err(error) if error.kind == ErrorKind::Locked => {
-                events::state_waits(&directory);
+                if !std::mem::replace(&mut told, true) {
+                    events::state_waits(&directory);
+                }
                 if is_told_to_stop(commands) {
                     return None;
                 }

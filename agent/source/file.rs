@@ -18,6 +18,7 @@ use super::position::Position;
 use super::reading::Reading;
 use super::rotation;
 use super::siblings::Missed;
+use crate::clock::UnixNanos;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,9 +84,12 @@ pub struct FileSource {
     pub(super) missed: Missed,
 }
 
+/// Device, inode and birth: an inode number is used again at once.
+type FileId = (u64, u64, Option<UnixNanos>);
+
 struct Refused {
     refusal: Refusal,
-    file: Option<(u64, u64)>,
+    file: Option<FileId>,
     retry: Backoff,
 }
 
@@ -297,7 +301,7 @@ impl FileSource {
             return None;
         };
         self.looked_last = false;
-        let file = (metadata.device, metadata.inode);
+        let file = (metadata.device, metadata.inode, metadata.born);
         let waits = |refused: &Refused| refused.file == Some(file) && !refused.retry.is_due(moment.now);
         if self.refusal.as_deref().is_some_and(waits) {
             return None;
@@ -316,7 +320,7 @@ impl FileSource {
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal, file: Option<(u64, u64)>, now: Duration) {
+    fn refuse(&mut self, refusal: Refusal, file: Option<FileId>, now: Duration) {
         let before = self.refusal.take().filter(|before| before.file == file);
         let mut retry = before.map_or(Backoff::default(), |before| before.retry);
         // What the machine lacks now it may have at once.

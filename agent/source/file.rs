@@ -84,9 +84,7 @@ pub struct FileSource {
     pub(super) missed: Missed,
 }
 
-/// Device, inode and birth: an inode number is used again at once.
-type FileId = (u64, u64, Option<UnixNanos>);
-
+type FileId = (u64, u64, Option<UnixNanos>); // Device, inode and birth: ext4 uses an inode again at once.
 struct Refused {
     refusal: Refusal,
     file: Option<FileId>,

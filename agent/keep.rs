@@ -35,6 +35,10 @@ impl Table {
     pub const HOSTS: Table = Table(11);
     /// `app`: breaks of promises, by reason.
     pub const BREAKS: Table = Table(12);
+    /// `sink`: the books of each client, and which of its batches are not settled.
+    pub const CLIENTS: Table = Table(13);
+    /// `sink`: the last entries of each stream, to tell two equal ones apart.
+    pub const STREAMS: Table = Table(14);
 }
 
 /// Where something is kept.

@@ -6,6 +6,7 @@
 // Foundations: no knowledge of logs.
 pub mod clock;
 pub mod diagnostic;
+pub mod disk;
 pub mod keep;
 pub mod labels;
 pub mod pattern;

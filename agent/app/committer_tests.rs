@@ -1,7 +1,8 @@
 use super::*;
 use crate::app::Report;
-use crate::checkpoint::{Fault, Limits, Opened, SimDisk};
+use crate::checkpoint::{Limits, Opened};
 use crate::config::Fsync;
+use crate::disk::{Fault, SimDisk};
 use crate::keep::{Entries, Slot, Table};
 use crate::metrics::{Family, GroupId, Kind, LabelKey, Limit, Store};
 

@@ -1,10 +1,11 @@
 //! Faults of the node around the agent, one test each: docs/faults.md has the list.
 
 use super::{Cut, Engine, Run, take_up};
-use crate::checkpoint::{Checkpoint, Limits, Opened, SimDisk};
+use crate::checkpoint::{Checkpoint, Limits, Opened};
 use crate::clock::{Clock, UnixNanos};
 use crate::config::{self, Config};
 use crate::diagnostic::Diagnostics;
+use crate::disk::SimDisk;
 use crate::geoip::GeoIpSet;
 use crate::metrics::Shown;
 use crate::source::MemFs;

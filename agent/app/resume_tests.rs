@@ -1,10 +1,11 @@
 //! A whole agent in memory that stops and starts: what it counts in all its runs, however its state was damaged.
 
 use crate::app::{Committer, Engine, Run, take_up};
-use crate::checkpoint::{Checkpoint, Limits, SimDisk};
+use crate::checkpoint::{Checkpoint, Limits};
 use crate::clock::ManualClock;
 use crate::config::{self, Config, Fsync};
 use crate::diagnostic::Diagnostics;
+use crate::disk::SimDisk;
 use crate::geoip::GeoIpSet;
 use crate::metrics::Shown;
 use crate::source::MemFs;

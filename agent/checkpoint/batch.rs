@@ -6,9 +6,9 @@
 //!         | step                    the same table, so many after the index before (never 0)
 //! ```
 
-use super::disk::DiskFile;
 use super::notice::{CheckpointError, ErrorKind};
 use super::sector::{self, Head, LAST, PAYLOAD_BYTES, SECTOR_BYTES};
+use crate::disk::DiskFile;
 use crate::keep::{Keep, Reader, Slot, Table, Writer};
 
 /// Sectors that are written at once: what a batch of any size needs of memory.

@@ -1,7 +1,7 @@
 //! What a state directory keeps, says and refuses, one case after the other.
 
-use super::sim_disk::{Fault, SimDisk};
 use super::*;
+use crate::disk::{Fault, RealDisk, SimDisk};
 use crate::keep::Table;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! Whatever one byte or the end of a file becomes: the newest state, or an earlier one that is said to be one.
 
-use super::sim_disk::SimDisk;
 use super::tests::{Image, Keeper, changes, example, image_of, marked_of, open, slot};
 use super::*;
+use crate::disk::SimDisk;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -6,9 +6,9 @@
 //! | `next` | what the next generation is written into: an old one, or the rest of an attempt |
 //! | `aside.N.state.G` | what could not be read, for someone to look at |
 
-use super::disk::{Disk, DiskFile};
 use super::notice::CheckpointError;
 use super::sector::{FOLLOWED, Header, NUMBER_MAX, SECTOR_BYTES, Sector, foot, look};
+use crate::disk::{Disk, DiskFile};
 use std::io;
 
 /// The file that has no number yet.

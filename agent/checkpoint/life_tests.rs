@@ -1,9 +1,9 @@
 //! Any life of a state directory: cuts, faults of the disk, deaths at any operation, losses of power. What is recovered
 //! is what was acknowledged, or what was being written when it ended.
 
-use super::sim_disk::{Fault, SimDisk};
 use super::tests::{Image, Keeper, example, image_of, marked_of, open, slot};
 use super::*;
+use crate::disk::{Fault, SimDisk};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

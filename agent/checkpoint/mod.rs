@@ -10,20 +10,17 @@
 //! better is on the disk.
 
 mod batch;
-mod disk;
 mod generations;
 mod machine;
 mod notice;
 pub mod positions;
 mod recovery;
 mod sector;
-mod sim_disk;
 
-pub use disk::{Disk, DiskFile, RealDisk};
 pub use machine::{boot_id, machine_id};
 pub use notice::{CheckpointError, ErrorKind, Notice};
-pub use sim_disk::{Fault, SimDisk};
 
+use crate::disk::{Disk, DiskFile};
 use crate::keep::{Entries, Keep, Slot};
 use batch::{BatchWriter, Place, Written};
 use generations::{NEXT, file_name};

@@ -2,10 +2,10 @@
 
 use super::Limits;
 use super::batch::BatchReader;
-use super::disk::DiskFile;
 use super::sector::{
     CLOSED, FOLLOWED, Head, Header, LAST, MARKED, NUMBER_MAX, NoHeader, SECTOR_BYTES, SETTLED, SYNCED, Sector, look,
 };
+use crate::disk::DiskFile;
 use crate::keep::{Entries, Slot};
 use std::collections::BTreeMap;
 use std::io;

@@ -27,9 +27,11 @@ pub use text::{Place, Text, Value};
 use crate::clock::UnixNanos;
 use crate::diagnostic::Diagnostics;
 use crate::geoip::{GeoIpSet, LookupCounts};
+use crate::keep::Entries;
 use crate::labels::Labels;
 use crate::metrics::{Seconds, Store};
 use stage::{AnyConfig, Flow, Run, Stage, When};
+use std::time::Duration;
 
 /// What stages may touch beside their record.
 pub struct Context<'c> {
@@ -50,6 +52,27 @@ pub struct Context<'c> {
 /// Takes the entries that reach the end of a pipeline.
 pub trait Output {
     fn entry(&mut self, record: &Record<'_>);
+
+    /// Time goes on, by the clock that never goes back; called between turns.
+    fn tick(&mut self, _now: Duration) {}
+
+    /// When the next tick is due at the latest, by the same clock.
+    fn due(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether it can take no more before somebody else has done something: then nothing is read for a while.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Enters what a restart must know of the entries that were taken. Called between two turns, for a cut.
+    fn keep(&mut self, _entries: &mut Entries) {}
+
+    /// Takes back what [`keep`](Output::keep) wrote in another run. How many slots could not be read.
+    fn restore(&mut self, _entries: &Entries) -> u64 {
+        0
+    }
 }
 
 /// For jobs whose lines go nowhere.

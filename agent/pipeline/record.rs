@@ -27,6 +27,8 @@ pub struct State {
     pub(super) may_split: bool,
     behind: Option<usize>,
     number: Vec<u8>,
+    /// Structured metadata: names and values, in the order in which they were set.
+    metadata: Vec<(Text, Text)>,
 }
 
 /// What a container runtime's line holds behind its prefix, joined with the pieces before it.
@@ -69,6 +71,7 @@ impl<'r> Record<'r> {
         state.cut = false;
         state.content = None;
         state.behind = None;
+        state.metadata.clear();
         Record { input, fixed, source, binding, state }
     }
 
@@ -158,6 +161,17 @@ impl<'r> Record<'r> {
             let text = self.state.labels[id as usize]?;
             Some((&*self.binding.names[id as usize], self.bytes(text)))
         })
+    }
+
+    /// The structured metadata of the entry: names and values, in the order in which they were set. It goes to Loki beside
+    /// the line, and is no label of the stream.
+    pub fn metadata(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.state.metadata.iter().map(|(name, value)| (self.bytes(*name), self.bytes(*value)))
+    }
+
+    /// Adds structured metadata.
+    pub fn add_metadata(&mut self, name: Text, value: Text) {
+        self.state.metadata.push((name, value));
     }
 
     /// Marks the line as one that could not be read as what the pipeline wants of it. The first reason stays.

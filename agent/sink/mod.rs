@@ -1,7 +1,12 @@
 //! Where entries go: what a pipeline lets through, on its way to Loki, a terminal or a test.
 
+mod answer;
+mod batch;
 mod client_config;
 mod print;
+pub mod wire;
 
+pub use answer::{Answer, Drop, Settled};
+pub use batch::Batch;
 pub use client_config::{BackoffConfig, BasicAuthConfig, ClientConfig, HttpClientConfig, TlsConfig};
 pub use print::Printer;

@@ -1,6 +1,7 @@
 //! A state directory with any file in it: it opens, and goes on from whatever was found.
 
-use weir::checkpoint::{Checkpoint, Limits, SimDisk};
+use weir::checkpoint::{Checkpoint, Limits};
+use weir::disk::SimDisk;
 use weir::keep::{Entries, Keep};
 
 const LIMITS: Limits = Limits { log_bytes_min: 4096, state_bytes_max: 1 << 20, slots_max: 10_000, asides_max: 2 };

@@ -10,10 +10,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use weir::app::{Committer, Cut, Engine, Run, Verdict, take_up};
-use weir::checkpoint::{Checkpoint, Limits, SimDisk};
+use weir::checkpoint::{Checkpoint, Limits};
 use weir::clock::Clock;
 use weir::config::{self, Config, Fsync};
 use weir::diagnostic::Diagnostics;
+use weir::disk::SimDisk;
 use weir::keep::Entries;
 use weir::metrics::{Scrapers, Shown, Snapshot};
 

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use weir::app::{Cut, Run, Verdict};
-use weir::checkpoint::{Fault, SimDisk};
 use weir::clock::Clock;
 use weir::config::Config;
+use weir::disk::{Fault, SimDisk};
 use weir::metrics::Shown;
 
 /// Nothing happens for longer than this only between sessions; then time is skipped, but for the minute before the

@@ -5,14 +5,12 @@
 //! dies loses nothing that it wrote. Faults come at the operation that one chooses, and everything that is left to
 //! chance follows from one seed.
 
-mod world;
-
-use super::disk::{Disk, DiskFile};
+use super::world::{Change, Contents, World, error_of};
+use super::{Disk, DiskFile};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use world::{Change, Contents, World, error_of};
 
 /// What happens at an operation instead of its work. Of a write some part may be done all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,12 @@
 //! What the simulated disk holds, and how it forgets.
 
 use super::Fault;
-use crate::checkpoint::sector::SECTOR_BYTES;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+
+/// What a disk writes at once or not at all.
+const SECTOR_BYTES: usize = 512;
 
 #[derive(Debug, Default)]
 pub struct World {

@@ -1,0 +1,80 @@
+//! A batch: entries of one tenant that are pushed together, as the protobuf message that Loki takes.
+
+use bytes::Bytes;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A batch does not change any more: a push that is repeated has the same bytes.
+pub struct Batch {
+    /// Counts up within a client, over restarts too.
+    pub id: u64,
+    /// Empty: none.
+    pub tenant: Arc<str>,
+    /// Entries in it.
+    pub lines: u64,
+    /// Bytes of their lines and structured metadata.
+    pub bytes: u64,
+    /// When its first entry came, by the clock that never goes back; zero for one that an earlier run left.
+    pub begun: Duration,
+    body: Mutex<Body>,
+}
+
+/// The message, before and after it was compressed.
+enum Body {
+    /// A `PushRequest` ([`wire`](super::wire)).
+    Plain(Vec<u8>),
+    /// The same as one snappy block: what is sent and stored.
+    Packed(Bytes),
+    /// Only on disk.
+    Away,
+}
+
+impl Batch {
+    pub fn new(id: u64, tenant: Arc<str>, lines: u64, bytes: u64, begun: Duration, message: Vec<u8>) -> Self {
+        Batch { id, tenant, lines, bytes, begun, body: Mutex::new(Body::Plain(message)) }
+    }
+
+    /// One that an earlier run left on disk.
+    pub fn away(id: u64, tenant: Arc<str>, lines: u64, bytes: u64) -> Self {
+        Batch { id, tenant, lines, bytes, begun: Duration::ZERO, body: Mutex::new(Body::Away) }
+    }
+
+    /// The message as one snappy block; whoever asks first compresses it, on his thread. Nothing if it is only on disk.
+    pub fn packed(&self) -> Option<Bytes> {
+        let mut body = self.body();
+        if let Body::Plain(message) = &mut *body {
+            let packed = super::wire::pack(message);
+            drop(mem::take(message));
+            *body = Body::Packed(packed);
+        }
+        match &*body {
+            Body::Packed(packed) => Some(packed.clone()),
+            Body::Plain(_) | Body::Away => None,
+        }
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn held_bytes(&self) -> usize {
+        match &*self.body() {
+            Body::Plain(message) => message.len(),
+            Body::Packed(packed) => packed.len(),
+            Body::Away => 0,
+        }
+    }
+
+    /// It is on disk now: memory gives it up.
+    pub fn forget(&self) {
+        *self.body() = Body::Away;
+    }
+
+    /// It was read from the disk again.
+    pub fn put_back(&self, packed: Bytes) {
+        *self.body() = Body::Packed(packed);
+    }
+
+    /// A panic of another thread leaves nothing half-done behind this lock.
+    fn body(&self) -> MutexGuard<'_, Body> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -25,12 +25,12 @@ pub struct Settled {
     /// Entries that Loki has.
     pub acknowledged: u64,
     /// Entries that it will never have, by reason: how many, and the bytes of their lines.
-    pub dropped: Vec<(&'static str, Drop)>,
+    pub dropped: Vec<(&'static str, Lot)>,
 }
 
 /// Entries and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drop {
+pub struct Lot {
     pub entries: u64,
     pub bytes: u64,
 }

@@ -6,7 +6,7 @@ mod client_config;
 mod print;
 pub mod wire;
 
-pub use answer::{Answer, Drop, Settled};
+pub use answer::{Answer, Lot, Settled};
 pub use batch::Batch;
 pub use client_config::{BackoffConfig, BasicAuthConfig, ClientConfig, HttpClientConfig, TlsConfig};
 pub use print::Printer;

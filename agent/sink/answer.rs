@@ -1,5 +1,6 @@
 //! What came of a push, before anyone has judged it.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 /// The answer to one request.
@@ -33,4 +34,11 @@ pub struct Settled {
 pub struct Lot {
     pub entries: u64,
     pub bytes: u64,
+}
+
+impl AddAssign for Lot {
+    fn add_assign(&mut self, other: Lot) {
+        self.entries += other.entries;
+        self.bytes += other.bytes;
+    }
 }

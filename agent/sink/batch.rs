@@ -30,27 +30,40 @@ enum Body {
     Away,
 }
 
-impl Batch {
-    pub fn new(id: u64, tenant: Arc<str>, lines: u64, bytes: u64, begun: Duration, message: Vec<u8>) -> Self {
+/// A batch that was closed and has no number yet.
+pub struct Sealed {
+    pub tenant: Arc<str>,
+    pub lines: u64,
+    pub bytes: u64,
+    pub begun: Duration,
+    pub message: Vec<u8>,
+}
+
+impl Sealed {
+    pub fn into_batch(self, id: u64) -> Batch {
+        let Sealed { tenant, lines, bytes, begun, message } = self;
         Batch { id, tenant, lines, bytes, begun, body: Mutex::new(Body::Plain(message)) }
     }
+}
 
+impl Batch {
     /// One that an earlier run left on disk.
     pub fn away(id: u64, tenant: Arc<str>, lines: u64, bytes: u64) -> Self {
         Batch { id, tenant, lines, bytes, begun: Duration::ZERO, body: Mutex::new(Body::Away) }
     }
 
-    /// The message as one snappy block; whoever asks first compresses it, on his thread. Nothing if it is only on disk.
-    pub fn packed(&self) -> Option<Bytes> {
+    /// The message as one snappy block, and the buffer that it was in, if it was compressed for this: whoever asks first
+    /// compresses it, on his thread. Nothing if it is only on disk.
+    pub fn packed(&self) -> Option<(Bytes, Option<Vec<u8>>)> {
         let mut body = self.body();
-        if let Body::Plain(message) = &mut *body {
-            let packed = super::wire::pack(message);
-            drop(mem::take(message));
-            *body = Body::Packed(packed);
-        }
-        match &*body {
-            Body::Packed(packed) => Some(packed.clone()),
-            Body::Plain(_) | Body::Away => None,
+        match &mut *body {
+            Body::Plain(message) => {
+                let (message, packed) = (mem::take(message), super::wire::pack(message));
+                *body = Body::Packed(packed.clone());
+                Some((packed, Some(message)))
+            }
+            Body::Packed(packed) => Some((packed.clone(), None)),
+            Body::Away => None,
         }
     }
 
@@ -68,9 +81,9 @@ impl Batch {
         *self.body() = Body::Away;
     }
 
-    /// It was read from the disk again.
-    pub fn put_back(&self, packed: Bytes) {
-        *self.body() = Body::Packed(packed);
+    /// Whether it is only on disk.
+    pub fn is_away(&self) -> bool {
+        matches!(&*self.body(), Body::Away)
     }
 
     /// A panic of another thread leaves nothing half-done behind this lock.

@@ -3,6 +3,7 @@
 mod answer;
 mod batch;
 mod client_config;
+pub mod lane;
 mod print;
 pub mod wire;
 

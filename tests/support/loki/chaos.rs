@@ -202,7 +202,7 @@ async fn pump(
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(_) => return Ending::Reset,
         };
-        let reads = counts.reads[which].fetch_add(1, Ordering::Relaxed) + 1;
+        let reads = counts.reads[which].fetch_add(u64::from(read > 0), Ordering::Relaxed) + 1;
         if let Some((_, ending)) = now.cut_every.filter(|(every, _)| read > 0 && reads.is_multiple_of(*every)) {
             return end(ending, to);
         }

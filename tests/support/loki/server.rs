@@ -12,6 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+/// How often it looks whether a client has gone that gets no answer.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 pub struct LokiServer {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -67,7 +70,8 @@ impl LokiServer {
 
     /// Closes the connections that there are.
     pub fn disconnect(&self) {
-        for connection in self.shared.connections().open.values() {
+        let open = std::mem::take(&mut self.shared.connections().open);
+        for connection in open.values() {
             let _ = connection.shutdown(Shutdown::Both);
         }
         // Under the lock, so that nobody begins to wait between his look and the bell.
@@ -182,7 +186,7 @@ impl Shared {
         match delivery.manner {
             Manner::Whole => stream.write_all(bytes)?,
             Manner::Never => {
-                self.pause(id, Duration::MAX);
+                while !self.has_gone(id) && self.pause(id, LOOK_EVERY) {}
                 return Ok(false);
             }
             Manner::Cut(length) => {
@@ -206,35 +210,39 @@ impl Shared {
         Ok(true)
     }
 
-    /// Waits so long, or until the connection is to end: whether it is not.
+    /// Waits so long, or until it stops: whether it does not.
     fn pause(&self, id: u64, length: Duration) -> bool {
-        let deadline = Instant::now().checked_add(length);
+        let deadline = Instant::now() + length;
         let mut loki = self.loki();
         loop {
-            if self.is_closed(id) {
+            if self.is_ended(id) {
                 return false;
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            // Now and then it looks whether the client has gone.
-            let turn = left.unwrap_or(Duration::MAX).min(Duration::from_millis(200));
-            if turn.is_zero() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return true;
             }
-            loki = self.changed.wait_timeout(loki, turn).unwrap_or_else(PoisonError::into_inner).0;
+            loki = self.changed.wait_timeout(loki, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Whether either side has closed the connection.
-    fn is_closed(&self, id: u64) -> bool {
+    /// Whether this side has closed the connection.
+    fn is_ended(&self, id: u64) -> bool {
         let connections = self.connections();
-        let Some(stream) = connections.open.get(&id).filter(|_| !connections.stopped) else { return true };
+        connections.stopped || !connections.open.contains_key(&id)
+    }
+
+    /// Whether the client sends nothing more.
+    fn has_gone(&self, id: u64) -> bool {
+        let connections = self.connections();
+        let Some(stream) = connections.open.get(&id) else { return true };
         let _ = stream.set_nonblocking(true);
-        let closed = match stream.peek(&mut [0]) {
+        let seen = stream.peek(&mut [0]);
+        let _ = stream.set_nonblocking(false);
+        match seen {
             Ok(bytes) => bytes == 0,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-        };
-        let _ = stream.set_nonblocking(false);
-        closed
+        }
     }
 }
 

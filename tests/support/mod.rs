@@ -7,6 +7,7 @@ pub mod exposition;
 pub mod http;
 pub mod kubelet;
 pub mod kubelet_writer;
+pub mod loki;
 pub mod loop_device;
 pub mod mmdb;
 pub mod process;

@@ -71,6 +71,20 @@ impl GzReader {
         (count == end.len()).then(|| u32::from_le_bytes(end).into())
     }
 
+    /// Whether it cannot be unpacked to its end, which is tried. A disk that fails tells nothing.
+    pub fn is_broken(&mut self) -> bool {
+        let mut scratch = [0; SKIP_BYTES];
+        let broken = loop {
+            match self.read_at(&mut scratch, self.position) {
+                Ok(0) => break false,
+                Ok(_) => {}
+                Err(error) => break error.raw_os_error().is_none(),
+            }
+        };
+        self.rest();
+        broken
+    }
+
     pub fn file(&self) -> &dyn File {
         &*self.file
     }

@@ -114,7 +114,7 @@ impl Oracle {
                     self.parts[part].known = Some(known);
                 });
             }
-            if node.packed && node.read_to < node.bytes.len() as u64 {
+            if node.packed && node.read_to < node.readable {
                 continue;
             }
             let read = match node.packed {

@@ -3,10 +3,12 @@
 mod answer;
 mod batch;
 mod client_config;
+pub mod collector;
 mod print;
 pub mod wire;
 
 pub use answer::{Answer, Lot, Settled};
 pub use batch::Batch;
 pub use client_config::{BackoffConfig, BasicAuthConfig, ClientConfig, HttpClientConfig, TlsConfig};
+pub use collector::{Collector, EntryLimits, Sealed};
 pub use print::Printer;

@@ -1,5 +1,7 @@
 //! The message that Loki takes: `PushRequest` of its push.proto, as protobuf in one snappy block.
 
+pub mod write;
+
 use bytes::Bytes;
 
 /// One snappy block (the format without frames).

@@ -84,7 +84,11 @@ impl Deliveries {
     /// Goes over to the clients of a configuration; those of the same name keep their outboxes. Returns where entries go
     /// from now on.
     pub fn configure(&self, config: &Config, when_full: WhenFull) -> Result<Box<dyn Output>, String> {
-        let limits = EntryLimits::from(&config.limits);
+        let limits = EntryLimits {
+            line_bytes_max: config.limits.max_line_size.unwrap_or(0),
+            truncate: config.limits.max_line_size_truncate,
+            batch_streams_max: config.limits.max_streams.unwrap_or(0),
+        };
         let (mut names, mut parts, mut senders) = (HashSet::new(), Vec::new(), Vec::new());
         for client in config.active_clients() {
             let transport = Transport::new(client)?;

@@ -1,5 +1,6 @@
 //! A batch: entries of one tenant that are pushed together, as the protobuf message that Loki takes.
 
+use super::collector::Sealed;
 use bytes::Bytes;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,23 +31,13 @@ enum Body {
     Away,
 }
 
-/// A batch that was closed and has no number yet.
-pub struct Sealed {
-    pub tenant: Arc<str>,
-    pub lines: u64,
-    pub bytes: u64,
-    pub begun: Duration,
-    pub message: Vec<u8>,
-}
-
-impl Sealed {
-    pub fn into_batch(self, id: u64) -> Batch {
-        let Sealed { tenant, lines, bytes, begun, message } = self;
+impl Batch {
+    /// A batch that was closed gets its number.
+    pub fn new(id: u64, sealed: Sealed) -> Self {
+        let Sealed { tenant, lines, bytes, begun, message } = sealed;
         Batch { id, tenant, lines, bytes, begun, body: Mutex::new(Body::Plain(message)) }
     }
-}
 
-impl Batch {
     /// One that an earlier run left on disk.
     pub fn away(id: u64, tenant: Arc<str>, lines: u64, bytes: u64) -> Self {
         Batch { id, tenant, lines, bytes, begun: Duration::ZERO, body: Mutex::new(Body::Away) }

@@ -1,6 +1,6 @@
 //! The forwarder: entries of all pipelines, for each client into its collector, and batches from there to its outbox.
 
-use super::collector::Collector;
+use super::collector::{Collector, Tallied};
 use super::outbox::Outbox;
 use crate::keep::Entries;
 use crate::pipeline::{Output, Record};
@@ -58,7 +58,7 @@ impl Output for Forwarder {
         for client in &mut self.clients {
             client.collector.seal();
             client.hand_over();
-            client.tell_refused();
+            client.tell_tally();
         }
         for (number, client) in (0..).zip(&self.clients) {
             client.outbox.keep_books(number, entries);
@@ -81,9 +81,31 @@ impl Output for Forwarder {
 }
 
 impl Forwarded {
+    #[inline]
     fn hand_over(&mut self) {
+        if self.collector.has_sealed() {
+            self.put_sealed();
+        }
+    }
+
+    fn put_sealed(&mut self) {
         for sealed in self.collector.sealed() {
             self.outbox.put(sealed);
+        }
+        while let Some(buffer) = self.outbox.spare() {
+            self.collector.recycle(buffer);
+        }
+        self.tell_tally();
+    }
+
+    /// What did not come into a batch goes into the books.
+    fn tell_tally(&mut self) {
+        let tally = self.collector.tally();
+        for Tallied { tenant, reason, lot } in &tally.dropped {
+            self.outbox.refuse(tenant, reason, *lot);
+        }
+        for Tallied { tenant, reason, lot } in &tally.mutated {
+            self.outbox.mutate(tenant, reason, *lot);
         }
     }
 }

@@ -20,10 +20,10 @@ pub mod transport;
 pub mod wire;
 
 pub use answer::{Answer, Lot, Settled};
-pub use batch::{Batch, Sealed};
+pub use batch::Batch;
 pub use client_books::ClientBooks;
 pub use client_config::{BackoffConfig, ClientConfig};
-pub use collector::{Collector, EntryLimits};
+pub use collector::{Collector, EntryLimits, Sealed};
 pub use forwarder::Forwarder;
 pub use http_config::{AuthorizationConfig, BasicAuthConfig, HttpClientConfig, OAuth2Config, ProxyConfig, TlsConfig};
 pub use http_url::HttpUrl;

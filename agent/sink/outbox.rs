@@ -5,7 +5,8 @@
 //! lines as read that a killed process could not send any more.
 
 use super::answer::{Lot, Settled};
-use super::batch::{Batch, Sealed};
+use super::batch::Batch;
+use super::collector::Sealed;
 use super::client_books::ClientBooks;
 use super::spool::{Found, Spool, StoredBatch};
 use crate::keep::{Entries, Reader, Slot, Table};
@@ -151,7 +152,7 @@ impl Outbox {
             let id = state.next_id;
             state.next_id += 1;
             state.books.entered += sealed.lines;
-            state.add(Arc::new(sealed.into_batch(id)), false);
+            state.add(Arc::new(Batch::new(id, sealed)), false);
             let memory = self.measure(&state);
             memory > self.memory_bytes_max && !std::mem::replace(&mut state.pressed, true)
         };

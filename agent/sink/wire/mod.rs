@@ -1,6 +1,7 @@
 //! The message that Loki takes: `PushRequest` of its push.proto, as protobuf in one snappy block.
 
 mod read;
+pub mod write;
 
 pub use read::{Damaged, Entry, Message};
 

@@ -93,10 +93,18 @@ impl Deliveries {
         for client in config.active_clients() {
             let transport = Transport::new(client)?;
             let name = unique_name(client, transport.host(), &mut names);
-            let outbox = self.outboxes.named(&name).unwrap_or_else(|| self.open_outbox(&name, &config.delivery, when_full));
+            let outbox =
+                self.outboxes.named(&name).unwrap_or_else(|| self.open_outbox(&name, &config.delivery, when_full));
             parts.push((Collector::new(client, &limits), Arc::clone(&outbox)));
             let (metrics, clock) = (self.metrics.clone(), Arc::clone(&self.clock));
-            senders.push(Arc::new(Sender::new(outbox, transport, LaneConfig::of(client), metrics, clock, events::sender)));
+            senders.push(Arc::new(Sender::new(
+                outbox,
+                transport,
+                LaneConfig::of(client),
+                metrics,
+                clock,
+                events::sender,
+            )));
         }
         self.outboxes.set(parts.iter().map(|(_, outbox)| Arc::clone(outbox)).collect());
         self.senders.send_replace(senders);
@@ -223,7 +231,7 @@ fn open_spool(outbox: &Outbox, spools: &Path) -> io::Result<u64> {
     let disk = RealDisk::open(spools.join(directory_name(outbox.name())))?;
     let (spool, found) = Spool::open(Box::new(disk), SpoolLimits { bytes_max, ..SpoolLimits::default() })?;
     for notice in &found.notices {
-        events::spool_notice(outbox.name(), notice);
+        events::spool_notice(outbox.name(), &notice.to_string());
     }
     Ok(outbox.attach(spool, &found))
 }

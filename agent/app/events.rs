@@ -91,7 +91,15 @@ pub fn sender(client: &str, event: &SenderEvent<'_>) {
         }
         SenderEvent::DeadLetter { tenant, letter } => {
             let (labels, line) = (&letter.labels, letter.line.escape_ascii().to_string());
-            warn!(client, tenant, code = letter.code, text = letter.answer, labels, line, "an entry is refused for good");
+            warn!(
+                client,
+                tenant,
+                code = letter.code,
+                text = letter.answer,
+                labels,
+                line,
+                "an entry is refused for good"
+            );
         }
     }
 }

@@ -32,10 +32,14 @@ enum Body {
 }
 
 impl Batch {
-    /// A batch that was closed gets its number.
-    pub fn new(id: u64, sealed: Sealed) -> Self {
-        let Sealed { tenant, lines, bytes, begun, message } = sealed;
+    pub fn new(id: u64, tenant: Arc<str>, lines: u64, bytes: u64, begun: Duration, message: Vec<u8>) -> Self {
         Batch { id, tenant, lines, bytes, begun, body: Mutex::new(Body::Plain(message)) }
+    }
+
+    /// A batch that was closed gets its number.
+    pub fn of(id: u64, sealed: Sealed) -> Self {
+        let Sealed { tenant, lines, bytes, begun, message } = sealed;
+        Batch::new(id, tenant, lines, bytes, begun, message)
     }
 
     /// One that an earlier run left on disk.
@@ -43,9 +47,14 @@ impl Batch {
         Batch { id, tenant, lines, bytes, begun: Duration::ZERO, body: Mutex::new(Body::Away) }
     }
 
+    /// The message as one snappy block. Nothing if it is only on disk.
+    pub fn packed(&self) -> Option<Bytes> {
+        self.packed_and_buffer().map(|(packed, _)| packed)
+    }
+
     /// The message as one snappy block, and the buffer that it was in, if it was compressed for this: whoever asks first
     /// compresses it, on his thread. Nothing if it is only on disk.
-    pub fn packed(&self) -> Option<(Bytes, Option<Vec<u8>>)> {
+    pub fn packed_and_buffer(&self) -> Option<(Bytes, Option<Vec<u8>>)> {
         let mut body = self.body();
         match &mut *body {
             Body::Plain(message) => {

@@ -39,8 +39,7 @@ impl ClientBooks {
 
     /// `None`: damaged.
     pub fn read(from: &mut Reader<'_>) -> Option<ClientBooks> {
-        let mut books =
-            ClientBooks { entered: from.number()?, acknowledged: from.number()?, dropped: BTreeMap::new() };
+        let mut books = ClientBooks { entered: from.number()?, acknowledged: from.number()?, dropped: BTreeMap::new() };
         for _ in 0..from.number()? {
             let reason = from.text()?.to_string();
             books.dropped.insert(reason, Lot { entries: from.number()?, bytes: from.number()? });

@@ -6,16 +6,16 @@
 
 use super::answer::{Lot, Settled};
 use super::batch::Batch;
-use super::collector::Sealed;
 use super::client_books::ClientBooks;
+use super::collector::Sealed;
 use super::spool::{Found, Spool, StoredBatch};
 use crate::keep::{Entries, Reader, Slot, Table};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::futures::Notified;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Why entries are given up here: there is room for no more.
 pub const BUFFER_FULL: &str = "buffer_full";
@@ -152,7 +152,7 @@ impl Outbox {
             let id = state.next_id;
             state.next_id += 1;
             state.books.entered += sealed.lines;
-            state.add(Arc::new(Batch::new(id, sealed)), false);
+            state.add(Arc::new(Batch::of(id, sealed)), false);
             let memory = self.measure(&state);
             memory > self.memory_bytes_max && !std::mem::replace(&mut state.pressed, true)
         };
@@ -230,7 +230,7 @@ impl Outbox {
 
     /// What is pushed of a batch; read from the spool if it is only there. `None`: it cannot be read any more.
     pub fn packed(&self, batch: &Batch) -> Option<bytes::Bytes> {
-        if let Some((packed, buffer)) = batch.packed() {
+        if let Some((packed, buffer)) = batch.packed_and_buffer() {
             if let Some(buffer) = buffer {
                 let mut state = self.lock();
                 if state.spare.len() < SPARE_MAX {
@@ -441,9 +441,8 @@ impl Outbox {
         });
         let Some((next_id, books)) = books else { return 1 };
         let of_this = entries.table(Table::OUTBOX).filter(|(index, _)| index >> ID_BITS == number);
-        let expected = of_this.filter_map(|(index, bytes)| {
-            Some((index & ((1 << ID_BITS) - 1), Reader::new(bytes).number()?))
-        });
+        let expected =
+            of_this.filter_map(|(index, bytes)| Some((index & ((1 << ID_BITS) - 1), Reader::new(bytes).number()?)));
         let state = &mut *self.lock();
         state.expected = Some(expected.collect());
         state.next_id = state.next_id.max(next_id);

@@ -5,7 +5,7 @@
 
 use super::answer::{Lot, Settled};
 use super::batch::Batch;
-use super::lane::{DeadLetter, DeadLetters, Kept, Lane, LaneConfig, Outcome, Push, Report, Step, Trouble};
+use super::lane::{DeadLetter, DeadLetters, Lane, LaneConfig, Outcome, Push, Report, Step, Trouble};
 use super::outbox::{Outbox, SPOOL_DAMAGED};
 use super::sender_metrics::{Pushed, SenderMetrics};
 use super::transport::Transport;
@@ -19,8 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// Bytes of refused entries that a client keeps to be looked at.
-const DEAD_LETTERS_BYTES_MAX: usize = 1 << 20;
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// What is worth saying of a client, beside what it counts.
@@ -59,7 +57,7 @@ impl Sender {
         clock: Arc<dyn Clock>,
         tell: Tell,
     ) -> Self {
-        let dead_letters = Mutex::new(DeadLetters::new(DEAD_LETTERS_BYTES_MAX));
+        let dead_letters = Mutex::default();
         Sender { outbox, transport, lane, metrics, clock, tell, failing: AtomicUsize::new(0), dead_letters }
     }
 
@@ -102,7 +100,7 @@ impl Sender {
 
     /// Refused entries that are kept.
     pub fn dead_letters(&self) -> usize {
-        self.letters().len()
+        self.letters().iter().count()
     }
 
     /// Sends the batches of a tenant, one after another, for ever.
@@ -207,7 +205,14 @@ impl Report for Told<'_> {
     fn request(&mut self, code: Option<u16>, outcome: Outcome) {
         let Sender { metrics, outbox, .. } = self.sender;
         let (client, host) = (outbox.name(), self.sender.host());
-        metrics.pushed(&Pushed { client, host, code, took: self.took, body_bytes: self.push.body.len(), lot: self.push.lot });
+        metrics.pushed(&Pushed {
+            client,
+            host,
+            code,
+            took: self.took,
+            body_bytes: self.push.body.len(),
+            lot: self.push.lot,
+        });
         if matches!(outcome, Outcome::Retried | Outcome::Split) {
             metrics.retried(client, host, self.tenant, code);
         }
@@ -219,9 +224,12 @@ impl Report for Told<'_> {
     }
 
     fn dead_letter(&mut self, letter: DeadLetter) {
-        (self.sender.tell)(self.sender.outbox.name(), &SenderEvent::DeadLetter { tenant: self.tenant, letter: &letter });
+        (self.sender.tell)(
+            self.sender.outbox.name(),
+            &SenderEvent::DeadLetter { tenant: self.tenant, letter: &letter },
+        );
         let unix_seconds = self.sender.clock.now() / NANOS_PER_SECOND;
-        self.sender.letters().push(Kept { unix_seconds, tenant: self.tenant.to_string(), letter });
+        self.sender.letters().put(unix_seconds, self.tenant, letter);
     }
 
     fn trouble(&mut self, trouble: Trouble, code: Option<u16>, text: &str) {

@@ -4,6 +4,7 @@ mod answer;
 mod batch;
 mod client_config;
 mod print;
+pub mod spool;
 pub mod wire;
 
 pub use answer::{Answer, Lot, Settled};

@@ -211,8 +211,8 @@ async fn many_pushes_wait_for_one_token() {
 async fn a_server_of_tokens_that_is_silent_does_not_hold_a_push_for_ever() {
     let silent = FakeServer::new(|_| Act::Silence).await;
     let server = FakeServer::saying(NO_CONTENT).await;
-    let transport = transport(&server.url(), &format!("timeout: 50ms\n{}", oauth2(&silent, "")));
-    assert_eq!(push_failure(&transport).await, "no credentials to send within 50ms");
+    let transport = transport(&server.url(), &format!("timeout: 100ms\n{}", oauth2(&silent, "")));
+    assert_eq!(push_failure(&transport).await, "no credentials to send within 100ms");
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn a_body_of_just_the_limit_is_whole() {
 async fn a_body_that_does_not_end_is_cut_by_time() {
     let begun = "HTTP/1.1 400 Bad Request\r\nContent-Length: 100\r\n\r\nentry too old";
     let server = FakeServer::saying(begun).await;
-    let transport = transport(&server.url(), "timeout: 50ms");
+    let transport = transport(&server.url(), "timeout: 100ms");
     for connection in 0..2 {
         let Answer::Status { code: 400, body, .. } = push(&transport).await else { panic!("a status") };
         assert_eq!(body, "entry too old");
@@ -115,8 +115,8 @@ async fn a_body_that_breaks_off_is_no_answer() {
 #[tokio::test]
 async fn a_server_that_never_answers_is_given_up_in_time() {
     let server = FakeServer::new(|_| Act::Silence).await;
-    let transport = transport(&server.url(), "timeout: 50ms");
-    assert_eq!(push_failure(&transport).await, "no answer within 50ms");
+    let transport = transport(&server.url(), "timeout: 100ms");
+    assert_eq!(push_failure(&transport).await, "no answer within 100ms");
     assert_eq!(server.seen().len(), 1);
 }
 
@@ -124,8 +124,8 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
 async fn tls_that_is_never_answered_is_given_up_in_time() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", listener.local_addr().unwrap());
-    let transport = transport(&url, "timeout: 50ms\ntls_config: {insecure_skip_verify: true}");
-    assert_eq!(push_failure(&transport).await, "no answer within 50ms");
+    let transport = transport(&url, "timeout: 100ms\ntls_config: {insecure_skip_verify: true}");
+    assert_eq!(push_failure(&transport).await, "no answer within 100ms");
 }
 
 #[tokio::test]
@@ -259,6 +259,40 @@ async fn an_idle_connection_is_closed_without_another_request() {
     tokio::task::yield_now().await;
     pass(31).await;
     assert!(super::fake_server::read_request(&mut stream).await.is_none(), "it is closed");
+}
+
+/// The client's certificate may have been what was refused, and a new one is shown on a new connection only.
+#[tokio::test]
+async fn who_was_refused_comes_again_on_a_new_connection() {
+    for (status, again) in [("401 No", 1), ("403 No", 1), ("407 No", 1), ("400 No", 0), ("503 No", 0)] {
+        let server = FakeServer::saying(&answer(status, "", "")).await;
+        let transport = transport(&server.url(), "");
+        for _ in 0..2 {
+            push_status(&transport).await;
+        }
+        assert_eq!(server.seen()[1].connection, again, "{status}");
+    }
+}
+
+/// A server that finds a batch too big says so before it has read it, and may read no more.
+#[tokio::test]
+async fn an_answer_before_the_whole_request_is_an_answer() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let transport = transport(&format!("http://{}/", server.local_addr().unwrap()), "");
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (mut stream, _) = server.accept().await.unwrap();
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 100]).await.unwrap();
+            let refusal = answer("413 Too Large", "", "");
+            tokio::io::AsyncWriteExt::write_all(&mut stream, refusal.as_bytes()).await.unwrap();
+            open.push(stream);
+        }
+    });
+    for _ in 0..2 {
+        let answer = transport.push("", vec![0; 20_000_000].into()).await;
+        assert!(matches!(answer, Answer::Status { code: 413, .. }), "{answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -257,7 +257,8 @@ impl Generation {
         if self.identity.mending {
             // What it is known by may be gone in part, or be NULs now; of what is compressed it may be anything.
             let same_name = self.lasting_name().is_some() && self.lasting_name() == candidate.lasting_name();
-            let same = if candidate.is_gz() { same_birth || same_name } else { same_birth && self.may_be_damaged_to(head) };
+            let same =
+                if candidate.is_gz() { same_birth || same_name } else { same_birth && self.may_be_damaged_to(head) };
             return same || self.identity.fingerprint.matches(head);
         }
         let stands = match &candidate.reader {

@@ -185,6 +185,7 @@ impl Pipeline {
     /// Ends a source: what stages still hold of it goes its way, unfinished.
     pub fn unbind(&mut self, id: BindingId, context: &mut Context<'_>, output: &mut dyn Output) {
         self.release(When::Ended(id.0), context, output);
+        stage::each_mut(&mut self.stages, &mut |stage| stage.ended(id.0));
         self.bindings[id.0] = None;
     }
 

@@ -47,6 +47,9 @@ pub trait Run {
     /// Puts the entry that [`due`](Run::due) named into the record.
     fn release(&mut self, _when: When, _record: &mut Record<'_>) {}
 
+    /// A source is there no more; what was held of it has been released.
+    fn ended(&mut self, _source: usize) {}
+
     /// Writes what the stage knows beyond the present line.
     fn keep(&self, _keeper: &mut Keeper<'_>) {}
 
@@ -121,6 +124,10 @@ macro_rules! stages {
                 match self { $(Stage::$stage(stage) => stage.release(when, record),)* }
             }
 
+            fn ended(&mut self, source: usize) {
+                match self { $(Stage::$stage(stage) => stage.ended(source),)* }
+            }
+
             fn keep(&self, keeper: &mut Keeper<'_>) {
                 match self { $(Stage::$stage(stage) => stage.keep(keeper),)* }
             }
@@ -141,6 +148,7 @@ macro_rules! stages {
 stages! {
     "container" => container::Container / ContainerConfig,
     "cri" => cri::Cri / CriConfig,
+    "decolorize" => decolorize::Decolorize / DecolorizeConfig,
     "docker" => docker::Docker / DockerConfig,
     "drop" => drop::Drop / DropConfig,
     "geoip" => geoip::GeoIp / GeoIpConfig,
@@ -154,23 +162,21 @@ stages! {
     "metrics" => metrics::Metrics / MetricsConfig,
     "modsecurity" => modsecurity::ModSecurity / ModSecurityConfig,
     "output" => output::Output / OutputConfig,
+    "pack" => pack::Pack / PackConfig,
     "regex" => regex::Regex / RegexConfig,
+    "sampling" => sampling::Sampling / SamplingConfig,
     "static_labels" => static_labels::StaticLabels / StaticLabelsConfig,
+    "structured_metadata" => structured_metadata::StructuredMetadata / StructuredMetadataConfig,
     "tenant" => tenant::Tenant / TenantConfig,
     "timestamp" => timestamp::Timestamp / TimestampConfig,
 }
 
 /// Promtail's stages that weir does not have yet. Leaving one out would change what is counted or sent.
 const NOT_YET: &[&str] = &[
-    "decolorize",
     "eventlogmessage",
     "limit",
     "multiline",
-    "non_indexed_labels",
-    "pack",
     "replace",
-    "sampling",
-    "structured_metadata",
     "template",
 ];
 
@@ -198,7 +204,11 @@ fn read_stage(node: &Node, diagnostics: &mut Diagnostics) -> Option<AnyConfig> {
             return None;
         }
     };
-    let name = one_key.0.text().unwrap_or_default();
+    let name = match one_key.0.text().unwrap_or_default() {
+        // Promtail's older name.
+        "non_indexed_labels" => "structured_metadata",
+        name => name,
+    };
     if let Some(read) = read(name, &one_key.1, diagnostics) {
         return read;
     }

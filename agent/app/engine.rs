@@ -155,7 +155,7 @@ impl Engine {
     pub fn turn(&mut self) -> Turn {
         let (reader, mut context) = self.parts();
         let more = reader.poll(TURN_BYTES, &mut context);
-        context.release(When::At(context.clock.now()));
+        context.release(When::At(context.clock.monotonic()));
         Turn { more }
     }
 
@@ -243,7 +243,7 @@ impl Engine {
         if lines.last().is_some_and(|last| last.is_empty()) {
             lines.pop();
         }
-        let (wall, now) = (self.clock.now(), seconds(&*self.clock));
+        let (wall, monotonic, now) = (self.clock.now(), self.clock.monotonic(), seconds(&*self.clock));
         for line in lines {
             let line = if trim { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
             if trim && line.is_empty() {
@@ -254,6 +254,7 @@ impl Engine {
             let mut context = Context {
                 series: &mut self.series,
                 now,
+                monotonic,
                 wall,
                 overdue: false,
                 hosts: &mut self.hosts,
@@ -334,6 +335,7 @@ impl<'e> Turning<'e> {
         let context = Context {
             series: self.series,
             now: seconds(self.clock),
+            monotonic: self.clock.monotonic(),
             wall: self.clock.now(),
             overdue: false,
             hosts: self.hosts,

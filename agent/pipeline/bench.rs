@@ -8,6 +8,7 @@ use crate::keep::Entries;
 use crate::labels::Labels;
 use crate::metrics::Store;
 use crate::yaml;
+use std::time::Duration;
 
 const SOURCES: [&str; 4] = ["a", "b", "nested-1", "nested-2"];
 
@@ -63,6 +64,7 @@ impl World {
         let mut context = Context {
             series: &mut self.series,
             now: 1,
+            monotonic: Duration::from_millis(self.now as u64),
             wall: self.now,
             overdue: false,
             hosts: &mut self.hosts,

@@ -9,9 +9,9 @@ use super::Context;
 use super::kept::{Keeper, Kept, Rebound};
 use super::record::Record;
 use super::scope::{ReasonId, Scope};
-use crate::clock::UnixNanos;
 use crate::diagnostic::{Diagnostics, did_you_mean};
 use crate::yaml::{Node, Value};
+use std::time::Duration;
 
 /// What became of a record in a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,9 @@ pub trait Run {
     /// Puts the entry that [`due`](Run::due) named into the record.
     fn release(&mut self, _when: When, _record: &mut Record<'_>) {}
 
+    /// A source was read to its end at this moment of monotonic time.
+    fn caught_up(&mut self, _source: usize, _monotonic: Duration) {}
+
     /// A source is there no more; what was held of it has been released.
     fn ended(&mut self, _source: usize) {}
 
@@ -60,8 +63,8 @@ pub trait Run {
 /// The moment for which held entries are asked.
 #[derive(Clone, Copy, Debug)]
 pub enum When {
-    /// Wall-clock time: entries that waited too long.
-    At(UnixNanos),
+    /// Monotonic time: entries that waited too long.
+    At(Duration),
     /// The end of a source, by its binding: whatever it left.
     Ended(usize),
     /// The end of everything.
@@ -75,6 +78,8 @@ pub struct Held {
     pub binding: usize,
     /// Lines of the file that it consists of.
     pub lines: u64,
+    /// It leaves before its time, because too much waits.
+    pub unfinished: bool,
 }
 
 macro_rules! stages {
@@ -124,6 +129,10 @@ macro_rules! stages {
                 match self { $(Stage::$stage(stage) => stage.release(when, record),)* }
             }
 
+            fn caught_up(&mut self, source: usize, monotonic: Duration) {
+                match self { $(Stage::$stage(stage) => stage.caught_up(source, monotonic),)* }
+            }
+
             fn ended(&mut self, source: usize) {
                 match self { $(Stage::$stage(stage) => stage.ended(source),)* }
             }
@@ -161,6 +170,7 @@ stages! {
     "match" => r#match::Match / MatchConfig,
     "metrics" => metrics::Metrics / MetricsConfig,
     "modsecurity" => modsecurity::ModSecurity / ModSecurityConfig,
+    "multiline" => multiline::Multiline / MultilineConfig,
     "output" => output::Output / OutputConfig,
     "pack" => pack::Pack / PackConfig,
     "regex" => regex::Regex / RegexConfig,
@@ -175,7 +185,6 @@ stages! {
 const NOT_YET: &[&str] = &[
     "eventlogmessage",
     "limit",
-    "multiline",
     "replace",
     "template",
 ];

@@ -176,7 +176,7 @@ impl Engine {
         self.output.tick(self.clock.monotonic());
         let (reader, mut context) = self.parts();
         let more = !context.output.is_full() && reader.poll(TURN_BYTES, &mut context);
-        context.release(When::At(context.clock.now()));
+        context.release(When::At(context.clock.monotonic()));
         Turn { more }
     }
 
@@ -265,7 +265,7 @@ impl Engine {
         if lines.last().is_some_and(|last| last.is_empty()) {
             lines.pop();
         }
-        let (wall, now) = (self.clock.now(), seconds(&*self.clock));
+        let (wall, monotonic, now) = (self.clock.now(), self.clock.monotonic(), seconds(&*self.clock));
         for line in lines {
             let line = if trim { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
             if trim && line.is_empty() {
@@ -276,6 +276,7 @@ impl Engine {
             let mut context = Context {
                 series: &mut self.series,
                 now,
+                monotonic,
                 wall,
                 overdue: false,
                 hosts: &mut self.hosts,
@@ -356,6 +357,7 @@ impl<'e> Turning<'e> {
         let context = Context {
             series: self.series,
             now: seconds(self.clock),
+            monotonic: self.clock.monotonic(),
             wall: self.clock.now(),
             overdue: false,
             hosts: self.hosts,

@@ -142,6 +142,9 @@ pub fn read(
         }
     });
     for feed in feeds {
+        if !progress.more {
+            jobs[feed.job].pipeline.caught_up(feed.binding, context.monotonic);
+        }
         jobs[feed.job].bytes += progress.bytes;
         jobs[feed.job].cut += progress.cut;
     }

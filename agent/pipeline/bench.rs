@@ -8,17 +8,24 @@ use crate::keep::Entries;
 use crate::labels::Labels;
 use crate::metrics::Store;
 use crate::yaml;
+use std::time::Duration;
 
 const SOURCES: [&str; 4] = ["a", "b", "nested-1", "nested-2"];
 
+/// Entries, and what stands beside each of them.
 #[derive(Default)]
-pub struct Entered(pub Vec<String>);
+pub struct Entered(pub Vec<String>, pub Vec<String>);
 
 impl Output for Entered {
     fn entry(&mut self, record: &Record<'_>) {
         let labels: Vec<String> =
             record.labels().map(|(name, value)| format!("{name}={}", value.escape_ascii())).collect();
         self.0.push(format!("{} {} {}", record.timestamp(), labels.join(","), record.line().escape_ascii()));
+        let beside: Vec<String> = record
+            .metadata()
+            .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()))
+            .collect();
+        self.1.push(beside.join(" "));
     }
 }
 
@@ -57,6 +64,7 @@ impl World {
         let mut context = Context {
             series: &mut self.series,
             now: 1,
+            monotonic: Duration::from_millis(self.now as u64),
             wall: self.now,
             overdue: false,
             hosts: &mut self.hosts,

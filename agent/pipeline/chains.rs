@@ -123,7 +123,11 @@ impl Chains {
 
     /// The next chain that leaves unfinished.
     pub fn due(&self, when: When) -> Option<Held> {
-        self.chosen(when).map(|at| Held { binding: self.waiting[at].source, lines: self.waiting[at].lines })
+        self.chosen(when).map(|at| Held {
+            binding: self.waiting[at].source,
+            lines: self.waiting[at].lines,
+            unfinished: matches!(when, When::At(_)),
+        })
     }
 
     /// Puts the chain that [`due`](Self::due) named into the record: its stream and its text.

@@ -10,6 +10,7 @@ use crate::metrics::Store;
 use crate::yaml;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A pipeline at work, with what came out of it: source, stream and line.
 struct Bench {
@@ -56,6 +57,7 @@ impl Bench {
         let mut context = Context {
             series: &mut self.series,
             now: 1,
+            monotonic: Duration::ZERO,
             wall: 0,
             overdue: false,
             hosts: &mut self.hosts,

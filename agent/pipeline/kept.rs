@@ -2,6 +2,8 @@
 //!
 //! The caller compares whole slots from cut to cut: what changes with every line stands apart from what is large.
 
+use super::binding::Binding;
+use super::scope::{LabelId, Names, ReasonId, Slot as ValueSlot};
 use super::BindingId;
 use crate::keep::{Entries, Reader, Slot, Table, Writer};
 
@@ -18,16 +20,57 @@ pub(super) const COUNT_MAX: u64 = 1 << 60;
 /// Lines of a file in one unfinished line.
 pub(super) const LINES_MAX: u64 = 1 << 32;
 
+/// What a pipeline's numbers stand for. They are others in the next run, so what is kept of them is names.
+#[derive(Clone, Copy)]
+pub struct Known<'k> {
+    pub(super) slots: &'k Names,
+    pub(super) reasons: &'k Names,
+    pub(super) bindings: &'k [Option<Binding>],
+}
+
+impl<'k> Known<'k> {
+    pub fn slot_name(&self, slot: ValueSlot) -> Option<&'k str> {
+        self.slots.get(slot.0)
+    }
+
+    pub fn slot(&self, name: &str) -> Option<ValueSlot> {
+        self.slots.position(name).map(ValueSlot)
+    }
+
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn reason_name(&self, reason: ReasonId) -> Option<&'k str> {
+        self.reasons.get(reason.0)
+    }
+
+    pub fn reason(&self, name: &str) -> Option<ReasonId> {
+        self.reasons.position(name).map(ReasonId)
+    }
+
+    /// The names of the labels that records of a source may have, by their numbers.
+    pub fn label_names(&self, source: usize) -> &'k [Box<str>] {
+        let binding = self.bindings.get(source).and_then(Option::as_ref);
+        binding.map_or(&[], |binding| &binding.names)
+    }
+
+    pub fn label(&self, source: usize, name: &str) -> Option<LabelId> {
+        self.label_names(source).iter().position(|known| **known == *name).map(|at| LabelId(at as u16))
+    }
+}
+
 /// Takes the slots of one stage, in the order of their numbers.
 pub struct Keeper<'e> {
     entries: &'e mut Entries,
     first: u64,
+    pub known: Known<'e>,
 }
 
 impl<'e> Keeper<'e> {
     /// The slots of a stage; 0 is the pipeline itself.
-    pub(super) fn new(entries: &'e mut Entries, job: u32, stage: usize) -> Self {
-        Keeper { entries, first: u64::from(job) << 32 | (stage as u64) << NUMBER_BITS }
+    pub(super) fn new(entries: &'e mut Entries, job: u32, stage: usize, known: Known<'e>) -> Self {
+        Keeper { entries, first: u64::from(job) << 32 | (stage as u64) << NUMBER_BITS, known }
     }
 
     /// Adds a slot; its number is above those before and below half a million.
@@ -38,7 +81,7 @@ impl<'e> Keeper<'e> {
 
     /// The upper half of a stage's numbers, for one that consists of two.
     pub fn upper_half(&mut self) -> Keeper<'_> {
-        Keeper { first: self.first + u64::from(HALF), entries: self.entries }
+        Keeper { first: self.first + u64::from(HALF), entries: self.entries, known: self.known }
     }
 }
 
@@ -105,6 +148,7 @@ impl<'k> KeptStages<'k> {
 /// What stages come back to: the sources by their new bindings; and what became of what was kept.
 pub struct Rebound<'r> {
     rebind: &'r dyn Fn(u32) -> Option<BindingId>,
+    pub known: Known<'r>,
     /// Slots that could not be read.
     pub damaged: u64,
     /// Lines of files that are held again.
@@ -115,8 +159,8 @@ pub struct Rebound<'r> {
 }
 
 impl<'r> Rebound<'r> {
-    pub(super) fn new(rebind: &'r dyn Fn(u32) -> Option<BindingId>) -> Self {
-        Rebound { rebind, damaged: 0, held: 0, discarded: 0, discarded_pieces: 0 }
+    pub(super) fn new(rebind: &'r dyn Fn(u32) -> Option<BindingId>, known: Known<'r>) -> Self {
+        Rebound { rebind, known, damaged: 0, held: 0, discarded: 0, discarded_pieces: 0 }
     }
 
     /// The binding of the source that had this one.

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod bench;
 mod binding;
+mod blocks;
 mod chains;
 mod hosts;
 mod kept;
@@ -15,6 +16,7 @@ mod text;
 pub mod torn;
 
 pub use binding::Binding;
+pub use blocks::{BLOCK_BYTES_MAX, BLOCKS_BYTES_MAX, Blocks, STREAMS_MAX};
 pub use chains::{CHAINS_BYTES_MAX, CHAINS_MAX, Chains, JOINED_BYTES_MAX};
 pub use hosts::IngressHosts;
 pub use kept::{Keeper, Kept, Rebound};
@@ -39,6 +41,8 @@ pub struct Context<'c> {
     pub series: &'c mut Store,
     /// Monotonic time, for idle series.
     pub now: Seconds,
+    /// The same, finer: for rates and for how long something waits.
+    pub monotonic: Duration,
     /// Wall-clock time, for years that a log line leaves out and for ages.
     pub wall: UnixNanos,
     /// Set by a stage that holds more than it may: it is asked to release right after this line.
@@ -190,6 +194,7 @@ impl Pipeline {
     /// Ends a source: what stages still hold of it goes its way, unfinished.
     pub fn unbind(&mut self, id: BindingId, context: &mut Context<'_>, output: &mut dyn Output) {
         self.release(When::Ended(id.0), context, output);
+        stage::each_mut(&mut self.stages, &mut |stage| stage.ended(id.0));
         self.bindings[id.0] = None;
     }
 
@@ -266,9 +271,14 @@ impl Pipeline {
         settle(&mut self.counts, &mut self.held, flow, lines, &record, output);
         if context.overdue {
             context.overdue = false;
-            self.release(When::At(context.wall), context, output);
+            self.release(When::At(context.monotonic), context, output);
         }
         behind
+    }
+
+    /// Says that a source was read to its end just now: what its lines wait for is not written yet.
+    pub fn caught_up(&mut self, id: BindingId, monotonic: Duration) {
+        stage::each_mut(&mut self.stages, &mut |stage| stage.caught_up(id.0, monotonic));
     }
 
     /// Lets go of what stages have held for long enough.
@@ -277,8 +287,10 @@ impl Pipeline {
             let Some(binding) = self.bindings.get(held.binding).and_then(Option::as_ref) else { return };
             let mut record = Record::new(&mut self.state, &self.fixed, held.binding, binding, b"", context.wall);
             let flow = stage::release_from(&mut self.stages, at, when, &mut record, context);
-            self.counts.unfinished += u64::from(matches!(when, When::At(_)) && flow != Flow::Hold);
-            settle(&mut self.counts, &mut self.held, flow, held.lines, &record, output);
+            self.counts.unfinished += u64::from(held.unfinished && flow != Flow::Hold);
+            // A stage behind may have let another entry go in its place.
+            let lines = record.lines();
+            settle(&mut self.counts, &mut self.held, flow, lines, &record, output);
         }
     }
 

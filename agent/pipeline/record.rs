@@ -219,6 +219,20 @@ impl<'r> Record<'r> {
         self.state.refused
     }
 
+    /// The record goes on as an entry that was held, of the same stream: nothing but the labels is left of the line at
+    /// hand.
+    pub fn leave_line(&mut self) {
+        self.state.refused = None;
+        self.state.cut = false;
+        self.state.content = None;
+        self.state.metadata.clear();
+    }
+
+    /// The slots by their numbers.
+    pub fn slots(&self) -> impl ExactSizeIterator<Item = Value> + '_ {
+        self.state.slots.iter().copied()
+    }
+
     /// Appends bytes to the scratch space.
     pub fn push(&mut self, bytes: &[u8]) -> Text {
         self.build(|scratch| scratch.extend_from_slice(bytes))

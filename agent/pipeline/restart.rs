@@ -4,7 +4,7 @@
 //! second `cri` stage takes what the second `cri` stage left, whatever stands between them now. What no stage or source
 //! takes back is entered in the books as refused, so that every line stays accounted for.
 
-use super::kept::{COUNT_MAX, Keeper, Kept, KeptStages, Rebound, STAGES_MAX};
+use super::kept::{COUNT_MAX, Keeper, Kept, KeptStages, Known, Rebound, STAGES_MAX};
 use super::stage::{self, Run, Stage};
 use super::{BindingId, Counts, Pipeline};
 use crate::keep::{Entries, Reader, Slot, Table, Writer};
@@ -42,6 +42,13 @@ struct Books {
     dropped: Vec<(String, u64)>,
 }
 
+/// What stages found of the lines that they held; see [`Rebound`].
+struct HeldLines {
+    held: u64,
+    discarded: u64,
+    discarded_pieces: u64,
+}
+
 impl Pipeline {
     /// Where the books of a job are; it is there for each job of the run that kept the state.
     pub fn books_slot(job: u32) -> Slot {
@@ -51,7 +58,8 @@ impl Pipeline {
     /// Writes slots `job << 32 ..` of [`Table::HELD`](crate::keep::Table::HELD): the books, and what stages hold by the
     /// [number](BindingId::number) of the source's binding. Jobs are written in the order of their numbers.
     pub fn keep(&self, job: u32, entries: &mut Entries) {
-        let mut own = Keeper::new(entries, job, 0);
+        let known = self.known();
+        let mut own = Keeper::new(entries, job, 0, known);
         own.put(BOOKS, |writer| self.write_books(writer));
         own.put(STAGES, |writer| {
             stage::each(&self.stages, &mut |stage| writer.bytes(stage.name().as_bytes()));
@@ -60,7 +68,7 @@ impl Pipeline {
         stage::each(&self.stages, &mut |stage| {
             number += 1;
             if number <= STAGES_MAX {
-                stage.keep(&mut Keeper::new(entries, job, number));
+                stage.keep(&mut Keeper::new(entries, job, number, known));
             }
         });
     }
@@ -72,15 +80,18 @@ impl Pipeline {
         let kept = KeptStages::of(job, entries);
         let bound: Vec<bool> = self.bindings.iter().map(Option::is_some).collect();
         let rebind = |number| rebind(number).filter(|id| bound.get(id.0).copied().unwrap_or(false));
-        let mut rebound = Rebound::new(&rebind);
-        self.restore_stages(&kept, &mut rebound);
+        let known = Known { slots: &self.slots, reasons: &self.reasons, bindings: &self.bindings };
+        let mut rebound = Rebound::new(&rebind, known);
+        restore_stages(&mut self.stages, &kept, &mut rebound);
         let own = kept.stage(0);
         let books = own.get(BOOKS).map(Books::read);
         if matches!(books, Some(None)) {
             rebound.damaged += 1;
         }
-        let discarded_lines = self.enter(books.flatten().unwrap_or_default(), &rebound);
-        Restored { damaged: rebound.damaged, discarded_lines }
+        let Rebound { damaged, held, discarded, discarded_pieces, .. } = rebound;
+        let lines = HeldLines { held, discarded, discarded_pieces };
+        let discarded_lines = self.enter(books.flatten().unwrap_or_default(), &lines);
+        Restored { damaged, discarded_lines }
     }
 
     /// Goes on where the pipeline of the same job was before a reload. Sources that do not go on are
@@ -100,31 +111,12 @@ impl Pipeline {
         self.counts.dropped.resize(reasons, 0);
     }
 
-    fn restore_stages(&mut self, kept: &KeptStages<'_>, rebound: &mut Rebound<'_>) {
-        let names = kept.stage(0).get(STAGES).and_then(read_names);
-        rebound.damaged += u64::from(names.is_none() && !kept.is_empty());
-        let names = names.unwrap_or_default();
-        // Each stage's number by its name and how often that stood before.
-        let mut numbers: BTreeMap<(&str, u32), usize> = BTreeMap::new();
-        let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
-        for (at, name) in names.iter().enumerate() {
-            let nth = seen.entry(name).or_default();
-            numbers.insert((name, *nth), at + 1);
-            *nth += 1;
-        }
-        let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
-        stage::each_mut(&mut self.stages, &mut |stage: &mut Stage| {
-            let nth = seen.entry(stage.name()).or_default();
-            if let Some(number) = numbers.get(&(stage.name(), *nth)) {
-                let kept: Kept<'_> = kept.stage(*number);
-                stage.restore(kept, rebound);
-            }
-            *nth += 1;
-        });
+    fn known(&self) -> Known<'_> {
+        Known { slots: &self.slots, reasons: &self.reasons, bindings: &self.bindings }
     }
 
     /// Goes on with these books, in which every line that is not held again is settled. Gives the lines given up.
-    fn enter(&mut self, books: Books, rebound: &Rebound<'_>) -> u64 {
+    fn enter(&mut self, books: Books, rebound: &HeldLines) -> u64 {
         let Books { mut counts, held, refused, dropped } = books;
         // Pieces that the books hold and no stage knows of: damage, or a stage that is gone. Each is a line then.
         let known = rebound.held + rebound.discarded_pieces;
@@ -172,6 +164,30 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Each stage takes what the one of its name and number left.
+fn restore_stages(stages: &mut [Stage], kept: &KeptStages<'_>, rebound: &mut Rebound<'_>) {
+    let names = kept.stage(0).get(STAGES).and_then(read_names);
+    rebound.damaged += u64::from(names.is_none() && !kept.is_empty());
+    let names = names.unwrap_or_default();
+    // Each stage's number by its name and how often that stood before.
+    let mut numbers: BTreeMap<(&str, u32), usize> = BTreeMap::new();
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    for (at, name) in names.iter().enumerate() {
+        let nth = seen.entry(name).or_default();
+        numbers.insert((name, *nth), at + 1);
+        *nth += 1;
+    }
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    stage::each_mut(stages, &mut |stage: &mut Stage| {
+        let nth = seen.entry(stage.name()).or_default();
+        if let Some(number) = numbers.get(&(stage.name(), *nth)) {
+            let kept: Kept<'_> = kept.stage(*number);
+            stage.restore(kept, rebound);
+        }
+        *nth += 1;
+    });
 }
 
 impl Books {

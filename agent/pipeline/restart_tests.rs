@@ -23,6 +23,9 @@ const STAGES: &str = r#"
       - labels: {blocked_transaction: , ingress: , rule_id: }
 - regex: {expression: '"t":"(?P<t>[^"]*)"'}
 - timestamp: {source: t, format: RFC3339Nano}
+- match:
+    selector: '{source=~".*b|nested-2"}'
+    stages: [{structured_metadata: {flags: , stream: }}, {multiline: {firstline: 'x[0-9]*[05];', max_lines: 4}}]
 - drop: {expression: unwanted}
 - modsecurity: {}
 "#;

@@ -38,6 +38,10 @@ impl Names {
         self.0.iter().position(|n| &**n == name).map(|i| i as u16)
     }
 
+    pub fn get(&self, id: u16) -> Option<&str> {
+        self.0.get(usize::from(id)).map(|name| &**name)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|n| &**n)
     }

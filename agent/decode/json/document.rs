@@ -79,7 +79,7 @@ impl<'a> Document<'a> {
             }
             *written += 1;
             if let Some((Some(key), _)) = member {
-                write_string(key, out);
+                text::quote(key, out);
                 out.push(b':');
             }
             if member.is_none() {
@@ -152,7 +152,7 @@ fn write_scalar(value: Field<'_>, out: &mut Vec<u8>) {
             Some(value) => write_number(value, out),
             None => out.extend_from_slice(raw),
         },
-        Field::Text { raw, escaped } => write_string(&unescaped(raw, escaped), out),
+        Field::Text { raw, escaped } => text::quote(&unescaped(raw, escaped), out),
         Field::Composite(raw) => out.extend_from_slice(raw),
     }
 }
@@ -181,27 +181,6 @@ fn write_number(value: f64, out: &mut Vec<u8>) {
     let exponent = whole as isize - first as isize - 1;
     let sign = if exponent < 0 { '-' } else { '+' };
     write!(out, "e{sign}{:02}", exponent.abs()).expect("writing into memory cannot fail");
-}
-
-fn write_string(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    for chunk in text.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
-                '\n' => out.extend_from_slice(b"\\n"),
-                '\r' => out.extend_from_slice(b"\\r"),
-                '\t' => out.extend_from_slice(b"\\t"),
-                '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                    write!(out, "\\u{:04x}", character as u32).expect("writing into memory cannot fail");
-                }
-                other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
-            }
-        }
-        // Go counts one wrong character for each byte, not one for each sequence.
-        chunk.invalid().iter().for_each(|_| out.extend_from_slice(b"\\ufffd"));
-    }
-    out.push(b'"');
 }
 
 #[cfg(test)]

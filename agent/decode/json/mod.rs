@@ -19,7 +19,7 @@ mod text;
 pub use document::write_compact;
 pub use expression::{Expression, Extracted};
 pub use picker::Picker;
-pub use text::unescape;
+pub use text::{quote, unescape};
 
 /// What a path leads to, as written in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

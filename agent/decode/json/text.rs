@@ -1,4 +1,4 @@
-//! Escaped strings, decoded as json-iterator does.
+//! Escaped strings: decoded as json-iterator does, written as Go does.
 
 use memchr::memchr;
 
@@ -8,6 +8,43 @@ use memchr::memchr;
 pub fn unescape(raw: &[u8], out: &mut Vec<u8>) {
     for piece in pieces(raw) {
         out.extend_from_slice(piece.bytes());
+    }
+}
+
+/// Appends a text as a JSON string, byte for byte as Go writes it: `<`, `>`, `&`, U+2028, U+2029 and the control
+/// characters as escapes, each byte that is no UTF-8 as `\ufffd`.
+pub fn quote(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for chunk in text.utf8_chunks() {
+        let mut rest = chunk.valid();
+        while let Some(at) = rest.find(is_escaped) {
+            let (plain, special) = rest.split_at(at);
+            out.extend_from_slice(plain.as_bytes());
+            let mut characters = special.chars();
+            characters.next().iter().for_each(|character| write_escape(*character, out));
+            rest = characters.as_str();
+        }
+        out.extend_from_slice(rest.as_bytes());
+        // Go counts one wrong character for each byte, not one for each sequence.
+        chunk.invalid().iter().for_each(|_| out.extend_from_slice(b"\\ufffd"));
+    }
+    out.push(b'"');
+}
+
+fn is_escaped(character: char) -> bool {
+    matches!(character, '"' | '\\' | '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}')
+}
+
+fn write_escape(character: char, out: &mut Vec<u8>) {
+    match character {
+        '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        _ => {
+            let digit = |shift: u32| b"0123456789abcdef"[(character as usize >> shift) & 0xf];
+            out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
+        }
     }
 }
 

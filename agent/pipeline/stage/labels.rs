@@ -16,17 +16,7 @@ impl StageConfig for LabelsConfig {
     type Stage = Labels;
 
     fn from_node(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let labels = Vec::<(Spanned<String>, Spanned<String>)>::from_node(node, diagnostics)?;
-        if labels.is_empty() {
-            diagnostics.error(node.span, "the `labels` stage needs at least one label");
-        }
-        for (name, _) in &labels {
-            if !is_label_name(&name.value) {
-                diagnostics
-                    .error(name.span, format!("`{}` cannot be a label name", name.value))
-                    .help("letters, digits and `_`, not starting with a digit");
-            }
-        }
+        let labels = read_labels(node, "labels", diagnostics)?;
         Some(LabelsConfig { labels })
     }
 
@@ -37,6 +27,24 @@ impl StageConfig for LabelsConfig {
         });
         Some(Labels { pairs: pairs.collect() })
     }
+}
+
+/// Reads what the `labels` stage and its sisters take: names of labels, each with the extracted name.
+pub(super) fn read_labels(
+    node: &Node,
+    stage: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<(Spanned<String>, Spanned<String>)>> {
+    let labels = Vec::<(Spanned<String>, Spanned<String>)>::from_node(node, diagnostics)?;
+    if labels.is_empty() {
+        diagnostics.error(node.span, format!("the `{stage}` stage needs at least one label"));
+    }
+    for (name, _) in labels.iter().filter(|(name, _)| !is_label_name(&name.value)) {
+        diagnostics
+            .error(name.span, format!("`{}` cannot be a label name", name.value))
+            .help("letters, digits and `_`, not starting with a digit");
+    }
+    Some(labels)
 }
 
 pub struct Labels {

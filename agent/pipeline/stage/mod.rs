@@ -9,9 +9,9 @@ use super::Context;
 use super::kept::{Keeper, Kept, Rebound};
 use super::record::Record;
 use super::scope::{ReasonId, Scope};
-use crate::clock::UnixNanos;
 use crate::diagnostic::{Diagnostics, did_you_mean};
 use crate::yaml::{Node, Value};
+use std::time::Duration;
 
 /// What became of a record in a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,12 @@ pub trait Run {
     /// Puts the entry that [`due`](Run::due) named into the record.
     fn release(&mut self, _when: When, _record: &mut Record<'_>) {}
 
+    /// A source was read to its end at this moment of monotonic time.
+    fn caught_up(&mut self, _source: usize, _monotonic: Duration) {}
+
+    /// A source is there no more; what was held of it has been released.
+    fn ended(&mut self, _source: usize) {}
+
     /// Writes what the stage knows beyond the present line.
     fn keep(&self, _keeper: &mut Keeper<'_>) {}
 
@@ -57,8 +63,8 @@ pub trait Run {
 /// The moment for which held entries are asked.
 #[derive(Clone, Copy, Debug)]
 pub enum When {
-    /// Wall-clock time: entries that waited too long.
-    At(UnixNanos),
+    /// Monotonic time: entries that waited too long.
+    At(Duration),
     /// The end of a source, by its binding: whatever it left.
     Ended(usize),
     /// The end of everything.
@@ -72,6 +78,8 @@ pub struct Held {
     pub binding: usize,
     /// Lines of the file that it consists of.
     pub lines: u64,
+    /// It leaves before its time, because too much waits.
+    pub unfinished: bool,
 }
 
 macro_rules! stages {
@@ -121,6 +129,14 @@ macro_rules! stages {
                 match self { $(Stage::$stage(stage) => stage.release(when, record),)* }
             }
 
+            fn caught_up(&mut self, source: usize, monotonic: Duration) {
+                match self { $(Stage::$stage(stage) => stage.caught_up(source, monotonic),)* }
+            }
+
+            fn ended(&mut self, source: usize) {
+                match self { $(Stage::$stage(stage) => stage.ended(source),)* }
+            }
+
             fn keep(&self, keeper: &mut Keeper<'_>) {
                 match self { $(Stage::$stage(stage) => stage.keep(keeper),)* }
             }
@@ -141,6 +157,7 @@ macro_rules! stages {
 stages! {
     "container" => container::Container / ContainerConfig,
     "cri" => cri::Cri / CriConfig,
+    "decolorize" => decolorize::Decolorize / DecolorizeConfig,
     "docker" => docker::Docker / DockerConfig,
     "drop" => drop::Drop / DropConfig,
     "geoip" => geoip::GeoIp / GeoIpConfig,
@@ -153,24 +170,22 @@ stages! {
     "match" => r#match::Match / MatchConfig,
     "metrics" => metrics::Metrics / MetricsConfig,
     "modsecurity" => modsecurity::ModSecurity / ModSecurityConfig,
+    "multiline" => multiline::Multiline / MultilineConfig,
     "output" => output::Output / OutputConfig,
+    "pack" => pack::Pack / PackConfig,
     "regex" => regex::Regex / RegexConfig,
+    "sampling" => sampling::Sampling / SamplingConfig,
     "static_labels" => static_labels::StaticLabels / StaticLabelsConfig,
+    "structured_metadata" => structured_metadata::StructuredMetadata / StructuredMetadataConfig,
     "tenant" => tenant::Tenant / TenantConfig,
     "timestamp" => timestamp::Timestamp / TimestampConfig,
 }
 
 /// Promtail's stages that weir does not have yet. Leaving one out would change what is counted or sent.
 const NOT_YET: &[&str] = &[
-    "decolorize",
     "eventlogmessage",
     "limit",
-    "multiline",
-    "non_indexed_labels",
-    "pack",
     "replace",
-    "sampling",
-    "structured_metadata",
     "template",
 ];
 
@@ -198,7 +213,11 @@ fn read_stage(node: &Node, diagnostics: &mut Diagnostics) -> Option<AnyConfig> {
             return None;
         }
     };
-    let name = one_key.0.text().unwrap_or_default();
+    let name = match one_key.0.text().unwrap_or_default() {
+        // Promtail's older name.
+        "non_indexed_labels" => "structured_metadata",
+        name => name,
+    };
     if let Some(read) = read(name, &one_key.1, diagnostics) {
         return read;
     }

@@ -138,7 +138,10 @@ impl Deliveries {
             match open_spool(outbox, &spools) {
                 Ok(gone) => lost += gone,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-                Err(error) => events::spool_refused(outbox.name(), &error.to_string()),
+                Err(error) => {
+                    events::spool_refused(outbox.name(), &error.to_string());
+                    lost += outbox.forgo_spool();
+                }
             }
         }
         *self.spools.lock().unwrap_or_else(PoisonError::into_inner) = Some(spools);
@@ -226,7 +229,7 @@ impl Sending {
 fn open_spool(outbox: &Outbox, spools: &Path) -> io::Result<u64> {
     let bytes_max = outbox.spool_bytes_max();
     if bytes_max == 0 {
-        return Ok(0);
+        return Ok(outbox.forgo_spool());
     }
     let disk = RealDisk::open(spools.join(directory_name(outbox.name())))?;
     let (spool, found) = Spool::open(Box::new(disk), SpoolLimits { bytes_max, ..SpoolLimits::default() })?;

@@ -23,7 +23,12 @@ impl ClientBooks {
     }
 
     pub fn dropped_entries(&self) -> u64 {
-        self.dropped.values().map(|lot| lot.entries).sum()
+        self.dropped.values().fold(0, |sum, lot| sum.saturating_add(lot.entries))
+    }
+
+    /// What is neither acknowledged nor dropped.
+    pub fn pending(&self) -> u64 {
+        self.entered.saturating_sub(self.acknowledged).saturating_sub(self.dropped_entries())
     }
 
     pub fn write(&self, to: &mut Writer<'_>) {

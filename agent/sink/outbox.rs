@@ -200,6 +200,16 @@ impl Outbox {
         state.waiting.iter().filter(|(_, ids)| !ids.is_empty()).map(|(tenant, _)| Arc::clone(tenant)).collect()
     }
 
+    /// There is no spool: what an earlier run left in one is given up. How many entries.
+    pub fn forgo_spool(&self) -> u64 {
+        let state = &mut *self.lock();
+        let entries = state.expected.take().iter().flatten().map(|(_, entries)| entries).sum();
+        if entries > 0 {
+            state.books.drop(SPOOL_DAMAGED, Lot { entries, bytes: 0 });
+        }
+        entries
+    }
+
     /// How many tenants have something that is not settled.
     pub fn tenants_unsettled(&self) -> usize {
         let state = self.lock();
@@ -443,11 +453,18 @@ impl Outbox {
         let of_this = entries.table(Table::OUTBOX).filter(|(index, _)| index >> ID_BITS == number);
         let expected =
             of_this.filter_map(|(index, bytes)| Some((index & ((1 << ID_BITS) - 1), Reader::new(bytes).number()?)));
+        let expected: BTreeMap<u64, u64> = expected.collect();
         let state = &mut *self.lock();
-        state.expected = Some(expected.collect());
         state.next_id = state.next_id.max(next_id);
         state.books = books;
-        0
+        // A slot that cannot be read: its batch is not known, its entries are.
+        let pending = state.books.pending();
+        let known = expected.values().sum();
+        if pending > known {
+            state.books.drop(SPOOL_DAMAGED, Lot { entries: pending - known, bytes: 0 });
+        }
+        state.expected = Some(expected);
+        u64::from(pending != known)
     }
 
     /// Notes how much memory is taken.

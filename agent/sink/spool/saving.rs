@@ -252,8 +252,7 @@ impl Spool {
     fn move_unsynced(&mut self, work: &mut Work<'_>) -> io::Result<()> {
         while let Some(segment) = self.chain.segments.iter().find(|segment| segment.failed) {
             let (sequence, durable) = (segment.owner.sequence, segment.durable);
-            let is_unsynced =
-                |stored: &Stored| stored.place.sequence == sequence && stored.place.offset >= durable;
+            let is_unsynced = |stored: &Stored| stored.place.sequence == sequence && stored.place.offset >= durable;
             let ids: Vec<u64> =
                 self.index.iter().filter(|(_, stored)| is_unsynced(stored)).map(|(id, _)| *id).collect();
             for id in ids {

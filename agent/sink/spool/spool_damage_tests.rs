@@ -198,7 +198,9 @@ fn files_of_no_use_are_set_aside_and_told() {
     assert_eq!(files.keys().collect::<Vec<_>>(), [asides.as_slice(), &others].concat());
     let (spool, found) = open(disk.mount());
     assert_eq!((ids(&found.batches), found.notices), (vec![0, 3, 9], vec![]));
-    let counted = files.iter().filter(|(name, _)| name.starts_with("aside") || ["segment.1", "segment.8"].contains(&name.as_str()));
+    let counted = files
+        .iter()
+        .filter(|(name, _)| name.starts_with("aside") || ["segment.1", "segment.8"].contains(&name.as_str()));
     assert_eq!(spool.disk_bytes(), counted.map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
 }
 

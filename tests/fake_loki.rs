@@ -527,3 +527,41 @@ mod keeping {
         assert_eq!(lines(&loki), ["fine", "kept"]);
     }
 }
+
+mod writing {
+    use super::support::agent::Agent;
+    use super::support::loki::agent_run::{Run, Written};
+    use super::support::process::eventually;
+    use super::*;
+
+    /// What a writer says that it wrote is what the agent prints that it would send.
+    #[test]
+    fn the_truth_of_a_writer_is_what_the_agent_reads() {
+        let mut run = Run::new(FakeLoki::default());
+        run.delivery = String::new();
+        let (mut first, mut second) = (run.writer("first"), run.writer("second"));
+        for _ in 0..3 {
+            first.lines(120);
+            first.rotate();
+        }
+        second.lines(60);
+        second.line_at(NOW, "with a \"quote\"");
+        let mut command = run.command();
+        command.arg("-dry-run");
+        let agent = Agent::of(command);
+        let written: Vec<_> = first.written.iter().chain(&second.written).collect();
+        let printed = eventually("all lines", || {
+            let text = agent.process.stdout();
+            if text.lines().count() < written.len() { Err(text) } else { Ok(text) }
+        });
+        let mut printed: Vec<_> = printed.lines().map(str::to_string).collect();
+        let print = |Written { timestamp, labels, line, .. }: &Written| {
+            let time = jiff::Timestamp::from_nanosecond(i128::from(*timestamp)).expect("a time");
+            format!("{time}\t{labels}\t{line}")
+        };
+        let mut wanted: Vec<_> = written.into_iter().map(print).collect();
+        (printed.sort(), wanted.sort());
+        assert_eq!(printed, wanted);
+        assert_eq!(run.assert_counted(&agent, &[&first, &second]).get("weir_breaks_total", &[]), 0.0);
+    }
+}

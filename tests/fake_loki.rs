@@ -428,6 +428,24 @@ mod keeping {
         assert_eq!(arrived, [[0, 0, 0, 0, 1, 1, 1, 1]]);
     }
 
+    /// The ingester looks at the time and the line of the last entry alone; of older ones it looks at all.
+    #[test]
+    fn the_last_entry_with_other_metadata_is_ignored() {
+        let mut loki = FakeLoki::new(Limits::default());
+        let with = |nanos, line, value: &str| {
+            let mut message = message(&[(STREAM, &[(nanos, line)])]);
+            let pair = LabelPairAdapter { name: "k".to_string(), value: value.to_string() };
+            message.streams[0].entries[0].structured_metadata.push(pair);
+            Request::push(pack(&message.encode_to_vec()))
+        };
+        for (nanos, line, value, count) in
+            [(NOW, "a", "1", 1), (NOW, "a", "2", 1), (NOW, "b", "1", 2), (NOW, "a", "2", 3), (NOW, "b", "1", 3)]
+        {
+            assert_eq!(text(&loki.serve(with(nanos, line, value), NOW).0), ok());
+            assert_eq!(loki.count(), count);
+        }
+    }
+
     /// A bucket of 100 bytes that fills by 10 in a second.
     #[test]
     fn a_tenant_s_rate_drops_the_whole_push() {
@@ -519,7 +537,7 @@ mod keeping {
             push.lines().any(|line| line.contains('X')).then(|| Play::says(400, "no X"))
         });
         let mut answer = |line: &str| push(&mut loki, NOW, &[(STREAM, &[(NOW, line)])]);
-        assert_eq!(answer("lost"), (503, "not now".to_string()));
+        assert_eq!(answer("lost, with an X"), (503, "not now".to_string()));
         assert_eq!(answer("kept"), (500, "who knows".to_string()));
         assert_eq!(answer("an X"), (400, "no X".to_string()));
         assert_eq!(answer("fine"), ok());

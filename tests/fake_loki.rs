@@ -114,7 +114,8 @@ mod decoding {
             Push::decode(&message.encode_to_vec())
         };
         assert!(of(|_| ()).is_ok());
-        let wrong: [(fn(&mut StreamAdapter), &str); 7] = [
+        type Change = fn(&mut StreamAdapter);
+        let wrong: [(Change, &str); 7] = [
             (|stream| stream.entries[0].timestamp = None, "without its timestamp"),
             (|stream| stream.entries[0].timestamp = Some(Timestamp { seconds: 1, nanos: -1 }), "nanos not in range"),
             (|stream| stream.entries[0].timestamp = Some(Timestamp { seconds: 1, nanos: 1_000_000_000 }), "nanos not"),
@@ -578,7 +579,8 @@ mod writing {
             format!("{time}\t{labels}\t{line}")
         };
         let mut wanted: Vec<_> = written.into_iter().map(print).collect();
-        (printed.sort(), wanted.sort());
+        printed.sort();
+        wanted.sort();
         assert_eq!(printed, wanted);
         assert_eq!(run.assert_counted(&agent, &[&first, &second]).get("weir_breaks_total", &[]), 0.0);
     }

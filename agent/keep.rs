@@ -39,6 +39,8 @@ impl Table {
     pub const CLIENTS: Table = Table(13);
     /// `sink`: the last entries of each stream, to tell two equal ones apart.
     pub const STREAMS: Table = Table(14);
+    /// `sink`: the batches of each client that are not settled, with their numbers of entries.
+    pub const OUTBOX: Table = Table(15);
 }
 
 /// Where something is kept.

@@ -61,21 +61,6 @@ impl JobBooks {
         }
     }
 
-    /// Both taken together: the books of a job over a change of its configuration.
-    pub fn plus(mut self, other: &JobBooks) -> Self {
-        self.bytes += other.bytes;
-        self.read += other.read;
-        self.counted += other.counted;
-        self.joined += other.joined;
-        self.held += other.held;
-        self.cut += other.cut;
-        self.unfinished += other.unfinished;
-        for (mine, theirs) in [(&mut self.refused, &other.refused), (&mut self.dropped, &other.dropped)] {
-            theirs.iter().for_each(|(reason, lines)| add(mine, reason, *lines));
-        }
-        self
-    }
-
     /// The books of a job that is gone: nobody waits any more for what completes the lines that it held.
     pub fn without_held(mut self) -> Self {
         if self.held > 0 {
@@ -214,14 +199,11 @@ mod tests {
         let mut reader = Reader::new(&bytes);
         let kept = JobBooks::read(&mut reader).expect("as written");
         assert_eq!((&kept, reader.is_empty()), (&before, true));
-        // The job is gone and comes back.
+        // The job is gone.
         let gone = kept.without_held();
         assert!(gone.balanced() && gone.held == 0);
-        let again = JobBooks { read: 3, counted: 2, refused: vec![("torn".into(), 1)], ..JobBooks::default() };
-        let all = gone.plus(&again);
-        assert!(all.balanced());
-        let refused = [("malformed_json", 2), ("torn", 2), ("state_discarded", 2)].map(|(r, n)| (r.to_string(), n));
-        assert_eq!((all.read, all.counted, all.refused), (15, 8, refused.to_vec()));
+        let refused = [("malformed_json", 2), ("torn", 1), ("state_discarded", 2)].map(|(r, n)| (r.to_string(), n));
+        assert_eq!(gone.refused, refused);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, ErrorKind, Notice};
 use crate::config::Fsync;
 use crate::keep::Keep;
 use crate::metrics::Snapshot;
+use crate::sink::Outboxes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Committer {
     shown: Option<ShownSeries>,
     synced: Option<Duration>,
     failing: Option<Failing>,
+    outboxes: Outboxes,
+    spool_failing: bool,
     notices: Vec<Notice>,
     facts: CommitFacts,
 }
@@ -68,6 +71,8 @@ pub struct Verdict {
     pub trouble: Option<String>,
     /// The trouble has passed.
     pub recovered: bool,
+    /// Batches could not be stored; told once for each trouble.
+    pub spool_trouble: Option<String>,
     /// What was found beside: the directory was emptied, for example.
     pub notices: Vec<Notice>,
 }
@@ -106,8 +111,14 @@ impl Committer {
 
     fn new(storage: Storage, fsync: Fsync) -> Self {
         let facts = CommitFacts::default();
-        let notices = Vec::new();
-        Committer { storage, fsync, last: None, shown: None, synced: None, failing: None, notices, facts }
+        let (last, shown, synced, failing, notices) = (None, None, None, None, Vec::new());
+        let outboxes = Outboxes::default();
+        Committer { storage, fsync, last, shown, synced, failing, outboxes, spool_failing: false, notices, facts }
+    }
+
+    /// Before a cut is durable, so are the batches of these that are not settled: its cursors are past their lines.
+    pub fn deliver(self, outboxes: Outboxes) -> Self {
+        Committer { outboxes, ..self }
     }
 
     pub fn facts(&self) -> &CommitFacts {
@@ -129,6 +140,7 @@ impl Committer {
         if !self.keeps_state() {
             return Verdict { publish: true, ..Verdict::default() };
         }
+        let spool_trouble = self.store_batches(cut, now, end);
         let written = self.open(now).and_then(|()| self.write(cut, now, end).map_err(|error| error.to_string()));
         let written = written.and_then(|()| if end { self.close() } else { Ok(()) });
         match written {
@@ -140,14 +152,28 @@ impl Committer {
                 }
                 self.last = Some(Arc::clone(cut));
                 let recovered = self.failing.take().is_some();
-                Verdict { publish: true, recovered, notices: std::mem::take(&mut self.notices), ..Verdict::default() }
+                let notices = std::mem::take(&mut self.notices);
+                Verdict { publish: true, recovered, notices, spool_trouble, ..Verdict::default() }
             }
             Err(error) => {
                 self.last = None;
                 self.facts.failures += 1;
-                self.failed(cut, now, error)
+                Verdict { spool_trouble, ..self.failed(cut, now, error) }
             }
         }
+    }
+
+    /// Makes room in the memory of outboxes, between two cuts.
+    pub fn relieve(&self) {
+        self.outboxes.relieve();
+    }
+
+    /// A batch that cannot be stored stays in memory and keeps no cut back: what is counted does not wait for it.
+    fn store_batches(&mut self, cut: &Cut, now: Duration, end: bool) -> Option<String> {
+        let sync = end || (cut.for_scrape && self.must_sync(now));
+        let failed = self.outboxes.save(sync).err();
+        let was_failing = std::mem::replace(&mut self.spool_failing, failed.is_some());
+        failed.filter(|_| !was_failing).map(|error| error.to_string())
     }
 
     fn failed(&mut self, cut: &Arc<Cut>, now: Duration, error: String) -> Verdict {

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::diagnostic::Diagnostics;
 use crate::discovery::{HostTree, Seen, Tree};
 use crate::geoip::{GeoIpSet, LookupCounts};
+use crate::keep::Entries;
 use crate::labels::Labels;
 use crate::ledger::JobBooks;
 use crate::metrics::{Seconds, Snapshot, Store};
@@ -37,7 +38,7 @@ pub struct Engine {
     pub(super) watch: Option<Watch>,
     /// Sources that were fed by hand: job, labels, binding.
     pub(super) fed: Vec<(usize, Labels, BindingId)>,
-    output: Box<dyn Output>,
+    pub(super) output: Box<dyn Output>,
     inspector: Option<Box<dyn Inspect>>,
     pub(super) clock: Arc<dyn Clock>,
     files: Arc<dyn FileSystem>,
@@ -129,6 +130,25 @@ impl Engine {
         self.output = output;
     }
 
+    /// From now on entries go there instead; what it has to know of those that came before, it learns.
+    pub fn replace_output(&mut self, mut output: Box<dyn Output>) {
+        let mut kept = Entries::default();
+        self.output.keep(&mut kept);
+        output.restore(&kept);
+        self.output = output;
+    }
+
+    /// Lets the output do what is due, and says whether nothing should be read for now.
+    pub fn makes_wait(&mut self) -> bool {
+        self.output.tick(self.clock.monotonic());
+        self.output.is_full()
+    }
+
+    /// What the output still collects goes on its way.
+    pub fn hand_over(&mut self) {
+        self.output.keep(&mut Entries::default());
+    }
+
     /// How many files may be open at once; see [`raise_open_files`](crate::source::raise_open_files).
     pub fn set_open_max(&mut self, open_max: usize) {
         self.reader.set_open_max(open_max);
@@ -153,8 +173,9 @@ impl Engine {
 
     /// Reads what is there, up to a budget; sources take turns.
     pub fn turn(&mut self) -> Turn {
+        self.output.tick(self.clock.monotonic());
         let (reader, mut context) = self.parts();
-        let more = reader.poll(TURN_BYTES, &mut context);
+        let more = !context.output.is_full() && reader.poll(TURN_BYTES, &mut context);
         context.release(When::At(context.clock.now()));
         Turn { more }
     }
@@ -164,7 +185,8 @@ impl Engine {
         let now = self.clock.monotonic();
         let refresh =
             self.refreshed.map_or(Duration::ZERO, |at| (at + self.refresh_every.max(self.rest)).saturating_sub(now));
-        self.reader.pause(now).min(refresh)
+        let sealing = self.output.due().map_or(Duration::MAX, |at| at.saturating_sub(now));
+        self.reader.pause(now).min(refresh).min(sealing)
     }
 
     /// Reads what was written until now, of every source, up to one turn's budget.

@@ -2,6 +2,7 @@
 
 use super::committer::Verdict;
 use crate::geoip::Event;
+use crate::sink::SenderEvent;
 use crate::source::Notice;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -44,6 +45,9 @@ pub fn committed(verdict: &Verdict) {
     if verdict.broken.is_some() {
         error!("the state could not be written for a minute: from now on scrapers see values that a crash would lose");
     }
+    if let Some(trouble) = &verdict.spool_trouble {
+        error!(reason = %trouble, "batches cannot be stored: those that Loki has not taken are only in memory");
+    }
     for notice in &verdict.notices {
         state_notice(&notice.to_string());
     }
@@ -74,6 +78,38 @@ pub fn state_is_volatile(directory: &Path) {
 
 pub fn state_notice(what: &str) {
     warn!(what, "the state was not as the last run left it");
+}
+
+pub fn sender(client: &str, event: &SenderEvent<'_>) {
+    match event {
+        SenderEvent::Trouble { tenant, trouble, code, text } => {
+            let code = code.map_or(-1, i32::from);
+            warn!(client, tenant, reason = trouble.name(), code, text, "batches are not taken; they are kept");
+        }
+        SenderEvent::Recovered { tenant, after } => {
+            info!(client, tenant, seconds = after.as_secs(), "batches are taken again");
+        }
+        SenderEvent::DeadLetter { tenant, letter } => {
+            let (labels, line) = (&letter.labels, letter.line.escape_ascii().to_string());
+            warn!(
+                client,
+                tenant,
+                code = letter.code,
+                text = letter.answer,
+                labels,
+                line,
+                "an entry is refused for good"
+            );
+        }
+    }
+}
+
+pub fn spool_refused(client: &str, why: &str) {
+    error!(client, reason = why, "the spool cannot be used: batches that Loki has not taken are only in memory");
+}
+
+pub fn spool_notice(client: &str, what: &str) {
+    warn!(client, what, "the spool was not as the last run left it");
 }
 
 pub fn rebased(identity: &str) {

@@ -10,6 +10,7 @@ use crate::ledger::JobBooks;
 use crate::metrics::Store;
 use crate::pipeline::{BindingId, Counts, Pipeline, Restored};
 use crate::relabel::Rules;
+use crate::sink::Transport;
 use crate::source::Opener;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -159,16 +160,16 @@ pub fn compile_all(
     jobs.into_iter().collect()
 }
 
-/// Whether a configuration can run: everything is compiled and thrown away. Says what is not built in yet.
+/// Whether a configuration can run: everything is compiled and thrown away.
 pub fn check(config: &Config, diagnostics: &mut Diagnostics) -> bool {
     compile_all(config, &mut Store::new(), &GeoIpSet::default(), diagnostics);
     if diagnostics.has_errors() {
         return false;
     }
     for client in config.active_clients() {
-        diagnostics
-            .warning(client.url.span, "delivery to Loki is not built in yet: lines are counted and not forwarded")
-            .help("keep the agent that forwards them running beside weir");
+        if let Err(why) = Transport::new(client) {
+            diagnostics.error(client.url.span, why);
+        }
     }
-    true
+    !diagnostics.has_errors()
 }

@@ -2,6 +2,7 @@
 
 mod committer;
 mod cut;
+mod delivery;
 mod engine;
 mod events;
 mod followed;
@@ -24,6 +25,7 @@ mod worker;
 
 pub use committer::{CommitFacts, Committer, Reopen, VOLATILE_AFTER, Verdict};
 pub use cut::{Cut, Cuts};
+pub use delivery::Deliveries;
 pub use engine::{Engine, Progress};
 pub use job::check;
 pub use resume::Breaks;

@@ -5,9 +5,11 @@ use super::worker::Report;
 use crate::geoip::Facts;
 use crate::metrics::{EncodeError, Format, Own, Shown, Snapshot, encode, raise_to};
 use crate::server::{Chunks, Stats};
+use crate::sink::{Sender, SenderMetrics};
 use bytes::Bytes;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -72,6 +74,54 @@ impl Published {
         raise_to(&own.state_written_bytes, state.written_bytes);
         raise_to(&own.state_snapshots, state.snapshots);
         own.birth_hold_seconds.set(hold.as_secs_f64());
+    }
+
+    /// In which senders count.
+    pub fn sender_metrics(&self) -> SenderMetrics {
+        SenderMetrics::of(&self.own)
+    }
+
+    /// Brings the metrics of the clients up to date.
+    pub fn take_senders(&self, senders: &[Arc<Sender>]) {
+        let own = &self.own;
+        for gauges in [
+            &own.client_pending_entries,
+            &own.client_pending_bytes,
+            &own.client_memory_bytes,
+            &own.client_spool_bytes,
+            &own.client_failing_tenants,
+            &own.client_dead_letters,
+        ] {
+            gauges.reset();
+        }
+        own.client_oldest_pending_age_seconds.reset();
+        for sender in senders {
+            let (client, host, facts) = (&[sender.outbox().name()], sender.host(), sender.outbox().facts());
+            raise_to(&own.client_entries.with_label_values(client), facts.books.entered);
+            raise_to(&own.client_acknowledged.with_label_values(client), facts.books.acknowledged);
+            for (reason, lot) in &facts.books.dropped {
+                raise_to(&own.client_dropped.with_label_values(&[client[0], reason]), lot.entries);
+            }
+            own.client_pending_entries.with_label_values(client).set(gauge(facts.pending_entries));
+            own.client_pending_bytes.with_label_values(client).set(gauge(facts.pending_bytes));
+            let age = facts.oldest.map_or(0.0, |oldest| sender.now().saturating_sub(oldest).as_secs_f64());
+            own.client_oldest_pending_age_seconds.with_label_values(client).set(age);
+            own.client_memory_bytes.with_label_values(client).set(gauge(facts.memory_bytes));
+            own.client_spool_bytes.with_label_values(client).set(gauge(facts.spool_bytes));
+            raise_to(&own.client_spool_failures.with_label_values(client), facts.store_failures);
+            own.client_failing_tenants.with_label_values(client).set(gauge(sender.failing() as u64));
+            own.client_dead_letters.with_label_values(client).set(gauge(sender.dead_letters() as u64));
+            for ((tenant, reason), lot) in &facts.dropped {
+                let labels = &[host, tenant, reason];
+                raise_to(&own.promtail_dropped_entries.with_label_values(labels), lot.entries);
+                raise_to(&own.promtail_dropped_bytes.with_label_values(labels), lot.bytes);
+            }
+            for ((tenant, reason), lot) in &facts.mutated {
+                let labels = &[host, tenant, reason];
+                raise_to(&own.promtail_mutated_entries.with_label_values(labels), lot.entries);
+                raise_to(&own.promtail_mutated_bytes.with_label_values(labels), lot.bytes);
+            }
+        }
     }
 
     fn take_books(&self, report: &Report) {

@@ -18,6 +18,10 @@ const MISSES_MAX: u32 = 3;
 /// Bytes that one source may have read in a turn before the next one has its own: fairness among busy files.
 const SOURCE_BYTES: u64 = 4 << 20;
 
+/// A log with more unread than this was written before the agent came: a kubelet keeps less. It waits while what it
+/// would add could not be delivered soon (docs/adr/0011).
+const BACKLOG_BYTES: u64 = 64 << 20;
+
 /// Files that may be open at once, where nobody says.
 const OPEN_FILES_MAX: usize = 8192;
 /// Fewer make no sense, whatever the system says.
@@ -190,12 +194,16 @@ impl Reader {
 
     /// Looks at sources that are due and reads up to about `budget` bytes of all. Whether there is more to read.
     pub fn poll(&mut self, budget: u64, turning: &mut Turning<'_>) -> bool {
-        let moment = turning.moment();
+        let (moment, backed_up) = (turning.moment(), turning.output.is_backed_up());
         let end = self.bytes_read + budget;
         let (mut more, mut whole_round, mut starved) = (false, true, false);
         let mut over = Vec::new();
         for (path, followed) in &mut self.sources {
             if followed.due > moment.now || followed.feeds.is_empty() {
+                continue;
+            }
+            if backed_up && followed.source.lag_bytes() > BACKLOG_BYTES {
+                followed.due = moment.now + PAUSE_MAX;
                 continue;
             }
             if followed.round > self.round {

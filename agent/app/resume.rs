@@ -51,6 +51,7 @@ impl Engine {
                 writer.number(times);
             });
         }
+        self.output.keep(&mut kept);
         kept.shrink();
         let report = Report { snapshot, books, facts: self.facts() };
         Cut { number: report.snapshot.number(), for_scrape, made, report, kept }
@@ -86,6 +87,7 @@ impl Engine {
             let restored = self.jobs[at].go_on(number, books, entries, &binding);
             damaged += restored.damaged;
         }
+        damaged += self.output.restore(entries);
         if damaged > 0 {
             events::state_notice(&format!("{damaged} entries of the state cannot be read"));
             self.breaks.add("state_corrupt", damaged);

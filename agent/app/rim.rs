@@ -1,6 +1,7 @@
 //! The agent as the server sees it.
 
 use super::cut::{Cut, Cuts};
+use super::delivery::Deliveries;
 use super::events;
 use super::publish::Published;
 use super::running::Reload;
@@ -9,7 +10,9 @@ use crate::clock::Clock;
 use crate::config::{BirthHold, Config};
 use crate::geoip::GeoIpSet;
 use crate::metrics::{Format, Scrapers, Shown};
+use crate::pipeline::Output;
 use crate::server::{self, Ask, DiscoveryPage, NO_LOGS, Scrape, TargetsPage};
+use crate::sink::WhenFull;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -40,6 +43,8 @@ pub struct Rim {
     reload: Option<Reload>,
     geoip: GeoIpSet,
     stats: Arc<server::Stats>,
+    /// None: entries are printed, or go nowhere.
+    deliveries: Option<Arc<Deliveries>>,
 }
 
 /// What the worker leaves for those who must not wait for it.
@@ -83,7 +88,16 @@ impl Rim {
             reload,
             geoip,
             stats: Arc::default(),
+            deliveries: None,
         }
+    }
+
+    /// Delivers as the configuration says, from now on and after each reload.
+    pub fn deliver(&mut self) -> Arc<Deliveries> {
+        let metrics = lock(&self.published).sender_metrics();
+        let deliveries = Arc::new(Deliveries::new(metrics, Arc::clone(&self.clock)));
+        self.deliveries = Some(Arc::clone(&deliveries));
+        deliveries
     }
 
     pub fn shared(&self) -> Arc<Shared> {
@@ -116,10 +130,10 @@ impl Rim {
             None => Err("there is no configuration file to read again".to_string()),
         };
         let mut loaded = self.loaded.write().await;
-        let outcome = match read {
-            Ok(config) => {
+        let outcome = match read.and_then(|config| Ok((self.output(&config)?, config))) {
+            Ok((output, config)) => {
                 let (text, birth_hold) = (config.text_without_secrets().to_string(), config.metrics.birth_hold);
-                match self.ask(|reply| Command::Reconfigure(Box::new(config), reply)).await {
+                match self.ask(|reply| Command::Reconfigure(Box::new(config), output, reply)).await {
                     Some(()) => {
                         *lock(&self.config) = text;
                         *lock(&self.birth_hold) = birth_hold;
@@ -137,6 +151,14 @@ impl Rim {
         }
         lock(&self.published).reloaded(outcome.is_ok());
         outcome
+    }
+
+    /// Where entries go with this configuration, if not to where they went before.
+    fn output(&self, config: &Config) -> Result<Option<Box<dyn Output>>, String> {
+        match &self.deliveries {
+            Some(deliveries) => deliveries.configure(config, WhenFull::DropOldest).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The newest cut made at `since` or later; after `patience` the one before.
@@ -168,10 +190,12 @@ impl Rim {
     async fn expose(&self, cut: Arc<Cut>, shown: Shown, format: Format, started: Instant) -> Result<Scrape, String> {
         let (published, facts) = (Arc::clone(&self.published), self.geoip.facts());
         let (stats, state, hold) = (Arc::clone(&self.stats), self.cuts.state(), self.hold());
+        let senders = self.deliveries.as_ref().map(|deliveries| deliveries.senders()).unwrap_or_default();
         let encoded = tokio::task::spawn_blocking(move || {
             let published = lock(&published);
             published.take(&cut.report, &facts, &stats);
             published.take_state(&state, hold);
+            published.take_senders(&senders);
             let chunks = published.encode(&cut.report.snapshot, format, shown);
             published.scraped(started.elapsed());
             chunks

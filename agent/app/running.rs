@@ -2,6 +2,7 @@
 
 use super::committer::Committer;
 use super::cut::Cuts;
+use super::delivery::Deliveries;
 use super::engine::Engine;
 use super::events;
 use super::rim::{Rim, Shared};
@@ -11,8 +12,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{BirthHold, Config};
 use crate::geoip::GeoIpSet;
 use crate::metrics::Scrapers;
+use crate::pipeline::Output;
 use crate::server;
-use crate::sink::Printer;
+use crate::sink::{Printer, WhenFull};
 use crate::source::raise_open_files;
 use std::io;
 use std::net::SocketAddr;
@@ -37,6 +39,8 @@ pub struct Running {
     commands: mpsc::Sender<Command>,
     worker: JoinHandle<()>,
     rim: JoinHandle<()>,
+    sender: JoinHandle<()>,
+    deliveries: Arc<Deliveries>,
     end: watch::Sender<bool>,
     /// Whoever started the agent asks it nothing more: a signal may end it.
     may_end: watch::Sender<bool>,
@@ -53,7 +57,13 @@ impl Running {
         let (may_end, released) = watch::channel(false);
         let interrupted = Arc::new(AtomicBool::new(false));
         let (cuts, clock): (Arc<Cuts>, Arc<dyn Clock>) = (Arc::default(), Arc::new(SystemClock));
-        let rim = Rim::new(commands.clone(), &config, reload, geoip.clone(), Arc::clone(&cuts), Arc::clone(&clock));
+        let mut rim = Rim::new(commands.clone(), &config, reload, geoip.clone(), Arc::clone(&cuts), Arc::clone(&clock));
+        let deliveries = rim.deliver();
+        let output: Box<dyn Output> = if dry_run {
+            Box::new(Printer::new(io::stdout()))
+        } else {
+            deliveries.configure(&config, WhenFull::DropOldest).map_err(io::Error::other)?
+        };
         let rim = Arc::new(rim);
         let (opened, open) = mpsc::channel();
         let rim_thread = {
@@ -63,6 +73,8 @@ impl Running {
                 released,
                 interrupted: Arc::clone(&interrupted),
                 final_wait: state::final_scrape_wait(&config),
+                deliveries: Arc::clone(&deliveries),
+                shutdown_grace: config.delivery.shutdown_grace,
             };
             thread::Builder::new().name("rim".into()).spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -74,23 +86,22 @@ impl Running {
         };
         let address = open.recv().unwrap_or_else(|_| Err(io::Error::other("the rim ended at once")))?;
         let worker = {
-            let desk = Desk { commands: commands.clone(), received, cuts, clock };
+            let desk = Desk { commands: commands.clone(), received, cuts, clock, deliveries: Arc::clone(&deliveries) };
             let shared = rim.shared();
             let last = EndsAll(end.clone());
             thread::Builder::new().name("worker".into()).spawn(move || {
                 let _last = last;
                 let mut engine = Engine::with_geoip(&config, Arc::clone(&desk.clock), geoip);
                 engine.set_open_max(raise_open_files());
-                if dry_run {
-                    engine.set_output(Box::new(Printer::new(io::stdout())));
-                }
+                engine.set_output(output);
                 desk.work(engine, &config, &shared);
             })?
         };
+        let sender = deliveries.start()?;
         if let Some(address) = address {
             events::listening(address);
         }
-        Ok(Running { commands, worker, rim: rim_thread, end, may_end, interrupted, address })
+        Ok(Running { commands, worker, rim: rim_thread, sender, deliveries, end, may_end, interrupted, address })
     }
 
     /// Where the pages are served; `None` with `server.disable`.
@@ -122,13 +133,16 @@ impl Running {
     /// Waits for SIGTERM or SIGINT, then ends the agent. Errors: a part of it ended by itself, by a panic.
     pub fn wait(self) -> io::Result<()> {
         // The rim ends by itself when a signal comes.
-        let Running { commands, worker, rim, may_end, .. } = self;
+        let Running { commands, worker, rim, sender, deliveries, may_end, .. } = self;
         may_end.send_replace(true);
         let rim = rim.join();
         // It has asked the worker to stop already, unless it ended by a panic.
         let _ = commands.send(Command::Stop(oneshot::channel().0));
-        match (rim, worker.join()) {
-            (Ok(()), Ok(())) => Ok(()),
+        let worker = worker.join();
+        // It has been told already, too.
+        deliveries.end_unless_told();
+        match (rim, worker, sender.join()) {
+            (Ok(()), Ok(()), Ok(())) => Ok(()),
             _ => Err(io::Error::other("a thread of the agent ended by a panic; see above")),
         }
     }
@@ -146,20 +160,23 @@ struct Desk {
     received: mpsc::Receiver<Command>,
     cuts: Arc<Cuts>,
     clock: Arc<dyn Clock>,
+    deliveries: Arc<Deliveries>,
 }
 
 impl Desk {
     /// Takes up the state of the last run, and then works until the end.
     fn work(self, mut engine: Engine, config: &Config, shared: &Shared) {
-        let Desk { commands, received, cuts, clock } = self;
+        let Desk { commands, received, cuts, clock, deliveries } = self;
         // Before the first series is born.
         engine.set_hold(match config.metrics.birth_hold {
             BirthHold::Auto => Scrapers::<()>::default().hold(None, Duration::ZERO),
             BirthHold::Fixed(fixed) => fixed,
         });
-        let Some(committer) = state::open(config, &mut engine, &received) else { return };
+        let Some(committer) = state::open(config, &mut engine, &received, &deliveries) else { return };
         let keeps_state = committer.keeps_state();
         let (commits, to_commit) = mpsc::channel();
+        let relieve = commits.clone();
+        deliveries.on_pressure(move || drop(relieve.send(Commit::Relieve)));
         let answers = commands.clone();
         let committing = thread::Builder::new().name("committer".into());
         let committing = committing.spawn(move || commit_all(committer, &to_commit, &answers, &cuts, &*clock));
@@ -183,7 +200,12 @@ fn commit_all(
     cuts: &Cuts,
     clock: &dyn Clock,
 ) {
-    for Commit { cut, end } in commits {
+    for commit in commits {
+        let Commit::Cut { cut, end } = commit else {
+            committer.relieve();
+            let _ = answers.send(Command::Wake);
+            continue;
+        };
         let started = clock.monotonic();
         let verdict = committer.commit(&cut, started, end);
         committer.took(clock.monotonic() - started);
@@ -214,6 +236,8 @@ struct Ending {
     released: watch::Receiver<bool>,
     interrupted: Arc<AtomicBool>,
     final_wait: Duration,
+    deliveries: Arc<Deliveries>,
+    shutdown_grace: Duration,
 }
 
 /// The rim's one task: the server, signals, the files of databases.
@@ -223,7 +247,7 @@ async fn attend(
     opened: mpsc::Sender<io::Result<Option<SocketAddr>>>,
     ending: Ending,
 ) {
-    let Ending { mut ended, mut released, interrupted, final_wait } = ending;
+    let Ending { mut ended, mut released, interrupted, final_wait, deliveries, shutdown_grace } = ending;
     let server = match open(&config, &rim).await {
         Ok(server) => server,
         Err(error) => return drop(opened.send(Err(error))),
@@ -253,19 +277,23 @@ async fn attend(
     let _ = released.wait_for(|released| *released).await;
     let stopped = rim.monotonic();
     let _ = tokio::time::timeout(FINAL_CUT_MAX, rim.end()).await;
-    let Some(server) = server else { return };
+    deliveries.end(shutdown_grace.saturating_sub(rim.monotonic() - stopped));
     // Series whose target gets other labels with the next run are counted to the end only if all see the last cut.
     let all_came = async {
         while !rim.all_scraped_since(stopped) {
             tokio::time::sleep(FINAL_LOOK_EVERY).await;
         }
     };
+    let final_wait = if server.is_some() { final_wait } else { Duration::ZERO };
+    let last_words = async { tokio::join!(tokio::time::timeout(final_wait, all_came), deliveries.ended()) };
     tokio::select! {
-        _ = tokio::time::timeout(final_wait, all_came) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = last_words => {}
+        _ = terminate.recv() => deliveries.end(Duration::ZERO),
+        _ = interrupt.recv() => deliveries.end(Duration::ZERO),
     }
-    server.shutdown().await;
+    if let Some(server) = server {
+        server.shutdown().await;
+    }
 }
 
 async fn open(config: &server::ServerConfig, rim: &Arc<Rim>) -> io::Result<Option<server::Server>> {

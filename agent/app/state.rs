@@ -1,6 +1,7 @@
 //! The state directory at the start: its lock, what the last run left, and how this one goes on.
 
 use super::committer::{Committer, Reopen};
+use super::delivery::Deliveries;
 use super::engine::Engine;
 use super::events;
 use super::run::{self, Run};
@@ -9,8 +10,10 @@ use crate::checkpoint::{self, Checkpoint, CheckpointError, ErrorKind, Limits, No
 use crate::config::{Config, FinalScrapeWait, Fsync};
 use crate::discovery::hostname;
 use crate::disk::RealDisk;
+use crate::keep::Entries;
 use crate::metrics::{Restore, Snapshot};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -31,13 +34,19 @@ pub fn final_scrape_wait(config: &Config) -> Duration {
 
 /// Opens the state directory, gives the engine what the last run left there, and the committer what it needs to go on.
 /// Waits while another agent holds the directory; `None`: told to stop meanwhile.
-pub fn open(config: &Config, engine: &mut Engine, commands: &Receiver<Command>) -> Option<Committer> {
+pub fn open(
+    config: &Config,
+    engine: &mut Engine,
+    commands: &Receiver<Command>,
+    deliveries: &Arc<Deliveries>,
+) -> Option<Committer> {
+    let outboxes = deliveries.outboxes().clone();
     let Some(directory) = config.state_directory() else {
         events::no_state();
-        return Some(Committer::without_state());
+        return Some(Committer::without_state().deliver(outboxes));
     };
     let fsync = config.state.fsync;
-    engine.run = this_run(config);
+    engine.set_run(this_run(config));
     let mut told = false;
     let opened = loop {
         match open_directory(&directory) {
@@ -54,7 +63,8 @@ pub fn open(config: &Config, engine: &mut Engine, commands: &Receiver<Command>) 
                 let why = error.to_string();
                 events::state_refused(&directory, &why);
                 engine.broke("state_unavailable");
-                return Some(Committer::waiting(reopen(directory), fsync, why));
+                let reopen = reopen(directory, Arc::clone(deliveries));
+                return Some(Committer::waiting(reopen, fsync, why).deliver(outboxes));
             }
         }
     };
@@ -62,11 +72,22 @@ pub fn open(config: &Config, engine: &mut Engine, commands: &Receiver<Command>) 
         events::state_is_volatile(&directory);
     }
     let shown = take_up(&opened, engine);
+    // An agent that has ended may still be sending from its spools.
+    let lost = loop {
+        match deliveries.open_spools(&directory, &opened.recovered.entries) {
+            Ok(lost) => break lost,
+            Err(_) if is_told_to_stop(commands) => return None,
+            Err(_) => {}
+        }
+    };
+    if lost > 0 {
+        engine.broke("spool_damaged");
+    }
     if opened.recovered.entries.is_empty() {
         take_positions(config, engine);
     }
     events::state_opened(&directory, opened.recovered.entries.len());
-    Some(Committer::on(opened.checkpoint, fsync, shown))
+    Some(Committer::on(opened.checkpoint, fsync, shown).deliver(outboxes))
 }
 
 fn open_directory(directory: &Path) -> Result<Opened, CheckpointError> {
@@ -122,9 +143,11 @@ fn take_positions(config: &Config, engine: &mut Engine) {
 }
 
 /// Tries the directory again. What it holds is older than what this run counted, and is not taken up.
-fn reopen(directory: PathBuf) -> Reopen {
+fn reopen(directory: PathBuf, deliveries: Arc<Deliveries>) -> Reopen {
     Box::new(move || {
         let opened = open_directory(&directory).map_err(|error| error.to_string())?;
+        // Batches that another run left are sent: their lines may be in no file any more.
+        deliveries.open_spools(&directory, &Entries::default()).map_err(|error| error.to_string())?;
         Ok(opened.checkpoint)
     })
 }

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::geoip::LookupCounts;
 use crate::ledger::JobBooks;
 use crate::metrics::Snapshot;
+use crate::pipeline::Output;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
@@ -44,18 +45,20 @@ pub enum Command {
     Report(oneshot::Sender<Report>),
     Pages(oneshot::Sender<Pages>),
     /// Goes over to a new configuration; series that are defined as before go on.
-    Reconfigure(Box<Config>, oneshot::Sender<()>),
+    /// With where entries go from then on, if not to where they went before.
+    Reconfigure(Box<Config>, Option<Box<dyn Output>>, oneshot::Sender<()>),
     /// Answers when everything that is there now was read.
     Drain(oneshot::Sender<()>),
     /// Makes the last cut; answers when it is committed.
     Stop(oneshot::Sender<()>),
 }
 
-/// A cut for the committer.
-pub struct Commit {
-    pub cut: Arc<Cut>,
-    /// No other one follows.
-    pub end: bool,
+/// What the committer is to do.
+pub enum Commit {
+    /// Makes a cut durable; after one with `end` no other one follows.
+    Cut { cut: Arc<Cut>, end: bool },
+    /// Makes room in the memory of outboxes.
+    Relieve,
 }
 
 /// The state of the worker at one moment.
@@ -154,9 +157,8 @@ impl Worker {
             if self.stopping.is_some() {
                 return self.stop(commands);
             }
-            if self.engine.refresh_if_due() {
-                shared.set_ready(self.engine.follows_any());
-            }
+            self.engine.refresh_if_due();
+            shared.set_ready(self.engine.follows_any());
             self.cut_if_wanted();
             if self.engine.turn().more {
                 continue;
@@ -188,8 +190,11 @@ impl Worker {
             // Whoever asked may have gone; that is no concern of the worker's.
             Command::Report(reply) => drop(reply.send(self.engine.report())),
             Command::Pages(reply) => drop(reply.send(self.engine.pages())),
-            Command::Reconfigure(config, reply) => {
+            Command::Reconfigure(config, output, reply) => {
                 self.engine.reconfigure(&config);
+                if let Some(output) = output {
+                    self.engine.replace_output(output);
+                }
                 self.scrape_cut_at = None;
                 let _ = reply.send(());
             }
@@ -231,7 +236,7 @@ impl Worker {
     fn send(&mut self, for_scrape: bool, end: bool) {
         let cut = Arc::new(self.engine.cut(for_scrape));
         self.cut_at = cut.made;
-        self.committing = self.commits.send(Commit { cut, end }).is_ok();
+        self.committing = self.commits.send(Commit::Cut { cut, end }).is_ok();
     }
 
     /// How long to wait for the next turn.

@@ -154,7 +154,8 @@ impl Checkpoint {
 
     /// The log has no room, is not trusted, or is not begun: [`append`](Self::append) fails before the next
     /// [`snapshot`](Self::snapshot).
-    pub fn needs_snapshot(&self) -> bool {
+    #[cfg(test)]
+    fn needs_snapshot(&self) -> bool {
         self.log.is_none()
     }
 

@@ -21,14 +21,14 @@ use crate::app::Engine;
 use crate::clock::ManualClock;
 use crate::metrics::{Format, Shown, encode};
 use crate::sink::Printer;
-use std::cell::RefCell;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::Arc;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The time at which every case runs: 2026-01-01T00:00:00Z.
 const NOW: i64 = 1_767_225_600_000_000_000;
@@ -159,11 +159,11 @@ fn difference(wanted: &str, got: &str) -> String {
 
 /// Standard output of a case, shared between the engine and the harness.
 #[derive(Clone, Default)]
-struct Shared(Rc<RefCell<Vec<u8>>>);
+struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -198,7 +198,7 @@ fn run_case(case: &Path) -> io::Result<Outcome> {
     encode(Format::Text004, &engine.snapshot(), &[], &mut exposition, Shown::ToPerson).map_err(io::Error::other)?;
     let prefix = format!("{}/", folder.display());
     let tidy = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&prefix, "");
-    let entries = entries.0.borrow();
+    let entries = entries.0.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Outcome { exposition: tidy(&exposition), entries: tidy(&entries) })
 }
 

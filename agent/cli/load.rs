@@ -81,7 +81,14 @@ impl Loaded {
 static SECRETS: LazyLock<Regex> = LazyLock::new(|| {
     const KEYS: &str = "password|credentials|bearer_token|client_secret|license_key";
     let value = r#""(?:[^"\\]|\\.)*"|'[^']*'|[^\s,}]+"#;
-    Regex::new(&format!(r#"(?:\b(?:{KEYS})["']?:\s*)({value})|://([^\s/@]+)@"#)).expect("a fixed expression")
+    let forms = [
+        &format!(r#"\b(?:{KEYS})["']?:\s*({value})"#),
+        // The maps whose values may be secrets, on one line.
+        r#"\b(?:headers|endpoint_params)["']?:\s*(\{[^}]*\})"#,
+        r#"://([^\s/@]+(?::\S*)?)@"#,
+        r#"\bproxy_url["']?:\s*["']?([^\s/@]+)@"#,
+    ];
+    Regex::new(&forms.join("|")).expect("a fixed expression")
 });
 
 /// The same text with a star for each character of a secret, so that places stay what they are.
@@ -89,7 +96,7 @@ fn without_secrets(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
     for found in SECRETS.captures_iter(text) {
-        let Some(secret) = found.get(1).or(found.get(2)) else { continue };
+        let Some(secret) = found.iter().skip(1).flatten().next() else { continue };
         out.push_str(&text[copied..secret.start()]);
         // A line break is none of the secret's characters that need hiding, and the count of lines must stay.
         out.extend(secret.as_str().chars().map(|c| if c == '\n' { '\n' } else { '*' }));
@@ -112,6 +119,9 @@ mod tests {
             ("password: 'a\nb'\nx: 1", "password: **\n**\nx: 1"),
             ("password_file: /etc/x", "password_file: /etc/x"),
             ("url: http://loki/a@b", "url: http://loki/a@b"),
+            ("url: http://me:hunter/2@loki/push", "url: http://***********@loki/push"),
+            ("proxy_url: me:hunter2@proxy:1", "proxy_url: **********@proxy:1"),
+            ("headers: {X-Key: hunter2}\nx: 1", "headers: ****************\nx: 1"),
         ] {
             assert_eq!(without_secrets(text), hidden);
         }

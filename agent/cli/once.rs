@@ -1,7 +1,7 @@
 //! Runs that end: `-one-shot` over what the targets hold now, `-stdin` over standard input.
 
 use super::exit::Exit;
-use crate::app::{Engine, Progress};
+use crate::app::{Deliveries, Engine, Progress};
 use crate::clock::SystemClock;
 use crate::config::{Config, ScrapeConfig};
 use crate::discovery::SourceConfig;
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 /// Characters of the bar itself.
 const BAR_WIDTH: usize = 30;
+/// Between two looks whether clients have taken enough for reading to go on.
+const WAIT_FOR_ROOM: Duration = Duration::from_millis(5);
 /// Bytes that are read from standard input at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -43,7 +45,8 @@ pub fn one_shot(config: &Config, dry_run: bool) -> Exit {
 }
 
 /// Runs standard input through the first job's pipeline, with the static labels of its first target, as Promtail
-/// does: no relabelling, no `filename`. Empty lines are skipped, a trailing carriage return is removed.
+/// does: no relabelling, no `filename`. Empty lines are skipped, a trailing carriage return is removed. What reaches the
+/// end is sent to the clients; reading waits for them, and so does the end.
 pub fn stdin(config: &Config, dry_run: bool, inspect: bool) -> Exit {
     let Some(job) = config.scrape_configs.first() else {
         eprintln!("weir: -stdin needs a scrape config");
@@ -51,8 +54,17 @@ pub fn stdin(config: &Config, dry_run: bool, inspect: bool) -> Exit {
     };
     let mut engine = Engine::new(config, Arc::new(SystemClock));
     engine.check_geoip();
+    let mut delivery = None;
     if dry_run {
         engine.set_output(Box::new(Printer::new(BufWriter::new(io::stdout()))));
+    } else if config.active_clients().next().is_some() {
+        match Deliveries::of_a_run(config, &mut engine) {
+            Ok(started) => delivery = Some(started),
+            Err(why) => {
+                eprintln!("weir: {why}");
+                return Exit::Failed;
+            }
+        }
     }
     if inspect {
         engine.set_inspector(Box::new(Inspector::default()));
@@ -77,9 +89,16 @@ pub fn stdin(config: &Config, dry_run: bool, inspect: bool) -> Exit {
         let whole = memchr::memrchr(b'\n', &rest).map_or(0, |at| at + 1);
         engine.feed_lines(&name, &labels, &rest[..whole]);
         rest.drain(..whole);
+        while engine.makes_wait() {
+            std::thread::sleep(WAIT_FOR_ROOM);
+        }
     }
     engine.feed_lines(&name, &labels, &rest);
     engine.finish();
+    engine.hand_over();
+    if let Some(sent) = delivery {
+        sent.wait();
+    }
     if !dry_run && print_exposition(&mut engine).is_err() {
         return Exit::Failed;
     }

@@ -1,11 +1,13 @@
 //! The configuration: a superset of Promtail's YAML. Each part owns its own configuration; here they are put together.
 
+mod delivery;
 pub mod expand;
 mod scrape;
 mod secrets;
 mod state;
 mod top;
 
+pub use delivery::DeliveryConfig;
 pub use scrape::ScrapeConfig;
 pub use state::{BirthHold, FinalScrapeWait, Fsync, StateConfig};
 pub use top::{Config, LimitsConfig, MetricsDefaults, PositionsConfig, TargetConfig};

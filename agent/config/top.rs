@@ -1,5 +1,6 @@
 //! The top level of the file.
 
+use super::delivery::DeliveryConfig;
 use super::scrape::ScrapeConfig;
 use super::secrets::without_secrets;
 use super::state::{BirthHold, FinalScrapeWait, StateConfig};
@@ -22,6 +23,7 @@ pub struct Config {
     pub target_config: TargetConfig,
     pub limits: LimitsConfig,
     pub metrics: MetricsDefaults,
+    pub delivery: DeliveryConfig,
     /// All of it as YAML, secrets hidden.
     text: String,
 }
@@ -77,6 +79,7 @@ impl Config {
         let target_config = TargetConfig::from_optional(fields.node("target_config"), d);
         let limits = fields.optional("limits_config", d).unwrap_or_default();
         let metrics = MetricsDefaults::from_optional(fields.node("metrics"), d);
+        let delivery = DeliveryConfig::from_optional(fields.node("delivery"), d);
         let span = fields.span();
         let scrape_configs: Vec<ScrapeConfig> = fields.list("scrape_configs", d);
         tolerate_the_rest(&mut fields, d);
@@ -94,6 +97,7 @@ impl Config {
             target_config,
             limits,
             metrics,
+            delivery,
             text: without_secrets(root),
         })
     }

@@ -8,13 +8,15 @@
 //! name, a container has several such files at once, and only a target can carry the number as a label
 //! (`__meta_weir_container_restart`). A rule that rewrites `__path__` to a glob over all runs, as Promtail's chart
 //! does, makes these targets equal, and equal targets become one. Rotated generations (`0.log.<timestamp>`) belong to
-//! their run's file and are the source's to find.
+//! their run's file and are the source's to find. They make a run a target by themselves: a kubelet that ends between
+//! renaming a log and asking for the next one leaves the run without a current file, and if the container ends before
+//! the kubelet is back, for good.
 //!
 //! Names under the root are hostile: symlinked directories are not entered, and a name that Kubernetes could not have
 //! given is left out and counted.
 
 use super::glob::Glob;
-use super::target::PATH;
+use super::target::{PATH, RESTART};
 use super::tree::{Entry, Kind, Tree};
 use crate::diagnostic::Diagnostics;
 use crate::labels::Labels;
@@ -82,7 +84,7 @@ pub struct Scan {
 }
 
 impl PodDirectoryConfig {
-    /// The runs of containers that have a log file now, by name. The pods are this node's by definition, which goes by
+    /// The runs of containers of which there is a log file now, rotated ones included, by name. The pods are this node's by definition, which goes by
     /// the name of the host.
     pub fn scan(&self, tree: &dyn Tree, hostname: &str) -> Scan {
         let mut scan = Scan::default();
@@ -109,13 +111,16 @@ impl PodDirectoryConfig {
                 continue;
             };
             let directory = directory.join(name);
-            for file in sorted(tree, &directory, scan) {
-                let Some(restart) = file.name.to_str().and_then(restart_number) else { continue };
+            let files = sorted(tree, &directory, scan);
+            // In their order all files of a run lie side by side.
+            let mut runs: Vec<&str> = files.iter().filter_map(|file| file.name.to_str().and_then(run_of)).collect();
+            runs.dedup();
+            for restart in runs {
                 if scan.discovered.len() == TARGETS_MAX {
                     scan.truncated = true;
                     return;
                 }
-                let path = directory.join(&file.name);
+                let path = directory.join(format!("{restart}.log"));
                 scan.discovered.push(
                     [
                         (PATH, Glob::escape(&path.to_string_lossy()).as_str()),
@@ -124,7 +129,7 @@ impl PodDirectoryConfig {
                         ("__meta_kubernetes_pod_uid", pod.uid),
                         ("__meta_kubernetes_pod_container_name", name),
                         ("__meta_kubernetes_pod_node_name", hostname),
-                        ("__meta_weir_container_restart", restart),
+                        (RESTART, restart),
                     ]
                     .into_iter()
                     .collect(),
@@ -176,9 +181,17 @@ fn is_name(name: &str, dots: bool) -> bool {
     name.len() <= length && name.bytes().all(inside) && edge(name.bytes().next()) && edge(name.bytes().last())
 }
 
-/// `3` of `3.log`; nothing for rotated files and others.
-fn restart_number(file: &str) -> Option<&str> {
-    let number = file.strip_suffix(".log")?;
+/// `3` of `3.log`, and of its rotated files; nothing for others.
+fn run_of(file: &str) -> Option<&str> {
+    let (number, rest) = file.split_once(".log")?;
+    let stamp = rest.strip_suffix(".gz").unwrap_or(rest);
+    let is_stamp = |stamp: &str| {
+        let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+        stamp.split_once('-').is_some_and(|(day, time)| digits(day, 8) && digits(time, 6))
+    };
+    if !rest.is_empty() && !stamp.strip_prefix('.').is_some_and(is_stamp) {
+        return None;
+    }
     let plain = (1..=10).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
     (plain && (number == "0" || !number.starts_with('0'))).then_some(number)
 }
@@ -201,6 +214,8 @@ mod tests {
             "/pods/ns_web-1.x_5f0c/app/12.log",
             "/pods/ns_web-1.x_5f0c/app/12.log.20260101-000000.gz",
             "/pods/ns_web-1.x_5f0c/app/x.log",
+            "/pods/ns_web-1.x_5f0c/app/7.log.1",
+            "/pods/ns_web-1.x_5f0c/app/8.log.20260101-000000.tmp",
             "/pods/other_b_2/c/1.log",
         ]);
         let scan = config(&["ns"]).scan(&tree, "node-a");
@@ -213,6 +228,20 @@ mod tests {
                 + r#"__path__="/pods/ns_web-1.x_5f0c/app/12.log"}"#
         );
         assert_eq!(config(&[]).scan(&tree, "").discovered.len(), 3);
+    }
+
+    #[test]
+    fn a_run_without_a_current_file_is_a_target_by_its_rotated_ones() {
+        let tree = PaperTree::of(&[
+            "/pods/ns_a_1/app/1.log.20260101-000000.gz",
+            "/pods/ns_a_1/app/1.log.20260102-000000",
+            "/pods/ns_a_1/app/10.log",
+            "/pods/ns_a_1/app/2.log",
+            "/pods/ns_a_1/app/2.log.20260102-000000",
+        ]);
+        let scan = config(&[]).scan(&tree, "");
+        let paths: Vec<&str> = scan.discovered.iter().map(|labels| labels.get(PATH)).collect();
+        assert_eq!(paths, ["/pods/ns_a_1/app/1.log", "/pods/ns_a_1/app/10.log", "/pods/ns_a_1/app/2.log"]);
     }
 
     #[test]

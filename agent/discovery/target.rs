@@ -4,12 +4,15 @@ use super::glob::{Expansion, Glob};
 use super::tree::Tree;
 use crate::labels::Labels;
 use crate::relabel::{Rules, Verdict};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The label that says which files; a glob.
 pub const PATH: &str = "__path__";
 /// The label that says which of them not; a glob.
 pub const PATH_EXCLUDE: &str = "__path_exclude__";
+/// The label that says which run of a container a log is of: its path is known, whether or not a file stands there.
+pub const RESTART: &str = "__meta_weir_container_restart";
 /// The label that says on which machine they are.
 const HOST: &str = "__host__";
 
@@ -97,15 +100,22 @@ impl Target {
         TargetKey { path: self.path.as_str().to_string(), exclude, labels: self.labels.clone() }
     }
 
-    /// The files that are there now.
+    /// The files that are there now; and the log of a run of a container, of which there may be rotated files only.
     pub fn files(&self, tree: &dyn Tree) -> Expansion {
         let mut found = self.path.expand(tree);
         found.files.retain(|file| !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(file)));
+        if self.discovered.contains(RESTART) {
+            let log = PathBuf::from(Glob::unescape(self.discovered.get(PATH)));
+            if !found.files.contains(&log) && self.matches(&log) {
+                found.files.push(log);
+                found.files.sort();
+            }
+        }
         found
     }
 
     /// Whether a file, new perhaps, is one of this target's.
-    pub fn matches(&self, file: &std::path::Path) -> bool {
+    pub fn matches(&self, file: &Path) -> bool {
         self.path.matches(file) && !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(file))
     }
 }
@@ -143,6 +153,26 @@ mod tests {
         ] {
             let target = Target::from_labels(&labels(discovered).into(), &rules, "here");
             assert_eq!(target.map(|target| target.labels.to_string()), expected.map(str::to_string), "{discovered}");
+        }
+    }
+
+    #[test]
+    fn the_log_of_a_run_is_wanted_without_a_file_unless_the_rules_say_otherwise() {
+        let log = "/p[1]/ns_a_1/app/1.log";
+        let tree = PaperTree::of(&["/p[1]/ns_a_1/app/1.log.20260101-000000", "/p[1]/ns_a_1/app/2.log"]);
+        for (rules_text, wanted) in [
+            ("[]\n", &[log][..]),
+            ("- {target_label: __path__, replacement: '/p\\[1\\]/*/app/*.log'}\n", &[log, "/p[1]/ns_a_1/app/2.log"]),
+            ("- {target_label: __path__, replacement: '/elsewhere/*.log'}\n", &[]),
+            ("- {target_label: __path_exclude__, replacement: '/**/1.log'}\n", &[]),
+        ] {
+            let mut discovered: Labels = [(PATH, Glob::escape(log).as_str()), (RESTART, "1")].into_iter().collect();
+            let target = Target::from_labels(&discovered.clone().into(), &rules(rules_text), "").unwrap();
+            let wanted: Vec<PathBuf> = wanted.iter().map(PathBuf::from).collect();
+            assert_eq!(target.files(&tree).files, wanted, "{rules_text}");
+            discovered.retain(|name, _| name != RESTART);
+            let target = Target::from_labels(&discovered.into(), &rules(rules_text), "").unwrap();
+            assert!(!target.files(&tree).files.contains(&PathBuf::from(log)), "any other target: {rules_text}");
         }
     }
 

@@ -9,8 +9,8 @@
 
 use super::process::Process;
 use prometheus::{
-    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
 };
 
 /// How a metric is declared: for the reference documentation and its test.
@@ -146,6 +146,36 @@ own_metrics! {
     /// How long a newborn series is shown as 0.
     birth_hold_seconds: Gauge = "weir_birth_hold_seconds" [];
 
+    // Delivery. For each client: entries = acknowledged + dropped + pending.
+    /// Entries for a client, since its state began.
+    client_entries: IntCounterVec = "weir_client_entries_total" ["client"];
+    /// Entries that the client's server has acknowledged.
+    client_acknowledged: IntCounterVec = "weir_client_acknowledged_entries_total" ["client"];
+    /// Entries that the client's server will never have, by reason.
+    client_dropped: IntCounterVec = "weir_client_dropped_entries_total" ["client", "reason"];
+    /// Entries that wait for a client: its lag in lines.
+    client_pending_entries: IntGaugeVec = "weir_client_pending_entries" ["client"];
+    /// Bytes of the lines that wait for a client: its lag in bytes.
+    client_pending_bytes: IntGaugeVec = "weir_client_pending_bytes" ["client"];
+    /// Age of the oldest entry that waits for a client: its lag in seconds.
+    client_oldest_pending_age_seconds: GaugeVec = "weir_client_oldest_pending_age_seconds" ["client"];
+    /// Batches of a client that are in memory, in bytes.
+    client_memory_bytes: IntGaugeVec = "weir_client_memory_bytes" ["client"];
+    /// Files of a client's spool, in bytes.
+    client_spool_bytes: IntGaugeVec = "weir_client_spool_bytes" ["client"];
+    /// Times that a client's spool could not be written.
+    client_spool_failures: IntCounterVec = "weir_client_spool_failures_total" ["client"];
+    /// Requests to a client, by the code of the answer; -1: none came.
+    client_requests: IntCounterVec = "weir_client_requests_total" ["client", "code"];
+    /// Repeated requests to a client, by the code of the answer before; -1: none came.
+    client_retries: IntCounterVec = "weir_client_retries_total" ["client", "code"];
+    /// Tenants of a client whose pushes fail at present.
+    client_failing_tenants: IntGaugeVec = "weir_client_failing_tenants" ["client"];
+    /// Entries that a client's server refused for good and that are kept to be looked at.
+    client_dead_letters: IntGaugeVec = "weir_client_dead_letters" ["client"];
+    /// How far the clock of a client's server is ahead of this machine's, by the last answer.
+    client_clock_skew_seconds: GaugeVec = "weir_client_clock_skew_seconds" ["client"];
+
     // GeoIP.
     /// Whether the database is loaded (1) or not (0).
     geoip_database_loaded: IntGaugeVec = "weir_geoip_database_loaded" ["file"];
@@ -183,6 +213,24 @@ own_metrics! {
     promtail_config_reload_success: IntCounter = "promtail_config_reload_success_total" [];
     /// Configuration loads that failed; Promtail's name.
     promtail_config_reload_fail: IntCounter = "promtail_config_reload_fail_total" [];
+    /// Bytes of the requests that were answered with success, compressed; Promtail's name.
+    promtail_encoded_bytes: IntCounterVec = "promtail_encoded_bytes_total" ["host"];
+    /// Bytes of the lines that were sent with success; Promtail's name.
+    promtail_sent_bytes: IntCounterVec = "promtail_sent_bytes_total" ["host"];
+    /// Entries that were sent with success; Promtail's name.
+    promtail_sent_entries: IntCounterVec = "promtail_sent_entries_total" ["host"];
+    /// Bytes of the lines that were dropped, by reason; Promtail's name.
+    promtail_dropped_bytes: IntCounterVec = "promtail_dropped_bytes_total" ["host", "tenant", "reason"];
+    /// Entries that were dropped, by reason; Promtail's name.
+    promtail_dropped_entries: IntCounterVec = "promtail_dropped_entries_total" ["host", "tenant", "reason"];
+    /// Bytes that were cut from lines, by reason; Promtail's name.
+    promtail_mutated_bytes: IntCounterVec = "promtail_mutated_bytes_total" ["host", "tenant", "reason"];
+    /// Lines that were changed to be sent, by reason; Promtail's name.
+    promtail_mutated_entries: IntCounterVec = "promtail_mutated_entries_total" ["host", "tenant", "reason"];
+    /// Duration of requests, by the code of the answer; -1: none came; Promtail's name.
+    promtail_request_duration_seconds: HistogramVec = "promtail_request_duration_seconds" ["status_code", "host"];
+    /// Requests that were repeated; Promtail's name.
+    promtail_batch_retries: IntCounterVec = "promtail_batch_retries_total" ["host", "tenant"];
     /// Lines that a stage dropped, by its drop_counter_reason; Promtail's name.
     promtail_dropped_lines: IntCounterVec = "logentry_dropped_lines_total" ["reason"];
 }
@@ -242,6 +290,7 @@ declare! {
     IntCounterVec: |opts, labels| IntCounterVec::new(opts, labels);
     IntGaugeVec: |opts, labels| IntGaugeVec::new(opts, labels);
     GaugeVec: |opts, labels| GaugeVec::new(opts, labels);
+    HistogramVec: |opts, labels| HistogramVec::new(opts.into(), labels);
     // From an empty agent to 100,000 series over a slow link.
     Histogram: |opts, _| Histogram::with_opts(
         HistogramOpts { common_opts: opts, buckets: vec![0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0] });

@@ -50,7 +50,7 @@ pub struct Context<'c> {
 }
 
 /// Takes the entries that reach the end of a pipeline.
-pub trait Output {
+pub trait Output: Send {
     fn entry(&mut self, record: &Record<'_>);
 
     /// Time goes on, by the clock that never goes back; called between turns.
@@ -63,6 +63,11 @@ pub trait Output {
 
     /// Whether it can take no more before somebody else has done something: then nothing is read for a while.
     fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Whether so much waits already that old logs should wait, too.
+    fn is_backed_up(&self) -> bool {
         false
     }
 

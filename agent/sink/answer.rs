@@ -1,6 +1,10 @@
 //! What came of a push, before anyone has judged it.
 
+use std::ops::AddAssign;
 use std::time::Duration;
+
+/// Bytes of a body that a transport keeps at most. A body of this length may go on: what it lists is not all.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,13 +14,22 @@ pub enum Answer {
         code: u16,
         /// What `Retry-After` asks for.
         retry_after: Option<Duration>,
-        /// The beginning of the body: it names reasons.
+        /// The body, up to [`BODY_BYTES_MAX`]: it names reasons.
         body: String,
         /// What `Date` says, in seconds since 1970.
         date: Option<i64>,
     },
     /// Nobody did, or not in time: why. What was sent may have arrived all the same.
     None(String),
+}
+
+impl Answer {
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Answer::Status { code, .. } => Some(*code),
+            Answer::None(_) => None,
+        }
+    }
 }
 
 /// How a whole batch ended.
@@ -28,9 +41,36 @@ pub struct Settled {
     pub dropped: Vec<(&'static str, Lot)>,
 }
 
+impl Settled {
+    pub fn drop_lot(&mut self, reason: &'static str, lot: Lot) {
+        if lot.entries == 0 {
+            return;
+        }
+        match self.dropped.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, sum)) => {
+                sum.entries += lot.entries;
+                sum.bytes += lot.bytes;
+            }
+            None => self.dropped.push((reason, lot)),
+        }
+    }
+
+    /// Entries that have found their end, one way or the other.
+    pub fn entries(&self) -> u64 {
+        self.acknowledged + self.dropped.iter().map(|(_, lot)| lot.entries).sum::<u64>()
+    }
+}
+
 /// Entries and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lot {
     pub entries: u64,
     pub bytes: u64,
+}
+
+impl AddAssign for Lot {
+    fn add_assign(&mut self, other: Lot) {
+        self.entries += other.entries;
+        self.bytes += other.bytes;
+    }
 }

@@ -1,5 +1,6 @@
 //! A batch: entries of one tenant that are pushed together, as the protobuf message that Loki takes.
 
+use super::collector::Sealed;
 use bytes::Bytes;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,22 +36,34 @@ impl Batch {
         Batch { id, tenant, lines, bytes, begun, body: Mutex::new(Body::Plain(message)) }
     }
 
+    /// A batch that was closed gets its number.
+    pub fn of(id: u64, sealed: Sealed) -> Self {
+        let Sealed { tenant, lines, bytes, begun, message } = sealed;
+        Batch::new(id, tenant, lines, bytes, begun, message)
+    }
+
     /// One that an earlier run left on disk.
     pub fn away(id: u64, tenant: Arc<str>, lines: u64, bytes: u64) -> Self {
         Batch { id, tenant, lines, bytes, begun: Duration::ZERO, body: Mutex::new(Body::Away) }
     }
 
-    /// The message as one snappy block; whoever asks first compresses it, on his thread. Nothing if it is only on disk.
+    /// The message as one snappy block. Nothing if it is only on disk.
     pub fn packed(&self) -> Option<Bytes> {
+        self.packed_and_buffer().map(|(packed, _)| packed)
+    }
+
+    /// The message as one snappy block, and the buffer that it was in, if it was compressed for this: whoever asks first
+    /// compresses it, on his thread. Nothing if it is only on disk.
+    pub fn packed_and_buffer(&self) -> Option<(Bytes, Option<Vec<u8>>)> {
         let mut body = self.body();
-        if let Body::Plain(message) = &mut *body {
-            let packed = super::wire::pack(message);
-            drop(mem::take(message));
-            *body = Body::Packed(packed);
-        }
-        match &*body {
-            Body::Packed(packed) => Some(packed.clone()),
-            Body::Plain(_) | Body::Away => None,
+        match &mut *body {
+            Body::Plain(message) => {
+                let (message, packed) = (mem::take(message), super::wire::pack(message));
+                *body = Body::Packed(packed.clone());
+                Some((packed, Some(message)))
+            }
+            Body::Packed(packed) => Some((packed.clone(), None)),
+            Body::Away => None,
         }
     }
 
@@ -68,9 +81,9 @@ impl Batch {
         *self.body() = Body::Away;
     }
 
-    /// It was read from the disk again.
-    pub fn put_back(&self, packed: Bytes) {
-        *self.body() = Body::Packed(packed);
+    /// Whether it is only on disk.
+    pub fn is_away(&self) -> bool {
+        matches!(&*self.body(), Body::Away)
     }
 
     /// A panic of another thread leaves nothing half-done behind this lock.

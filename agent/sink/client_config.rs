@@ -1,15 +1,39 @@
 //! `clients`: where entries are to be sent. Read and checked here; delivery itself is not built in yet, and the agent
 //! says so at start.
 
+use super::http_config::HttpClientConfig;
+use super::http_url::HttpUrl;
+use super::transport::is_valid_tenant;
 use crate::diagnostic::Diagnostics;
 use crate::yaml::{Fields, FromNode, Node, Spanned};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use std::time::Duration;
+
+/// Headers that make up the request itself.
+const OWN_HEADERS: [&str; 11] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+/// Loki's header for the tenant.
+pub(super) const TENANT_HEADER: &str = "x-scope-orgid";
 
 /// One Loki endpoint, with Promtail's keys and defaults.
 #[derive(Debug)]
 pub struct ClientConfig {
-    /// Empty after expansion of the environment: the client is off.
+    /// As written, but for the user and password before an `@`. Empty after expansion of the environment: the client is
+    /// off.
     pub url: Spanned<String>,
+    /// The URL taken apart; `None`: the client is off.
+    pub endpoint: Option<HttpUrl>,
     pub name: Option<String>,
     pub tenant_id: String,
     /// A batch is sent when it is this old (default 1 s) …
@@ -20,7 +44,8 @@ pub struct ClientConfig {
     pub timeout: Duration,
     pub backoff: BackoffConfig,
     pub external_labels: Vec<(Spanned<String>, Spanned<String>)>,
-    pub headers: Vec<(Spanned<String>, Spanned<String>)>,
+    /// Without those that weir sets itself; their values are hidden in dumps.
+    pub headers: HeaderMap,
     pub drop_rate_limited_batches: bool,
     pub http: HttpClientConfig,
 }
@@ -36,54 +61,6 @@ pub struct BackoffConfig {
     pub max_retries: Option<u64>,
 }
 
-/// Prometheus' HTTP client options.
-#[derive(Debug, Default)]
-pub struct HttpClientConfig {
-    pub basic_auth: Option<BasicAuthConfig>,
-    pub authorization: Option<AuthorizationConfig>,
-    pub bearer_token: Option<String>,
-    pub bearer_token_file: Option<String>,
-    pub oauth2: Option<OAuth2Config>,
-    pub tls: TlsConfig,
-    pub proxy_url: Option<String>,
-    pub no_proxy: Option<String>,
-}
-
-#[derive(Debug)]
-pub struct BasicAuthConfig {
-    pub username: String,
-    pub password: Option<String>,
-    pub password_file: Option<String>,
-}
-
-#[derive(Debug)]
-pub struct AuthorizationConfig {
-    /// Default `Bearer`.
-    pub kind: String,
-    pub credentials: Option<String>,
-    pub credentials_file: Option<String>,
-}
-
-#[derive(Debug)]
-pub struct OAuth2Config {
-    pub client_id: String,
-    pub client_secret: Option<String>,
-    pub client_secret_file: Option<String>,
-    pub scopes: Vec<String>,
-    pub token_url: String,
-    pub endpoint_params: Vec<(Spanned<String>, Spanned<String>)>,
-}
-
-#[derive(Debug, Default)]
-pub struct TlsConfig {
-    pub ca_file: Option<String>,
-    pub cert_file: Option<String>,
-    pub key_file: Option<String>,
-    pub server_name: Option<String>,
-    pub insecure_skip_verify: bool,
-    pub min_version: Option<String>,
-}
-
 impl FromNode for ClientConfig {
     fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
         let mut fields = Fields::new(node, "a client", d)?;
@@ -96,39 +73,121 @@ impl FromNode for ClientConfig {
                 None
             }
         };
-        if let Some(url) = &url {
-            check_url(url, d);
-        }
+        let mut url = url.unwrap_or(Spanned { value: String::new(), span: node.span });
+        let endpoint = read_endpoint(&mut url, d);
+        let tenant_id = read_tenant(&mut fields, d);
         let backoff_node = fields.node("backoff_config");
         let config = ClientConfig {
-            url: url.unwrap_or(Spanned { value: String::new(), span: node.span }),
+            url,
+            endpoint,
+            headers: read_headers(&mut fields, &tenant_id, d),
             name: fields.optional("name", d),
-            tenant_id: fields.or("tenant_id", String::new(), d),
+            tenant_id,
             batch_wait: fields.or("batchwait", Duration::from_secs(1), d),
             batch_bytes_max: fields.or("batchsize", 1_048_576, d),
-            timeout: fields.or("timeout", Duration::from_secs(10), d),
+            timeout: read_timeout(&mut fields, d),
             backoff: BackoffConfig::from_optional(backoff_node, d),
             external_labels: fields.optional("external_labels", d).unwrap_or_default(),
-            headers: fields.optional("headers", d).unwrap_or_default(),
             drop_rate_limited_batches: fields.or("drop_rate_limited_batches", false, d),
             http: HttpClientConfig::read(&mut fields, d),
         };
         fields.finish(d);
+        config.check_identity(d);
         Some(config)
     }
 }
 
-fn check_url(url: &Spanned<String>, d: &mut Diagnostics) {
+impl ClientConfig {
+    /// A header `Authorization`, a user in the URL and the other ways go by this order, as in Promtail.
+    fn check_identity(&self, d: &mut Diagnostics) {
+        let mut ways = Vec::new();
+        if self.headers.contains_key("authorization") {
+            ways.push("the header `Authorization`");
+        }
+        if self.endpoint.as_ref().is_some_and(|endpoint| endpoint.user.is_some()) {
+            ways.push("the user in the URL");
+        }
+        if self.http.ways() > 0 {
+            ways.push("the client's authentication");
+        }
+        if let [used, unused, ..] = ways[..] {
+            d.warning(self.url.span, format!("{used} is sent; {unused} is not used"));
+        }
+    }
+}
+
+/// Takes the URL apart, and whoever stands before its `@` out of its text.
+fn read_endpoint(url: &mut Spanned<String>, d: &mut Diagnostics) -> Option<HttpUrl> {
     // An empty one is a client that is off: `${LOKI_URL:-}`.
     if url.value.is_empty() {
-        return;
+        return None;
     }
-    if !["http://", "https://"].iter().any(|scheme| url.value.starts_with(scheme)) {
-        d.error(url.span, format!("`{}` is no URL that can be pushed to", url.value))
-            .help("write `http://HOST:PORT/loki/api/v1/push`");
-    } else if url.value.ends_with("/api/prom/push") {
-        d.warning(url.span, "`/api/prom/push` is the push path of Loki before 1.0").help("write `/loki/api/v1/push`");
+    let parsed = HttpUrl::parse(&url.value);
+    if let Some(at) = url.value.rfind('@') {
+        let begin = url.value.find("://").map_or(0, |scheme| scheme + 3);
+        if begin < at && parsed.as_ref().map_or(true, |parsed| parsed.user.is_some()) {
+            url.value.replace_range(begin..=at, "");
+        }
     }
+    match parsed {
+        Ok(parsed) => {
+            if parsed.path.ends_with("/api/prom/push") {
+                d.warning(url.span, "`/api/prom/push` is the push path of Loki before 1.0")
+                    .help("write `/loki/api/v1/push`");
+            }
+            Some(parsed)
+        }
+        Err(why) => {
+            d.error(url.span, format!("`{}` is no URL that can be pushed to: {why}", url.value))
+                .help("write `http://HOST:PORT/loki/api/v1/push`");
+            None
+        }
+    }
+}
+
+fn read_tenant(fields: &mut Fields<'_>, d: &mut Diagnostics) -> String {
+    let Some(tenant) = fields.optional::<Spanned<String>>("tenant_id", d) else { return String::new() };
+    if !is_valid_tenant(&tenant.value) {
+        d.error(tenant.span, "no header of HTTP can hold this tenant");
+    }
+    tenant.value
+}
+
+fn read_timeout(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Duration {
+    let timeout: Option<Spanned<Duration>> = fields.optional("timeout", d);
+    if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value.is_zero()) {
+        d.error(timeout.span, "no push ends within no time");
+    }
+    timeout.map_or(Duration::from_secs(10), |timeout| timeout.value)
+}
+
+/// What is wrong is told at `headers`, not at the header: the line of a finding is shown, and may hold a secret.
+fn read_headers(fields: &mut Fields<'_>, tenant_id: &str, d: &mut Diagnostics) -> HeaderMap {
+    let span = fields.key_span("headers").unwrap_or(fields.span());
+    let written: Vec<(Spanned<String>, Spanned<String>)> = fields.optional("headers", d).unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    for (name, text) in written {
+        let name = name.value;
+        let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
+            d.error(span, format!("`{name}` is no name of a header"));
+            continue;
+        };
+        let Ok(mut value) = HeaderValue::from_bytes(text.value.as_bytes()) else {
+            d.error(span, format!("the value of the header `{name}` holds a character that HTTP does not allow"));
+            continue;
+        };
+        if OWN_HEADERS.contains(&header.as_str()) {
+            d.warning(span, format!("the header `{name}` is left out: weir sets it itself"));
+        } else if header == TENANT_HEADER && !tenant_id.is_empty() {
+            d.warning(span, format!("the header `{name}` is left out: `tenant_id` says the tenant"));
+        } else {
+            value.set_sensitive(true);
+            if headers.insert(header, value).is_some() {
+                d.error(span, format!("the header `{name}` is written twice"));
+            }
+        }
+    }
+    headers
 }
 
 impl BackoffConfig {
@@ -145,98 +204,5 @@ impl BackoffConfig {
             fields.finish(d);
         }
         config
-    }
-}
-
-impl HttpClientConfig {
-    fn read(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Self {
-        let tls = fields.node("tls_config").and_then(|node| TlsConfig::from_node(node, d)).unwrap_or_default();
-        let config = HttpClientConfig {
-            basic_auth: fields.optional("basic_auth", d),
-            authorization: fields.optional("authorization", d),
-            bearer_token: fields.optional("bearer_token", d),
-            bearer_token_file: fields.optional("bearer_token_file", d),
-            oauth2: fields.optional("oauth2", d),
-            tls,
-            proxy_url: fields.optional("proxy_url", d),
-            no_proxy: fields.optional("no_proxy", d),
-        };
-        fields.ignored(&["follow_redirects"], "redirects are never followed with credentials", d);
-        fields.ignored(&["enable_http2"], "pushes use HTTP/1.1, as Promtail's do", d);
-        let ways = [
-            config.basic_auth.is_some(),
-            config.authorization.is_some(),
-            config.bearer_token.is_some() || config.bearer_token_file.is_some(),
-            config.oauth2.is_some(),
-        ];
-        if ways.iter().filter(|given| **given).count() > 1 {
-            d.error(fields.span(), "a client takes one of `basic_auth`, `authorization`, `bearer_token` and `oauth2`");
-        }
-        config
-    }
-}
-
-impl FromNode for BasicAuthConfig {
-    fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
-        let mut fields = Fields::new(node, "`basic_auth`", d)?;
-        let config = BasicAuthConfig {
-            username: fields.or("username", String::new(), d),
-            password: fields.optional("password", d),
-            password_file: fields.optional("password_file", d),
-        };
-        if config.password.is_some() && config.password_file.is_some() {
-            d.error(fields.span(), "`basic_auth` takes `password` or `password_file`, not both");
-        }
-        fields.finish(d);
-        Some(config)
-    }
-}
-
-impl FromNode for AuthorizationConfig {
-    fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
-        let mut fields = Fields::new(node, "`authorization`", d)?;
-        let config = AuthorizationConfig {
-            kind: fields.or("type", "Bearer".to_string(), d),
-            credentials: fields.optional("credentials", d),
-            credentials_file: fields.optional("credentials_file", d),
-        };
-        fields.finish(d);
-        Some(config)
-    }
-}
-
-impl FromNode for OAuth2Config {
-    fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
-        let mut fields = Fields::new(node, "`oauth2`", d)?;
-        let (client_id, token_url) = (fields.required("client_id", d), fields.required("token_url", d));
-        let config = OAuth2Config {
-            client_id: client_id.unwrap_or_default(),
-            client_secret: fields.optional("client_secret", d),
-            client_secret_file: fields.optional("client_secret_file", d),
-            scopes: fields.or("scopes", Vec::new(), d),
-            token_url: token_url.unwrap_or_default(),
-            endpoint_params: fields.optional("endpoint_params", d).unwrap_or_default(),
-        };
-        fields.finish(d);
-        Some(config)
-    }
-}
-
-impl FromNode for TlsConfig {
-    fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
-        let mut fields = Fields::new(node, "`tls_config`", d)?;
-        let config = TlsConfig {
-            ca_file: fields.optional("ca_file", d),
-            cert_file: fields.optional("cert_file", d),
-            key_file: fields.optional("key_file", d),
-            server_name: fields.optional("server_name", d),
-            insecure_skip_verify: fields.or("insecure_skip_verify", false, d),
-            min_version: fields.optional("min_version", d),
-        };
-        if config.cert_file.is_some() != config.key_file.is_some() {
-            d.error(fields.span(), "`tls_config` needs `cert_file` and `key_file` together");
-        }
-        fields.finish(d);
-        Some(config)
     }
 }

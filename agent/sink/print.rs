@@ -23,7 +23,7 @@ impl<W: Write> Printer<W> {
     }
 }
 
-impl<W: Write> Output for Printer<W> {
+impl<W: Write + Send> Output for Printer<W> {
     fn entry(&mut self, record: &Record<'_>) {
         self.line.clear();
         write_rfc3339_nano(record.timestamp(), &mut self.line);

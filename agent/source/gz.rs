@@ -10,6 +10,14 @@ const INPUT_BYTES: usize = 32 << 10;
 /// What is skipped on the way to an offset is decompressed into so much.
 const SKIP_BYTES: usize = 8 << 10;
 
+/// An archive ends with its checksum and its length. More zeros than that were never written: lost power left them in
+/// the place of what was, and they would be unpacked to lines that there never were.
+const TRAILER_BYTES: u64 = 8;
+/// Only an archive of nothing ends with zeros that are whole; it is no larger than this, and nothing can be lost of it.
+const EMPTY_BYTES_MAX: u64 = 64;
+/// So much of an archive is unpacked to see whether it is damaged.
+const TRIED_BYTES_MAX: u64 = 64 << 20;
+
 /// A compressed file may hold this many bytes; past it the rest is given up. A bound against bombs.
 pub const UNPACKED_BYTES_MAX: u64 = 2 << 30;
 
@@ -71,6 +79,22 @@ impl GzReader {
         (count == end.len()).then(|| u32::from_le_bytes(end).into())
     }
 
+    /// Whether it cannot be unpacked to its end, which is tried for its first 64 MiB. A disk that fails tells nothing.
+    pub fn is_broken(&mut self) -> bool {
+        self.rest();
+        let mut scratch = [0; SKIP_BYTES];
+        let broken = loop {
+            match self.decode(&mut scratch) {
+                Ok(0) => break false,
+                Ok(_) if self.position >= TRIED_BYTES_MAX => break false,
+                Ok(_) => {}
+                Err(error) => break error.raw_os_error().is_none(),
+            }
+        };
+        self.rest();
+        broken
+    }
+
     pub fn file(&self) -> &dyn File {
         &*self.file
     }
@@ -84,10 +108,13 @@ impl GzReader {
         if self.position >= UNPACKED_BYTES_MAX {
             return Err(io::Error::other("more than 2 GiB unpacked"));
         }
-        let decoder = self.decoder.get_or_insert_with(|| {
-            let compressed = Compressed { file: Arc::clone(&self.file), offset: 0 };
-            Box::new(MultiGzDecoder::new(BufReader::with_capacity(INPUT_BYTES, compressed)))
-        });
+        let decoder = match &mut self.decoder {
+            Some(decoder) => decoder,
+            none => {
+                let compressed = Compressed { end: written_end(&*self.file)?, file: Arc::clone(&self.file), offset: 0 };
+                none.insert(Box::new(MultiGzDecoder::new(BufReader::with_capacity(INPUT_BYTES, compressed))))
+            }
+        };
         let count = loop {
             match decoder.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -116,10 +143,40 @@ pub fn gzipped(content: &[u8]) -> Vec<u8> {
 struct Compressed {
     file: Arc<dyn File>,
     offset: u64,
+    end: u64,
+}
+
+/// Where a compressed file ends, but for zeros in the place of its end.
+fn written_end(file: &dyn File) -> io::Result<u64> {
+    let size = file.metadata()?.size_bytes;
+    let mut piece = [0; SKIP_BYTES];
+    let mut end = size;
+    while end > 0 {
+        // Mostly the last few bytes tell.
+        let length = if end == size { 2 * TRAILER_BYTES } else { SKIP_BYTES as u64 }.min(end);
+        let piece = &mut piece[..length as usize];
+        let count = file.read_at(piece, end - length)?;
+        // Shorter by now: it is being written, and ends where it will end.
+        if count < piece.len() {
+            return Ok(u64::MAX);
+        }
+        match piece.iter().rposition(|byte| *byte != 0) {
+            Some(at) => {
+                end = end - length + at as u64 + 1;
+                break;
+            }
+            None => end -= length,
+        }
+    }
+    let whole = size - end <= TRAILER_BYTES || size <= EMPTY_BYTES_MAX;
+    // What is appended later is read, too.
+    Ok(if whole { u64::MAX } else { end })
 }
 
 impl Read for Compressed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = self.end.saturating_sub(self.offset).min(buffer.len() as u64);
+        let buffer = &mut buffer[..rest as usize];
         let count = self.file.read_at(buffer, self.offset)?;
         self.offset += count as u64;
         Ok(count)
@@ -181,6 +238,28 @@ mod tests {
     fn members_are_one_stream() {
         let two = [gzipped(b"one\n"), gzipped(b"two\n")].concat();
         assert_eq!(all(&mut reader(&two), 0).0, b"one\ntwo\n");
+    }
+
+    /// A file of which lost power left the length only.
+    #[test]
+    fn zeros_in_the_place_of_its_end_are_unpacked_to_nothing() {
+        let content: Vec<u8> = (0..300u32).flat_map(|n| format!("line {n} {}\n", n * n).into_bytes()).collect();
+        let whole = gzipped(&content);
+        assert!(all(&mut reader(&whole), 0).1.is_ok() && !reader(&whole).is_broken());
+        for from in (20..whole.len()).chain([0, 1]) {
+            let mut damaged = whole.clone();
+            damaged[from..].fill(0);
+            if damaged == whole {
+                continue;
+            }
+            let mut reader = reader(&damaged);
+            let (bytes, end) = all(&mut reader, 0);
+            assert!(end.is_err() || from <= 1, "from {from}");
+            assert!(content.starts_with(&bytes), "from {from}: {}", String::from_utf8_lossy(&bytes));
+            assert!(reader.is_broken() || from <= 1, "from {from}");
+        }
+        let empty = gzipped(b"");
+        assert!(empty.ends_with(&[0; 9]) && all(&mut reader(&empty), 0).1.is_ok());
     }
 
     #[test]

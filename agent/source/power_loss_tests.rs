@@ -82,6 +82,29 @@ fn a_compressed_file_that_is_cut_short_stays_known() {
     }
 }
 
+/// Zeros in a compressed file do not become NULs: it may be unpacked to anything before it ends in an error.
+#[test]
+fn a_compressed_file_with_nuls_at_its_end_stays_known() {
+    for (seen_under_its_name, from) in (20..220).step_by(7).flat_map(|from| [(true, from), (false, from)]) {
+        let mut tail = Tail::kubelet();
+        tail.fs.append(LOG, (0..24).map(|n| format!("2026-11-21T02:26:{n:02}Z k={}\n", n * n)).collect::<String>());
+        tail.poll();
+        if !seen_under_its_name {
+            tail.restart();
+        }
+        tail.rotate(OLD);
+        tail.fs.append(LOG, "");
+        if seen_under_its_name {
+            tail.poll();
+            tail.restart();
+        }
+        tail.fs.compress(OLD);
+        tail.fs.nul_tail(format!("{OLD}.gz"), from);
+        tail.resume(REBOOTED);
+        all_was_read(&mut tail);
+    }
+}
+
 /// Under its present name nobody has seen it.
 #[test]
 fn a_compressed_file_that_is_cut_short_may_be_any_that_is_missing() {

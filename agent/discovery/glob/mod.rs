@@ -57,6 +57,16 @@ impl Glob {
         out
     }
 
+    /// The path that was escaped.
+    pub fn unescape(glob: &str) -> String {
+        let mut out = String::with_capacity(glob.len());
+        let mut chars = glob.chars();
+        while let Some(c) = chars.next() {
+            out.push(if c == '\\' { chars.next().unwrap_or(c) } else { c });
+        }
+        out
+    }
+
     pub fn as_str(&self) -> &str {
         &self.text
     }

@@ -1,5 +1,10 @@
 //! The message that Loki takes: `PushRequest` of its push.proto, as protobuf in one snappy block.
 
+mod read;
+pub mod write;
+
+pub use read::{Damaged, Entry, Message};
+
 use bytes::Bytes;
 
 /// One snappy block (the format without frames).

@@ -161,7 +161,7 @@ impl<'p> Day<'p> {
 
     /// Lets pass what comes by itself.
     fn wait_for(&mut self, until_ms: u64) -> Result<(), String> {
-        let start = self.clock.elapsed_ms();
+        let start = self.clock.elapsed_ms().max(self.well_from_ms());
         let mut skip_from = start + QUIET_MS;
         if until_ms < skip_from + SKIPPED_MS {
             skip_from = u64::MAX;
@@ -179,6 +179,13 @@ impl<'p> Day<'p> {
             self.clock.advance_to_ms(now);
             self.tick(now)?;
         }
+    }
+
+    /// When all that is known to fail now is over.
+    fn well_from_ms(&self) -> u64 {
+        let faults = [self.up_at_ms, self.slow_until_ms, self.state_fails_until_ms, self.logs_full_until_ms];
+        let scrapers = self.scrapers.iter().map(|scraper| scraper.down_until_ms);
+        faults.into_iter().chain(scrapers).max().unwrap_or(0)
     }
 
     fn next_due(&self) -> u64 {

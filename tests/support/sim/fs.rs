@@ -65,6 +65,8 @@ pub struct Node {
     /// Which parts of lines end where, ascending; in a compressed file the places mean nothing.
     pub parts: Vec<(u64, PartId)>,
     pub packed: bool,
+    /// Of a compressed file: what is behind this can say nothing.
+    pub readable: u64,
     /// So much would survive lost power.
     pub synced: usize,
     /// How far the agent's process has read.
@@ -137,7 +139,12 @@ impl SimFs {
         if zeros {
             node.bytes.resize(size, 0);
         }
-        let readable = if node.packed { unpacked_bytes(&node.bytes) } else { length as u64 };
+        if node.packed {
+            // Whether zeros before them were written nobody can tell.
+            let written = node.bytes[..length].iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+            node.readable = written as u64;
+        }
+        let readable = if node.packed { unpacked_bytes(&node.bytes[..node.readable as usize]) } else { length as u64 };
         node.parts.retain(|(end, _)| *end <= readable);
         node.synced = node.synced.min(length);
         node.read_to = node.read_to.min(length as u64);
@@ -169,6 +176,7 @@ impl SimFs {
         }
         let file = self.create(to);
         let mut node = file.node();
+        node.readable = packed.len() as u64;
         node.bytes = packed;
         node.parts = if whole { parts } else { Vec::new() };
         node.packed = true;
@@ -324,6 +332,7 @@ impl Tree {
             bytes: Vec::new(),
             parts: Vec::new(),
             packed: false,
+            readable: 0,
             synced: 0,
             read_to: 0,
             opened: 0,

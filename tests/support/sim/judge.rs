@@ -123,7 +123,7 @@ impl Judge {
             return Ok(());
         }
         let since = now - READ_WITHIN_MS;
-        match machine.oracle.unread_before(since, &machine.fs, &machine.without_current_since(since)) {
+        match machine.oracle.unread_before(since, &machine.fs) {
             Some(part) => {
                 let (what, files) = (machine.oracle.describe(part), machine.oracle.files_of(part, &machine.fs));
                 Err(format!("part {part} of a line stands in a file and was not read: {what}\n{files}"))

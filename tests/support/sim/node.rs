@@ -44,7 +44,6 @@ pub struct Container {
     dead: Vec<(u64, usize)>,
     /// Per stream: parts still to come of an unfinished line.
     unfinished: [u64; 2],
-    reopened_ms: u64,
     /// The file before the last reopening, and how many lines its writer still has; not once a stream began a long
     /// line in the new file: then their order would be anybody's guess.
     late: Option<(FileRef, u64)>,
@@ -114,7 +113,6 @@ impl Machine {
                 log,
                 dead,
                 unfinished,
-                reopened_ms: 0,
                 late: None,
             });
         }
@@ -217,16 +215,6 @@ impl Machine {
             self.keys += 1;
         }
         format!("rare{}", self.keys)
-    }
-
-    /// Logs that had no current file a while ago: the kubelet ended between renaming it and asking for the next. They
-    /// are no targets until it is back, for a target goes by the name of the current file.
-    pub fn without_current_since(&self, ms: u64) -> Vec<usize> {
-        let has_none = |container: &&Container| {
-            let current = container.directory.join(format!("{}.log", container.restart));
-            container.reopened_ms >= ms || !self.fs.exists(&current)
-        };
-        self.containers.iter().filter(has_none).map(|container| container.log).collect()
     }
 
     /// All files with what is known of them, for people.
@@ -337,7 +325,6 @@ impl Machine {
         else {
             return;
         };
-        container.reopened_ms = self.clock.elapsed_ms();
         let before = container.file.replace(self.fs.open_or_create(path));
         let quiet = container.unfinished == [0, 0];
         container.late = before.filter(|_| quiet && random.percent(40)).map(|file| (file, random.between(1, 3)));

@@ -114,7 +114,7 @@ impl Oracle {
                     self.parts[part].known = Some(known);
                 });
             }
-            if node.packed && node.read_to < node.bytes.len() as u64 {
+            if node.packed && node.read_to < node.readable {
                 continue;
             }
             let read = match node.packed {
@@ -176,11 +176,9 @@ impl Oracle {
         lost
     }
 
-    /// A part that was written before this time, stands in a file, and was not read; but for those of some logs.
-    pub fn unread_before(&self, ms: u64, fs: &SimFs, but: &[usize]) -> Option<PartId> {
-        let old = |part: &Part| {
-            part.read.is_none() && part.lost.is_none() && part.written_ms < ms && !but.contains(&part.log)
-        };
+    /// A part that was written before this time, stands in a file, and was not read.
+    pub fn unread_before(&self, ms: u64, fs: &SimFs) -> Option<PartId> {
+        let old = |part: &Part| part.read.is_none() && part.lost.is_none() && part.written_ms < ms;
         if !self.parts.iter().any(old) {
             return None;
         }

@@ -81,7 +81,11 @@ impl File for Handle {
         buffer[..count].copy_from_slice(&rest[..count]);
         // A look at a beginning or an end, to know the file again, reads no line that was left out before.
         let left_out = node.parts.partition_point(|(end, _)| *end <= node.read_to);
-        if node.parts.get(left_out).is_none_or(|(end, _)| *end > offset) {
+        let leaves_out = match node.packed {
+            true => offset > node.read_to,
+            false => node.parts.get(left_out).is_some_and(|(end, _)| *end <= offset),
+        };
+        if !leaves_out {
             node.read_to = node.read_to.max(offset + count as u64);
         }
         Ok(count)

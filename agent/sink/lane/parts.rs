@@ -1,0 +1,158 @@
+//! A batch on its way, in one piece or in parts that are sent one after another.
+
+use crate::sink::wire::{self, Entry, Message};
+use crate::sink::{Lot, Settled};
+use bytes::Bytes;
+use std::ops::Range;
+
+/// A batch and what is left to send of it. Its parts cover the entries that have not found their end, in order.
+pub struct Parts {
+    packed: Bytes,
+    lines: u64,
+    /// Unpacked when it has to be split: which nothing asks for on a good day.
+    message: Unpacked,
+    /// The next one at the end.
+    parts: Vec<Part>,
+    pub settled: Settled,
+}
+
+/// Entries that are pushed together.
+pub struct Part {
+    entries: Range<usize>,
+    pub lot: Lot,
+    /// What is sent: the same bytes at every attempt.
+    body: Option<Bytes>,
+    /// Attempts that failed, those of the larger part it was cut from included.
+    pub failures: u64,
+    /// Refusals for coming too fast, in a row.
+    pub refusals: u32,
+    /// Loki has said that it stored everything but what it refused.
+    pub stored: bool,
+}
+
+enum Unpacked {
+    NotYet,
+    /// It can't be split: damaged, or not of the lines that it should have.
+    Never,
+    Message(Message),
+}
+
+impl Parts {
+    pub fn new(packed: Bytes, lines: u64, bytes: u64) -> Self {
+        let whole = Part {
+            // No message has more entries than memory has bytes.
+            entries: 0..usize::try_from(lines).unwrap_or(usize::MAX),
+            lot: Lot { entries: lines, bytes },
+            body: Some(packed.clone()),
+            failures: 0,
+            refusals: 0,
+            stored: false,
+        };
+        Parts { packed, lines, message: Unpacked::NotYet, parts: vec![whole], settled: Settled::default() }
+    }
+
+    pub fn next(&self) -> Option<&Part> {
+        self.parts.last()
+    }
+
+    pub fn next_mut(&mut self) -> Option<&mut Part> {
+        self.parts.last_mut()
+    }
+
+    /// What is to be pushed, as one snappy block.
+    pub fn body(&mut self) -> Bytes {
+        let Some(part) = self.parts.last_mut() else { return Bytes::new() };
+        let body = part.body.get_or_insert_with(|| match &self.message {
+            Unpacked::Message(message) => wire::pack(&message.part(part.entries.clone())),
+            Unpacked::NotYet | Unpacked::Never => self.packed.clone(),
+        });
+        body.clone()
+    }
+
+    /// Cuts the next part into two halves; false: it can't be cut.
+    pub fn halve(&mut self) -> bool {
+        self.cut(|_, entries| middle(&entries))
+    }
+
+    /// Cuts the next part between two streams, or in half where it has only one.
+    pub fn halve_by_streams(&mut self) -> bool {
+        self.cut(|message, entries| message.stream_cut(entries.clone()).unwrap_or_else(|| middle(&entries)))
+    }
+
+    /// How many streams the next part has; nothing if it can't be read.
+    pub fn streams(&mut self) -> Option<u64> {
+        self.unpack();
+        match &self.message {
+            Unpacked::Message(message) => Some(message.streams_of(self.parts.last()?.entries.clone())),
+            Unpacked::NotYet | Unpacked::Never => None,
+        }
+    }
+
+    /// The first entry of the next part; nothing if it can't be read.
+    pub fn entry(&mut self) -> Option<Entry<'_>> {
+        self.unpack();
+        match &self.message {
+            Unpacked::Message(message) => message.entry(self.parts.last()?.entries.start),
+            Unpacked::NotYet | Unpacked::Never => None,
+        }
+    }
+
+    /// Loki has the next part, but for what it refused by these reasons. Never more than the part holds.
+    pub fn acknowledge(&mut self, refused: &[(&'static str, u64)]) {
+        let Some(part) = self.parts.pop() else { return };
+        let mut left = part.lot;
+        for (reason, count) in refused {
+            let entries = (*count).min(left.entries);
+            // Which ones is not known: they count with the bytes of an average one.
+            let bytes = share(left.bytes, entries, left.entries);
+            left = Lot { entries: left.entries - entries, bytes: left.bytes - bytes };
+            self.settled.drop_lot(reason, Lot { entries, bytes });
+        }
+        self.settled.acknowledged += left.entries;
+    }
+
+    /// Nobody will ever have the next part.
+    pub fn drop_next(&mut self, reason: &'static str) {
+        if let Some(part) = self.parts.pop() {
+            self.settled.drop_lot(reason, part.lot);
+        }
+    }
+
+    /// `place`: where the later part begins.
+    fn cut(&mut self, place: impl FnOnce(&Message, Range<usize>) -> usize) -> bool {
+        self.unpack();
+        let Unpacked::Message(message) = &self.message else { return false };
+        let Some(whole) = self.parts.pop_if(|part| part.entries.len() > 1) else { return false };
+        let middle = place(message, whole.entries.clone());
+        let (earlier, later) = (whole.entries.start..middle, middle..whole.entries.end);
+        // The sum of the parts is the whole, whatever the whole was said to be.
+        let bytes = message.bytes_of(later.clone()).min(whole.lot.bytes);
+        let part = |entries: Range<usize>, bytes| {
+            let lot = Lot { entries: entries.len() as u64, bytes };
+            Part { entries, lot, body: None, failures: whole.failures, refusals: 0, stored: whole.stored }
+        };
+        self.parts.push(part(later, bytes));
+        self.parts.push(part(earlier, whole.lot.bytes - bytes));
+        true
+    }
+
+    fn unpack(&mut self) {
+        if let Unpacked::NotYet = self.message {
+            self.message = match Message::unpack(&self.packed) {
+                Ok(message) if message.len() as u64 == self.lines => Unpacked::Message(message),
+                Ok(_) | Err(_) => Unpacked::Never,
+            };
+        }
+    }
+}
+
+fn middle(entries: &Range<usize>) -> usize {
+    entries.start + entries.len() / 2
+}
+
+/// `part` of `whole` of these bytes, rounded down; all of them for all.
+fn share(bytes: u64, part: u64, whole: u64) -> u64 {
+    let share = u128::from(bytes) * u128::from(part) / u128::from(whole.max(1));
+    // No part is more than its whole.
+    u64::try_from(share).unwrap_or(bytes)
+}

@@ -24,6 +24,8 @@ pub trait Disk: Send {
     fn sync(&mut self) -> io::Result<()>;
     /// Makes the directory again if it is no longer where it was. True: it was not.
     fn restore(&mut self) -> io::Result<bool>;
+    /// Bytes of the file system that are free for this user, and all that it has. Nothing: nobody can say.
+    fn free_bytes(&mut self) -> io::Result<Option<(u64, u64)>>;
     /// It lives in memory: nothing outlives the machine.
     fn is_volatile(&self) -> bool;
     /// A number that nobody drew before.

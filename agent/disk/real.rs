@@ -2,8 +2,8 @@
 
 use super::{Disk, DiskFile};
 use rustix::fs::{
-    AtFlags, Dir, FlockOperation, Mode, OFlags, fdatasync, flock, fstat, fstatfs, fsync, open, openat, renameat,
-    unlinkat,
+    AtFlags, Dir, FlockOperation, Mode, OFlags, fdatasync, flock, fstat, fstatfs, fstatvfs, fsync, open, openat,
+    renameat, unlinkat,
 };
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
@@ -104,6 +104,13 @@ impl Disk for RealDisk {
         }
         *self = RealDisk::open(self.path.clone())?;
         Ok(true)
+    }
+
+    fn free_bytes(&mut self) -> io::Result<Option<(u64, u64)>> {
+        let stat = fstatvfs(&self.directory)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        // Some file systems have no size.
+        Ok((stat.f_blocks > 0).then(|| (bytes(stat.f_bavail), bytes(stat.f_blocks))))
     }
 
     fn is_volatile(&self) -> bool {

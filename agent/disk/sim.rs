@@ -191,6 +191,12 @@ impl Disk for Mount {
         Ok(std::mem::take(&mut world.is_gone))
     }
 
+    fn free_bytes(&mut self) -> io::Result<Option<(u64, u64)>> {
+        let world = self.disk.world();
+        world.alive(self.process)?;
+        Ok(world.capacity_bytes.map(|capacity| (capacity.saturating_sub(world.used_bytes()), capacity)))
+    }
+
     fn is_volatile(&self) -> bool {
         self.disk.world().is_volatile
     }

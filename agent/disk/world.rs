@@ -89,12 +89,17 @@ impl World {
         self.names.get(name).copied().ok_or_else(|| Errno::NOENT.into())
     }
 
+    /// Of all files that have a name.
+    pub fn used_bytes(&self) -> u64 {
+        self.names.values().map(|file| self.files[*file].bytes.len() as u64).sum()
+    }
+
     pub fn write(&mut self, process: u64, file: usize, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let fault = self.operate(process)?;
-        let used: usize = self.names.values().map(|file| self.files[*file].bytes.len()).sum();
+        let used = self.used_bytes();
         let length = self.files[file].bytes.len();
         let (wanted, free) =
-            (bytes.len(), self.capacity_bytes.map(|capacity| (capacity as usize).saturating_sub(used)));
+            (bytes.len(), self.capacity_bytes.map(|capacity| capacity.saturating_sub(used) as usize));
         let fits = free.map_or(wanted, |free| wanted.min((length + free).saturating_sub(offset)));
         let (done, result) = match fault {
             None if fits < wanted => (fits, Err(Errno::NOSPC.into())),

@@ -68,7 +68,8 @@ impl fmt::Display for Labels {
 }
 
 /// Writes bytes as Go's `strconv.Quote` would: double quotes, `\a\b\f\n\r\t\v`, `\x..` for bytes that are no UTF-8
-/// and for control characters, `\u....` for other unprintable characters.
+/// and for control characters of ASCII, `\u....` and `\U........` for other characters that are not
+/// [printable](is_printable).
 pub fn write_quoted(out: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
     out.write_char('"')?;
     for chunk in bytes.utf8_chunks() {
@@ -83,13 +84,10 @@ pub fn write_quoted(out: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
                 '\r' => out.write_str("\\r")?,
                 '\t' => out.write_str("\\t")?,
                 '\x0b' => out.write_str("\\v")?,
-                c if (c as u32) < 0x20 || c == '\x7f' => write!(out, "\\x{:02x}", c as u32)?,
-                c if c.is_control()
-                    || matches!(c, '\u{a0}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{feff}') =>
-                {
-                    write!(out, "\\u{:04x}", c as u32)?
-                }
-                c => out.write_char(c)?,
+                c if c.is_ascii_control() => write!(out, "\\x{:02x}", c as u32)?,
+                c if is_printable(c) => out.write_char(c)?,
+                c if (c as u32) < 0x1_0000 => write!(out, "\\u{:04x}", c as u32)?,
+                c => write!(out, "\\U{:08x}", c as u32)?,
             }
         }
         for byte in chunk.invalid() {
@@ -97,6 +95,20 @@ pub fn write_quoted(out: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
         }
     }
     out.write_char('"')
+}
+
+/// Go's `unicode.IsPrint`: letters, marks, numbers, punctuation, symbols and the ASCII space.
+///
+/// The standard library tells the same of a character inside a text by escaping the others for debugging. It may know
+/// characters of a newer Unicode than Go does; Loki reads both notations of them as the same label.
+fn is_printable(c: char) -> bool {
+    if c.is_ascii() {
+        return !c.is_ascii_control();
+    }
+    // Marks are escaped only where no character stands before them.
+    let mut text = [b'a'; 5];
+    let end = 1 + c.encode_utf8(&mut text[1..]).len();
+    str::from_utf8(&text[..end]).is_ok_and(|text| text.escape_debug().nth(1) == Some(c))
 }
 
 /// Whether a name may stand as a label: `[a-zA-Z_][a-zA-Z0-9_]*` (Prometheus' data model, the legacy scheme that
@@ -127,6 +139,28 @@ mod tests {
     fn labels_print_as_loki_writes_them() {
         let labels: Labels = [("b", "say \"hi\"\n"), ("a", "x\u{7f}")].into_iter().collect();
         assert_eq!(labels.to_string(), r#"{a="x\x7f", b="say \"hi\"\n"}"#);
+    }
+
+    #[test]
+    fn values_are_quoted_as_go_quotes_them() {
+        let cases: [(&[u8], &str); 8] = [
+            ("plain ä 世界 🦀".as_bytes(), "plain ä 世界 🦀"),
+            (b"\x07\x08\x0c\n\r\t\x0b\\\"'`", r#"\a\b\f\n\r\t\v\\\"'`"#),
+            (b"\x00\x1f\x7f", r"\x00\x1f\x7f"),
+            // Controls, a soft hyphen, spaces and what directs text.
+            ("\u{80}\u{a0}\u{ad}".as_bytes(), r"\u0080\u00a0\u00ad"),
+            ("\u{2003}\u{2028}\u{202e}\u{3000}\u{feff}".as_bytes(), r"\u2003\u2028\u202e\u3000\ufeff"),
+            // Private use, no character at all, a tag.
+            ("\u{e000}\u{ffff}\u{e0041}\u{10ffff}".as_bytes(), r"\ue000\uffff\U000e0041\U0010ffff"),
+            // A mark that changes the letter before it, alone and at its place, and the replacement character.
+            ("\u{301}e\u{301}\u{fffd}".as_bytes(), "\u{301}e\u{301}\u{fffd}"),
+            (b"a\xffb\xe2\x82", r"a\xffb\xe2\x82"),
+        ];
+        for (bytes, quoted) in cases {
+            let mut out = String::new();
+            write_quoted(&mut out, bytes).expect("a string takes anything");
+            assert_eq!(out, format!("\"{quoted}\""));
+        }
     }
 
     #[test]

@@ -302,13 +302,17 @@ fn a_newer_programs_state_is_set_aside_and_only_so_many() {
 
 #[test]
 fn a_generation_that_vanished_is_missed() {
-    let disk = SimDisk::new(1);
-    let mut keeper = Keeper::of(open(disk.mount()));
-    keeper.cut(example(1), true, true).expect("kept");
-    disk.crash();
-    Keeper::of(open(disk.mount())).cut(example(2), true, true).expect("kept");
-    disk.set_file("state.2", None);
-    assert_eq!(open(disk.mount()).notices, [Notice::Missing { file: "state.1".into() }]);
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let mut keeper = Keeper::of(open(disk.mount()));
+        keeper.cut(example(1), true, true).expect("kept");
+        disk.crash();
+        Keeper::of(open(disk.mount())).cut(example(2), true, true).expect("kept");
+        // The whole directory was deleted, and half of that was lost with the power.
+        disk.power_loss();
+        disk.set_file("state.2", None);
+        assert_eq!(open(disk.mount()).notices, [Notice::Missing { file: "state.1".into() }], "seed {seed}");
+    }
 }
 
 #[test]

@@ -84,7 +84,8 @@ pub fn make_room(file: &mut dyn DiskFile, start: u64, old_end: u64, end: u64) ->
     Ok(())
 }
 
-/// Says in a generation that there is a newer one: it is not to be taken for the newest.
+/// Says in a generation that there is a newer one: it is not to be taken for the newest. For certain: whoever deletes
+/// both before power is lost may find this one again.
 pub fn follow(disk: &mut dyn Disk, generation: u64) -> io::Result<()> {
     let mut file = disk.open(&file_name(generation))?;
     let mut sector = [0; SECTOR_BYTES];
@@ -92,7 +93,8 @@ pub fn follow(disk: &mut dyn Disk, generation: u64) -> io::Result<()> {
     let header = Header::read(&sector).map_err(|_| io::ErrorKind::InvalidData)?;
     let at = header.sectors.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
     let foot = foot(at, FOLLOWED, header.life, 0);
-    file.write_at(at * SECTOR_BYTES as u64, &foot)
+    file.write_at(at * SECTOR_BYTES as u64, &foot)?;
+    file.sync()
 }
 
 /// Renames files so that nobody takes them for the state, and removes the oldest of those that were renamed before.

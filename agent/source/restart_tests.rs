@@ -65,6 +65,24 @@ fn an_empty_file_is_known_by_its_birth() {
     assert!(tail.gives("").notices.is_empty());
 }
 
+/// It may have been written to. Without a birth it may be any file that is there.
+#[test]
+fn an_empty_file_that_is_gone_is_told() {
+    for has_birth in [true, false] {
+        let mut tail = Tail::kubelet();
+        tail.fs.append(LOG, "");
+        if !has_birth {
+            tail.fs.set_times(LOG, None, 1);
+        }
+        tail.poll();
+        tail.restart();
+        tail.fs.unlink(LOG);
+        tail.fs.append(LOG, "b\n");
+        let told = tail.gives("b").notices;
+        assert_eq!(matches!(told[..], [Notice::Vanished { offset: 0, .. }]), has_birth, "{told:?}");
+    }
+}
+
 #[test]
 fn files_that_begin_alike_are_told_apart_by_their_birth() {
     let mut tail = stopped("banner\na1\n");

@@ -335,9 +335,10 @@ impl FileSource {
             let held = generation.is_held() || generation.phase == Phase::Current;
             let identity = &generation.identity;
             let keep = held || seen.contains(&generation.id) || (blocked && (few || !identity.done));
-            // One that was empty may live on, with content, as a file that was not known again.
-            let empty = !generation.was_seen();
-            if !keep && !identity.settled && !identity.done && !empty {
+            // One that was empty, and has no birth that is known, may live on, with content, as a file that was not known
+            // again.
+            let known = generation.was_seen() || identity.born.is_some();
+            if !keep && !identity.settled && !identity.done && known {
                 let path = identity.name.as_ref().map_or(home.clone(), |name| home.with_file_name(name));
                 let offset = identity.cursor.offset;
                 progress.notices.push(match generation.truncated {

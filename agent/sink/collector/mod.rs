@@ -288,5 +288,13 @@ impl Collector {
 }
 
 #[cfg(test)]
+#[path = "loki_tests.rs"]
+mod loki;
+
+#[cfg(test)]
+#[path = "random_tests.rs"]
+mod random_tests;
+
+#[cfg(test)]
 #[path = "collector_tests.rs"]
 mod tests;

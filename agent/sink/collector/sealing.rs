@@ -93,4 +93,10 @@ impl Sealing {
             self.messages.push(message);
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn spare_bytes(&self) -> usize {
+        let opens = self.opens.iter().map(OpenBatch::held_bytes);
+        opens.chain(self.messages.iter().map(Vec::capacity)).sum()
+    }
 }

@@ -6,8 +6,8 @@
 //!   twice in a row by chance, let alone later on.
 //! - Of a coarse clock (whole microseconds: a log that tells seconds or milliseconds) the last [`MOMENTS_MAX`] are, since
 //!   lines of several threads come out of order by a tick or two. A twin that comes later than that goes as it is.
-//! - A timestamp whose moved twins reach the present one is remembered as well, or they would meet the entries of the
-//!   present.
+//! - Of one that is remembered no longer, twins that were moved to the present and beyond are: they would meet the entries
+//!   of the present.
 //!
 //! Two texts of one hash make a twin that is none: it is moved by a nanosecond, and nothing is lost.
 
@@ -90,20 +90,14 @@ impl Twins {
         }
     }
 
-    /// Opens a moment at the end, in the memory of one that is not needed any more.
+    /// Opens a moment at the end, in the memory and with the debts of those that are remembered no longer.
     fn begin(&mut self, stamp: UnixNanos) {
-        let wanted = if is_coarse(stamp) { MOMENTS_MAX } else { 1 };
-        let mut texts = Vec::new();
-        while self.moments.len() >= wanted {
-            let past = self.moments.iter().position(|moment| !moment.covers(stamp));
-            let gone = past.or((self.moments.len() >= MOMENTS_MAX).then_some(0));
-            let Some(gone) = gone else { break };
-            texts = self.moments.remove(gone).texts;
+        let before = if is_coarse(stamp) { MOMENTS_MAX - 1 } else { 0 };
+        let mut moment = Moment { stamp, end: stamp, crowded: false, texts: Vec::new() };
+        while self.moments.len() > before {
+            moment.inherit(self.moments.remove(0));
         }
-        // Room for as many again; not for ever for a crowd that came once.
-        texts.shrink_to(2 * texts.len().max(TEXTS_USUAL));
-        texts.clear();
-        self.moments.push(Moment { stamp, end: stamp, crowded: false, texts });
+        self.moments.push(moment);
     }
 
     fn texts(&self) -> usize {
@@ -149,6 +143,30 @@ impl Moment {
             Some(sent) if sent.last >= stamp => sent.last.checked_add(1),
             None if self.crowded => self.end.checked_add(1),
             _ => None,
+        }
+    }
+
+    /// Takes over what an earlier moment knows of the timestamps from this one's on.
+    fn inherit(&mut self, mut old: Moment) {
+        // Room for as many texts again; not for ever for a crowd that came once.
+        let room = 2 * old.texts.len().max(TEXTS_USUAL);
+        if old.covers(self.stamp) {
+            old.texts.retain(|sent| sent.last >= self.stamp);
+            self.end = self.end.max(old.end);
+            self.crowded |= old.crowded;
+        } else {
+            old.texts.clear();
+        }
+        if self.texts.is_empty() {
+            old.texts.shrink_to(room);
+            self.texts = old.texts;
+            return;
+        }
+        for sent in old.texts {
+            match self.texts.iter_mut().find(|known| known.hash == sent.hash) {
+                Some(known) => known.last = known.last.max(sent.last),
+                None => self.texts.push(sent),
+            }
         }
     }
 

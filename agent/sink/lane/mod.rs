@@ -359,3 +359,12 @@ fn retry_after(answer: &Answer) -> Option<Duration> {
         Answer::None(_) => None,
     }
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod rig_tests;
+#[cfg(test)]
+mod row_tests;
+#[cfg(test)]
+mod time_tests;

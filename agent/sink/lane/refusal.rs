@@ -188,3 +188,7 @@ fn number_after(message: &str, words: &str) -> Option<u64> {
     let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
     after[..digits].parse().ok()
 }
+
+#[cfg(test)]
+#[path = "refusal_tests.rs"]
+pub mod tests;

@@ -94,3 +94,7 @@ pub(super) fn token(kind: &str, token: &str) -> Option<HeaderValue> {
     header.set_sensitive(true);
     Some(header)
 }
+
+#[cfg(test)]
+#[path = "authorization_tests.rs"]
+mod tests;

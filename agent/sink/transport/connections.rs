@@ -11,12 +11,14 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// A connection without a request is closed after this.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// No connection takes a request after this, so that another address of the name gets its share, and a new one is seen.
 const AGE_MAX: Duration = Duration::from_secs(5 * 60);
+/// An idle connection is ready at once, but for one whose server answered before it had read all and reads no more.
+const READY_WAIT_MAX: Duration = Duration::from_millis(100);
 /// Idle connections that are kept.
 const IDLE_CONNECTIONS_MAX: usize = 8;
 /// The head of an answer is not longer.
@@ -87,7 +89,10 @@ impl Connections {
     async fn take(&self) -> Option<Connection> {
         loop {
             let mut connection = self.lock().connections.pop()?;
-            if connection.ends() > Instant::now() && connection.sender.ready().await.is_ok() {
+            if connection.ends() <= Instant::now() {
+                continue;
+            }
+            if let Ok(Ok(())) = timeout(READY_WAIT_MAX, connection.sender.ready()).await {
                 return Some(connection);
             }
         }

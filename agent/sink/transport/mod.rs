@@ -15,6 +15,13 @@ mod request;
 mod tls;
 mod verifier;
 
+#[cfg(test)]
+mod fake_authority;
+#[cfg(test)]
+mod fake_server;
+#[cfg(test)]
+mod tests;
+
 use super::answer::Answer;
 use super::client_config::ClientConfig;
 use authorization::Authorization;

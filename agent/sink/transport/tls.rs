@@ -152,3 +152,7 @@ fn certificates(pem: &[u8], path: &str) -> Result<Vec<CertificateDer<'static>>, 
 fn told(path: &str, error: &dyn Error) -> String {
     format!("{path}: {}", sentence(error))
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

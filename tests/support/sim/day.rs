@@ -308,7 +308,7 @@ impl<'p> Day<'p> {
             What::StateSlow(seconds) => self.slow_until_ms = now + seconds * 1000,
             What::StateRemoved => {
                 self.disk.remove_directory();
-                self.judge.state_was_harmed();
+                self.judge.state_was_emptied();
             }
             What::StateDamaged => {
                 self.damage(&mut random);
@@ -479,6 +479,10 @@ impl<'p> Day<'p> {
             return Ok(());
         };
         let page = agent::values(&cut.report.snapshot, Shown::ToScraper, &mut self.machine.oracle);
+        if self.trace {
+            let (hold, age) = (agent.hold(), self.judge.age());
+            println!("{now} page of cut {} for {at} in age {age}, hold {hold:?}: {page:?}", cut.number);
+        }
         // The hold is the one that is in force with this request.
         agent.served(cut.number, scraper.peer);
         self.judge.page(&cut, &page, agent.hold(), &self.machine)?;
@@ -487,7 +491,7 @@ impl<'p> Day<'p> {
             scraper.missed_ms = now;
         } else {
             scraper.prometheus.scrape(self.judge.identity, self.judge.age(), &page);
-            self.judge.scraped(&mut scraper.prometheus, scraper.missed_ms, &self.machine)?;
+            self.judge.scraped(&cut, &mut scraper.prometheus, scraper.missed_ms, &self.machine)?;
         }
         if let Some(ending) = &self.ending
             && agent.all_scraped_since(ending.since)

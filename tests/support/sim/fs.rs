@@ -189,10 +189,6 @@ impl SimFs {
         }
     }
 
-    pub fn exists(&self, path: &Path) -> bool {
-        self.tree().child(path).is_some()
-    }
-
     /// The names in a directory, in order.
     pub fn list(&self, directory: &Path) -> Vec<String> {
         let tree = self.tree();

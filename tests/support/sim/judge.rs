@@ -8,7 +8,7 @@ use super::agent::Page;
 use super::node::Machine;
 use super::oracle::{Loss, SeriesId};
 use super::prometheus::Prometheus;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,8 +37,13 @@ pub struct Judge {
     harmed: bool,
     /// What scrapers were sent, by age.
     sent: HashMap<u64, Sent>,
+    /// The state directory was emptied, and nothing has reached the disk for certain since: an agent that ends now leaves
+    /// nothing that could tell of it.
+    emptied: bool,
     /// Something happened of which a break must tell.
-    must_break: Vec<String>,
+    must_break: Vec<Untold>,
+    /// Breaks that a scraper was told of, the highest number of each reason.
+    told: BTreeMap<String, u64>,
     /// Something happened that an agent may take for a break.
     may_break: bool,
     pub stats: Stats,
@@ -50,6 +55,13 @@ struct Made {
     /// The look that it shows.
     look: u64,
     account: Rc<Account>,
+}
+
+/// What a break must tell of.
+struct Untold {
+    why: String,
+    /// Cuts that were made before.
+    cuts: u64,
 }
 
 /// What the values of the counters mean.
@@ -108,7 +120,9 @@ impl Judge {
             published_for_scrape: None,
             harmed: false,
             sent: HashMap::new(),
+            emptied: false,
             must_break: Vec::new(),
+            told: BTreeMap::new(),
             may_break: false,
             stats: Stats { days: 1, eras: 1, ..Stats::default() },
         }
@@ -152,6 +166,7 @@ impl Judge {
             self.published = Some(cut.number);
             if cut.for_scrape {
                 self.published_for_scrape = Some(cut.number);
+                self.emptied &= verdict.broken.is_some();
             }
             // Shown without being durable: a crash may cost it, and it was said so.
             self.harmed |= verdict.broken.is_some();
@@ -162,6 +177,11 @@ impl Judge {
     pub fn state_was_harmed(&mut self) {
         self.harmed = true;
         self.may_break = true;
+    }
+
+    pub fn state_was_emptied(&mut self) {
+        self.state_was_harmed();
+        self.emptied = true;
     }
 
     /// What was not synced may be gone: only what a scraper may see is synced.
@@ -208,7 +228,17 @@ impl Judge {
     }
 
     /// A page arrived. What was hidden until everybody had seen the 0 may come late only to who missed a scrape.
-    pub fn scraped(&mut self, prometheus: &mut Prometheus, missed_ms: u64, machine: &Machine) -> Result<(), String> {
+    pub fn scraped(
+        &mut self,
+        cut: &Cut,
+        prometheus: &mut Prometheus,
+        missed_ms: u64,
+        machine: &Machine,
+    ) -> Result<(), String> {
+        for (reason, times) in &cut.report.facts.breaks {
+            let told = self.told.entry(reason.clone()).or_default();
+            *told = (*told).max(*times);
+        }
         for (series, value) in std::mem::take(&mut prometheus.late) {
             let sent = self.sent.get(&self.account.age);
             let first_ms = sent.and_then(|sent| sent.first_ms.get(&series)).copied().unwrap_or(0);
@@ -237,16 +267,21 @@ impl Judge {
                 if !self.harmed {
                     return Err("a state that was published is not found again".to_string());
                 }
-                self.must_break.push("the state was lost".to_string());
+                if self.emptied {
+                    self.forget_untold()?;
+                } else {
+                    self.must_break("the state was lost");
+                }
             }
             self.new_era(prometheis);
             machine.oracle.back_to(0, &machine.fs);
             return self.begun(machine);
         };
         // Of equal ones the newest: what lies between them changed nothing.
-        let Some(made) = self.recent.iter().rev().find(|made| is_image(found, &made.cut.kept)) else {
+        let Some(at) = self.recent.iter().rposition(|made| is_image(found, &made.cut.kept)) else {
             return Err("the state that is found again is that of no cut".to_string());
         };
+        let made = &self.recent[at];
         let (cut, look) = (Arc::clone(&made.cut), made.look);
         let account = Rc::clone(&made.account);
         self.go_back_to(account, prometheis);
@@ -255,7 +290,7 @@ impl Judge {
             return Err(format!("cut {published} was published, and {} is found again", cut.number));
         }
         machine.oracle.back_to(look, &machine.fs);
-        self.resumed(&cut, now, moved, machine, prometheis)?;
+        self.resumed(at, now, moved, machine, prometheis)?;
         self.begun(machine)
     }
 
@@ -269,12 +304,13 @@ impl Judge {
     /// The counters go on from a cut: as they were, or from what scrapers saw of them last.
     fn resumed(
         &mut self,
-        cut: &Arc<Cut>,
+        at: usize,
         now: &Page,
         moved: bool,
         machine: &mut Machine,
         prometheis: &mut [&mut Prometheus],
     ) -> Result<(), String> {
+        let cut = Arc::clone(&self.recent[at].cut);
         let number = cut.number;
         let before = super::agent::values(&cut.report.snapshot, Shown::ToPerson, &mut machine.oracle);
         let off: HashMap<SeriesId, u64> = before
@@ -284,14 +320,19 @@ impl Judge {
         if now.iter().any(|(series, now)| before.get(series).is_none_or(|before| before < now)) {
             return Err(format!("cut {number} came back with larger values"));
         }
+        let marked: Vec<Arc<Cut>> =
+            self.recent.range(..=at).rev().map(|made| Arc::clone(&made.cut)).filter(|cut| cut.for_scrape).collect();
         // Nor did it keep an age that a former run began and died in.
         let older =
             self.published_for_scrape.is_some_and(|published| number < published) || self.account.age < self.ages;
-        if !moved && !older && off.values().all(|off| *off == 0) {
+        // What begins anew is without what scrapers saw.
+        let goes_on = marked.first().is_some_and(|cut| {
+            let shown = super::agent::values(&cut.report.snapshot, Shown::ToScraper, &mut machine.oracle);
+            shown.values().any(|shown| *shown > 0)
+        });
+        if !moved && off.values().all(|off| *off == 0) && (!older || goes_on) {
             return Ok(());
         }
-        let cuts = self.recent.iter().rev().map(|made| &made.cut);
-        let marked: Vec<Arc<Cut>> = cuts.filter(|cut| cut.for_scrape && cut.number <= number).cloned().collect();
         let is_base = |cut: &Arc<Cut>, machine: &mut Machine| {
             let shown = super::agent::values(&cut.report.snapshot, Shown::ToScraper, &mut machine.oracle);
             off.iter().all(|(series, off)| shown.get(series).copied().unwrap_or(0) == *off)
@@ -333,15 +374,21 @@ impl Judge {
 
     /// The counters begin at 0 for scrapers, `off` being taken off them.
     fn end_age(&mut self, off: HashMap<SeriesId, u64>, prometheis: &mut [&mut Prometheus]) {
-        let mut account = (*self.account).clone();
+        let (mut account, mut untold) = ((*self.account).clone(), false);
         for (gaps, prometheus) in account.gaps.iter_mut().zip(prometheis) {
-            for (series, off) in &off {
-                let gap = *off as i64 - prometheus.last_in(account.age, *series) as i64;
-                *gaps.entry(*series).or_default() += gap;
+            // What was shown since a cut that is older than that is shown anew.
+            let all: BTreeSet<SeriesId> = off.keys().copied().chain(prometheus.series()).collect();
+            for series in all {
+                let off = off.get(&series).copied().unwrap_or(0);
+                let gap = off as i64 - prometheus.last_in(account.age, series) as i64;
+                *gaps.entry(series).or_default() += gap;
                 if gap < 0 {
-                    self.must_break.push("counters began anew from less than was shown".to_string());
+                    untold = true;
                 }
             }
+        }
+        if untold {
+            self.must_break("counters began anew from less than was shown");
         }
         for (series, off) in off {
             *account.bases.entry(series).or_default() += off;
@@ -369,6 +416,21 @@ impl Judge {
         self.account = Rc::new(Account { age: self.ages, ..account });
     }
 
+    fn must_break(&mut self, why: &str) {
+        self.must_break.push(Untold { why: why.to_string(), cuts: self.stats.cuts });
+    }
+
+    /// The state is gone without a trace, and with it the breaks that were counted in it. Those that a cut could have
+    /// had must be in the last one, or have been told.
+    fn forget_untold(&mut self) -> Result<(), String> {
+        let untold = std::mem::take(&mut self.must_break);
+        let counted = self.recent.back().is_some_and(|made| !made.cut.report.facts.breaks.is_empty());
+        match untold.iter().find(|untold| untold.cuts + 1 < self.stats.cuts) {
+            Some(Untold { why, .. }) if !counted && self.told.is_empty() => Err(format!("no break was counted: {why}")),
+            _ => Ok(()),
+        }
+    }
+
     /// By which the Prometheis' samples are told apart.
     pub fn age(&self) -> u64 {
         self.account.age
@@ -380,7 +442,7 @@ impl Judge {
             let why = machine.oracle.parts[part].lost.unwrap_or(Loss::Unseen);
             *self.stats.lost.entry(why).or_default() += 1;
             if why == Loss::Known {
-                self.must_break.push(format!("lost: {}", machine.oracle.describe(part)));
+                self.must_break(&format!("lost: {}", machine.oracle.describe(part)));
             }
         }
     }
@@ -397,7 +459,11 @@ impl Judge {
         self.stats.lines = machine.oracle.lines();
         self.stats.counted = expected.values().sum();
         self.stats.rotations = machine.kubelet.rotations;
-        self.stats.breaks = breaks;
+        self.stats.breaks = std::mem::take(&mut self.told);
+        for (reason, times) in breaks {
+            let told = self.stats.breaks.entry(reason).or_default();
+            *told = (*told).max(times);
+        }
         for (at, prometheus) in prometheis.iter().enumerate() {
             let sum: u64 = prometheus.series().map(|series| prometheus.increase(series)).sum();
             self.stats.error += sum.abs_diff(self.stats.lines);
@@ -444,7 +510,7 @@ impl Judge {
     fn check_breaks(&self, vanished: u64) -> Result<(), String> {
         if self.stats.breaks.is_empty() {
             return match self.must_break.first() {
-                Some(why) => Err(format!("no break was counted: {why}")),
+                Some(Untold { why, .. }) => Err(format!("no break was counted: {why}")),
                 None => Ok(()),
             };
         }

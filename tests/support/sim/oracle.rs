@@ -51,7 +51,12 @@ pub struct Oracle {
     pub logs: Vec<Log>,
     /// The agent's looks so far.
     pub looks: u64,
+    /// What was read and known when a state was lost, and after which look: lost power may bring the state back.
+    lost_states: Vec<(u64, Vec<Knowledge>)>,
 }
+
+/// Of a part: when it was read, and when it was known.
+type Knowledge = (Option<u64>, Option<u64>);
 
 pub struct Log {
     pub container: String,
@@ -134,6 +139,15 @@ impl Oracle {
 
     /// The agent's state is that of an earlier look: what it read and learned after that is new to it.
     pub fn back_to(&mut self, look: u64, fs: &SimFs) {
+        if look == 0 {
+            self.lost_states.push((self.looks, self.parts.iter().map(|part| (part.read, part.known)).collect()));
+        }
+        while let Some((_, before)) = self.lost_states.pop_if(|(lost, _)| (1..=*lost).contains(&look)) {
+            let none = std::iter::repeat((None, None));
+            for (part, (read, known)) in self.parts.iter_mut().zip(before.into_iter().chain(none)) {
+                (part.read, part.known) = (read, known);
+            }
+        }
         for part in &mut self.parts {
             part.read = part.read.filter(|read| *read <= look);
             part.known = part.known.filter(|known| *known <= look);

@@ -114,7 +114,8 @@ mod decoding {
             Push::decode(&message.encode_to_vec())
         };
         assert!(of(|_| ()).is_ok());
-        let wrong: [(fn(&mut StreamAdapter), &str); 7] = [
+        type Change = fn(&mut StreamAdapter);
+        let wrong: [(Change, &str); 7] = [
             (|stream| stream.entries[0].timestamp = None, "without its timestamp"),
             (|stream| stream.entries[0].timestamp = Some(Timestamp { seconds: 1, nanos: -1 }), "nanos not in range"),
             (|stream| stream.entries[0].timestamp = Some(Timestamp { seconds: 1, nanos: 1_000_000_000 }), "nanos not"),
@@ -428,6 +429,24 @@ mod keeping {
         assert_eq!(arrived, [[0, 0, 0, 0, 1, 1, 1, 1]]);
     }
 
+    /// The ingester looks at the time and the line of the last entry alone; of older ones it looks at all.
+    #[test]
+    fn the_last_entry_with_other_metadata_is_ignored() {
+        let mut loki = FakeLoki::new(Limits::default());
+        let with = |nanos, line, value: &str| {
+            let mut message = message(&[(STREAM, &[(nanos, line)])]);
+            let pair = LabelPairAdapter { name: "k".to_string(), value: value.to_string() };
+            message.streams[0].entries[0].structured_metadata.push(pair);
+            Request::push(pack(&message.encode_to_vec()))
+        };
+        for (nanos, line, value, count) in
+            [(NOW, "a", "1", 1), (NOW, "a", "2", 1), (NOW, "b", "1", 2), (NOW, "a", "2", 3), (NOW, "b", "1", 3)]
+        {
+            assert_eq!(text(&loki.serve(with(nanos, line, value), NOW).0), ok());
+            assert_eq!(loki.count(), count);
+        }
+    }
+
     /// A bucket of 100 bytes that fills by 10 in a second.
     #[test]
     fn a_tenant_s_rate_drops_the_whole_push() {
@@ -519,11 +538,50 @@ mod keeping {
             push.lines().any(|line| line.contains('X')).then(|| Play::says(400, "no X"))
         });
         let mut answer = |line: &str| push(&mut loki, NOW, &[(STREAM, &[(NOW, line)])]);
-        assert_eq!(answer("lost"), (503, "not now".to_string()));
+        assert_eq!(answer("lost, with an X"), (503, "not now".to_string()));
         assert_eq!(answer("kept"), (500, "who knows".to_string()));
         assert_eq!(answer("an X"), (400, "no X".to_string()));
         assert_eq!(answer("fine"), ok());
         assert!(loki.script.is_over());
         assert_eq!(lines(&loki), ["fine", "kept"]);
+    }
+}
+
+mod writing {
+    use super::support::agent::Agent;
+    use super::support::loki::agent_run::{Run, Written};
+    use super::support::process::eventually;
+    use super::*;
+
+    /// What a writer says that it wrote is what the agent prints that it would send.
+    #[test]
+    fn the_truth_of_a_writer_is_what_the_agent_reads() {
+        let mut run = Run::new(FakeLoki::default());
+        run.delivery = String::new();
+        let (mut first, mut second) = (run.writer("first"), run.writer("second"));
+        for _ in 0..3 {
+            first.lines(120);
+            first.rotate();
+        }
+        second.lines(60);
+        second.line_at(NOW, "with a \"quote\"");
+        let mut command = run.command();
+        command.arg("-dry-run");
+        let agent = Agent::of(command);
+        let written: Vec<_> = first.written.iter().chain(&second.written).collect();
+        let printed = eventually("all lines", || {
+            let text = agent.process.stdout();
+            if text.lines().count() < written.len() { Err(text) } else { Ok(text) }
+        });
+        let mut printed: Vec<_> = printed.lines().map(str::to_string).collect();
+        let print = |Written { timestamp, labels, line, .. }: &Written| {
+            let time = jiff::Timestamp::from_nanosecond(i128::from(*timestamp)).expect("a time");
+            format!("{time}\t{labels}\t{line}")
+        };
+        let mut wanted: Vec<_> = written.into_iter().map(print).collect();
+        printed.sort();
+        wanted.sort();
+        assert_eq!(printed, wanted);
+        assert_eq!(run.assert_counted(&agent, &[&first, &second]).get("weir_breaks_total", &[]), 0.0);
     }
 }

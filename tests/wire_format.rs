@@ -10,8 +10,10 @@ use support::loki::proto::{EntryAdapter, LabelPairAdapter, PushRequest, StreamAd
 /// A stream of the fixed input: its labels as they are sent, and its entries with nanoseconds since 1970.
 struct Stream {
     labels: String,
-    entries: Vec<(i64, String, Vec<(&'static str, &'static str)>)>,
+    entries: Vec<Entry>,
 }
+
+type Entry = (i64, String, Vec<(&'static str, &'static str)>);
 
 /// Everything whose form may be got wrong: lengths of one, two and three bytes, both sides of 1970 and itself, texts that
 /// are empty and not ASCII, escapes in labels.
@@ -77,7 +79,7 @@ fn expected() -> Vec<u8> {
 
 fn by_prost(input: &[Stream]) -> Vec<u8> {
     let pair = |(name, value): &(&str, &str)| LabelPairAdapter { name: name.to_string(), value: value.to_string() };
-    let entry = |(nanos, line, metadata): &(i64, String, Vec<(&str, &str)>)| EntryAdapter {
+    let entry = |(nanos, line, metadata): &Entry| EntryAdapter {
         timestamp: Some(Timestamp {
             seconds: nanos.div_euclid(1_000_000_000),
             nanos: nanos.rem_euclid(1_000_000_000) as i32,

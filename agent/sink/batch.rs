@@ -58,7 +58,8 @@ impl Batch {
         let mut body = self.body();
         match &mut *body {
             Body::Plain(message) => {
-                let (message, packed) = (mem::take(message), super::wire::pack(message));
+                let packed = super::wire::pack(message);
+                let message = mem::take(message);
                 *body = Body::Packed(packed.clone());
                 Some((packed, Some(message)))
             }

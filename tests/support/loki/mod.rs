@@ -3,6 +3,7 @@
 // Each test crate uses some of it.
 #![allow(unused_imports)]
 
+pub mod agent_run;
 pub mod chaos;
 pub mod http_server;
 pub mod labels;

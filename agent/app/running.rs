@@ -175,8 +175,14 @@ impl Desk {
         let Some(committer) = state::open(config, &mut engine, &received, &deliveries) else { return };
         let keeps_state = committer.keeps_state();
         let (commits, to_commit) = mpsc::channel();
-        let relieve = commits.clone();
-        deliveries.on_pressure(move || drop(relieve.send(Commit::Relieve)));
+        // Outboxes outlive the worker. Held by them, this would keep the committer waiting for cuts for ever.
+        let relieve = Arc::new(commits.clone());
+        let pressed = Arc::downgrade(&relieve);
+        deliveries.on_pressure(move || {
+            if let Some(relieve) = pressed.upgrade() {
+                let _ = relieve.send(Commit::Relieve);
+            }
+        });
         let answers = commands.clone();
         let committing = thread::Builder::new().name("committer".into());
         let committing = committing.spawn(move || commit_all(committer, &to_commit, &answers, &cuts, &*clock));
@@ -184,6 +190,7 @@ impl Desk {
             Ok(committing) => {
                 let wake: Wake = Box::new(move || drop(commands.send(Command::Wake)));
                 Worker::new(engine, commits, keeps_state).run(shared, wake, &received);
+                drop(relieve);
                 // A panic there was told already, and must end this thread too.
                 committing.join().expect("the committer ends when its cuts do");
             }

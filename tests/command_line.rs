@@ -261,7 +261,6 @@ fn the_printed_configuration_hides_secrets_and_so_does_what_is_said_about_it() {
     let end = stdin(&["-dry-run", "-print-config-stderr"], &path);
     end.assert_code(0);
     assert!(end.stderr.contains("password: \"<secret>\"") && end.stderr.contains("job_name: first"), "{}", end.stderr);
-    assert!(end.stderr.contains("delivery to Loki is not built in yet"), "{}", end.stderr);
     assert!(!end.stderr.contains("hunter2") && !end.stdout.contains("hunter2"), "{}", end.stderr);
     // A mistake beside a secret is shown without it, at the same place.
     let (_folder, path) = folder_with(&format!("{}{LINES}", clients.replace("{username: me, ", "{usrname: me, ")));

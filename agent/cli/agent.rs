@@ -32,7 +32,7 @@ pub fn run(args: &[OsString]) -> Exit {
         eprintln!("weir: {warning}");
     }
     if flags.client_external_labels.is_some() {
-        eprintln!("weir: -client.external-labels has no effect: delivery to Loki is not built in yet");
+        eprintln!("weir: -client.external-labels has no effect: write `external_labels` of each client");
     }
     let Some(path) = flags.config_file.clone() else {
         eprintln!("weir: -config.file is missing\n\n{}\nrun `weir help` for all flags", super::COMMANDS);

@@ -1,5 +1,4 @@
-//! `clients`: where entries are to be sent. Read and checked here; delivery itself is not built in yet, and the agent
-//! says so at start.
+//! `clients`: where entries are to be sent, with Promtail's keys and defaults.
 
 use super::http_config::HttpClientConfig;
 use super::http_url::HttpUrl;

@@ -22,6 +22,12 @@ use support::shipped::{HOME_K8S, KUBERNETES, QUICKSTART, config, over};
 use weir::app::Engine;
 use weir::clock::ManualClock;
 use weir::config::Config;
+use weir::diagnostic::Diagnostics;
+use weir::geoip::GeoIpSet;
+use weir::labels::Labels;
+use weir::metrics::Store;
+use weir::pipeline::{Context, Output, Pipeline, Record};
+use weir::sink::{Collector, EntryLimits};
 
 struct Counting;
 
@@ -212,4 +218,71 @@ fn reading_a_file_allocates_nothing_per_line() {
     // Short lines, empty ones, and some longer than a piece of what is read at once.
     let lines = [b"a line\n".repeat(100_000), b"\n".repeat(1_000), b"0123456789".repeat(30_000), b"\nend\n".to_vec()];
     check(&config(&text, &[]), vec![(log, lines.concat())]);
+}
+
+/// Entries of some sources on their way into batches.
+struct Forwarder {
+    collector: Collector,
+    now: Duration,
+}
+
+impl Output for Forwarder {
+    fn entry(&mut self, record: &Record<'_>) {
+        self.collector.entry(record, self.now);
+    }
+}
+
+#[test]
+fn collecting_batches_allocates_nothing_per_line() {
+    let config = config(
+        "clients: [{url: http://loki, tenant_id: t, external_labels: {node: n1}, batchsize: 100000}]\n\
+         scrape_configs:\n- job_name: j\n  static_configs: [{labels: {__path__: /x}}]\n  pipeline_stages: [{cri: {}}]\n",
+        &[],
+    );
+    let (mut series, mut diagnostics) = (Store::new(), Diagnostics::new());
+    let geoip = GeoIpSet::default();
+    let stages = &config.scrape_configs[0].pipeline_stages;
+    let mut pipeline = Pipeline::compile(stages, &mut series, &geoip, 10, &mut diagnostics).expect("a pipeline");
+    let mut bind = |pod: usize| {
+        let labels: Labels = [("pod", format!("pod-{pod}")), ("filename", "0.log".to_string())].into_iter().collect();
+        pipeline.bind(&labels, &mut series)
+    };
+    let sources: Vec<_> = (0..20).map(&mut bind).collect();
+    let limits = EntryLimits { line_bytes_max: 300, truncate: true, ..EntryLimits::default() };
+    let mut output = Forwarder { collector: Collector::new(&config.clients[0], &limits), now: Duration::ZERO };
+    let (mut hosts, mut lookups) = Default::default();
+    let (mut most, mut batches, mut taken) = (0, 0, Vec::new());
+    for minute in 0..30 {
+        // Twins of a coarse clock, bytes that are no UTF-8, lines that are too long; the time goes on.
+        let line = |at: usize| {
+            let time = format!("2026-11-21T02:{minute:02}:{:02}Z stdout F ", at / 100);
+            let text = "0123456789".repeat(at % 41);
+            [time.as_bytes(), text.as_bytes(), if at % 9 == 0 { b"\xff" } else { b"" }].concat()
+        };
+        let lines: Vec<Vec<u8>> = (0..5_000).map(line).collect();
+        let before = ALLOCATIONS.get();
+        for (at, line) in lines.iter().enumerate() {
+            let mut context = Context {
+                series: &mut series,
+                now: 1,
+                wall: 0,
+                overdue: false,
+                hosts: &mut hosts,
+                geoip: &mut lookups,
+            };
+            output.now += Duration::from_millis(1);
+            pipeline.process(sources[at * 7 % 20], line, &mut context, &mut output);
+            output.collector.tick(output.now);
+            taken.extend(output.collector.sealed());
+            for sealed in taken.drain(..) {
+                batches += 1;
+                output.collector.recycle(sealed.message);
+            }
+        }
+        if minute >= 10 {
+            most = most.max(ALLOCATIONS.get() - before);
+        }
+    }
+    assert!(batches > 200, "{batches} batches");
+    assert_eq!(most, 0, "allocations for 5000 lines");
 }

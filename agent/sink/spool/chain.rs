@@ -5,7 +5,7 @@
 //! | `segment.N` | segment N; only the newest is written to |
 //! | `aside.K.segment.N` | what could not be read, for someone to look at |
 
-use super::segment::{HEADER_BYTES, Header, NUMBER_MAX, Owner, Record};
+use super::segment::{HEADER_BYTES, Header, NUMBER_MAX, Owner, Record, SECTOR_BYTES};
 use crate::disk::{Disk, DiskFile};
 use std::collections::VecDeque;
 use std::io;
@@ -56,6 +56,8 @@ pub struct Segment {
     pub failed: bool,
     /// Batches in it that are still wanted.
     pub batches: usize,
+    /// This run began it: what was not synced then, nobody was promised.
+    pub is_own: bool,
 }
 
 /// A file that is of no use but to someone who looks at it.
@@ -144,7 +146,7 @@ impl Chain {
         let header = Header { sequence, life: owner.life, settled_below, next_id };
         self.active = Some(Active { file, written: 0, buffer: header.bytes() });
         let (end, size) = (HEADER_BYTES, HEADER_BYTES);
-        self.segments.push_back(Segment { owner, end, size, durable: 0, failed: false, batches: 0 });
+        self.segments.push_back(Segment { owner, end, size, durable: 0, failed: false, batches: 0, is_own: true });
         Ok(())
     }
 
@@ -166,7 +168,8 @@ impl Chain {
         if active.buffer.is_empty() {
             return Ok(());
         }
-        let buffer = mem::take(&mut active.buffer);
+        let mut buffer = mem::take(&mut active.buffer);
+        buffer.resize(buffer.len().next_multiple_of(SECTOR_BYTES as usize), 0);
         let written = match active.file.names() {
             Ok(0) => Err(io::ErrorKind::NotFound.into()),
             Ok(_) => active.file.write_at(active.written, &buffer),
@@ -174,6 +177,8 @@ impl Chain {
         };
         let Err(error) = written else {
             active.written += buffer.len() as u64;
+            segment.end = active.written;
+            segment.size = segment.size.max(segment.end);
             return Ok(());
         };
         segment.end = active.written;
@@ -206,9 +211,17 @@ impl Chain {
     /// Makes all durable that was written: notes count as much as batches. What is buffered must have been flushed.
     /// After an error some segment may be `failed`.
     pub fn sync(&mut self) -> io::Result<()> {
+        let failed = self.segments.iter().any(|segment| segment.failed);
+        self.sync_others()?;
+        if failed { Err(io::Error::other("a sync of the file failed before")) } else { Ok(()) }
+    }
+
+    /// The same, but for what can never be.
+    pub fn sync_others(&mut self) -> io::Result<()> {
         let mut result = Ok(());
         for at in 0..self.segments.len() {
-            if self.segments[at].durable < self.segments[at].end {
+            let segment = &self.segments[at];
+            if segment.durable < segment.end && !segment.failed {
                 result = result.and(self.sync_at(at));
             }
         }
@@ -218,9 +231,6 @@ impl Chain {
     fn sync_at(&mut self, at: usize) -> io::Result<()> {
         let is_last = at + 1 == self.segments.len();
         let segment = &mut self.segments[at];
-        if segment.failed {
-            return Err(io::Error::other("a sync of the file failed before"));
-        }
         match &mut self.active {
             Some(active) if is_last => {
                 let synced = sync_segment(segment, &mut *active.file, active.written);
@@ -288,7 +298,7 @@ impl Chain {
     /// in it counts.
     pub fn give_up(&mut self, sequence: u64) {
         let Some(segment) = self.segment(sequence) else { return };
-        let is_rest = segment.durable == 0 && segment.batches == 0;
+        let is_rest = segment.is_own && segment.durable == 0 && segment.batches == 0;
         (segment.failed, segment.durable) = (false, segment.end);
         let (name, size) = (file_name(sequence), segment.size);
         if is_rest {

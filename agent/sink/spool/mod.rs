@@ -27,7 +27,7 @@ const SETTLED_RANGES_MAX: usize = segment::NOTE_RANGES_MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpoolLimits {
-    /// Bytes of all files in the directory. 0: nothing is stored. Passed by no more than a note of settled ids.
+    /// Bytes of all files in the directory. 0: nothing is stored. Passed by no more than notes of settled ids take.
     pub bytes_max: u64,
     /// Percent of the file system that stay free.
     pub free_percent: u8,
@@ -161,9 +161,9 @@ impl Spool {
 
     /// Drops batches that nobody wants: those from after the cut, those that are damaged. Not synced: at worst they are
     /// found once more.
-    pub fn forget(&mut self, ids: &[u64]) -> io::Result<()> {
+    pub fn forget(&mut self, ids: &[u64]) -> Saved {
         ids.iter().for_each(|id| self.end(*id, Kind::Gone));
-        self.store(&[], false).result
+        self.store(&[], false)
     }
 
     /// The snappy block of a stored batch. Errors: `NotFound`, it is not stored or its file is gone; `InvalidData`, it is

@@ -6,7 +6,7 @@ use super::chain::{Aside, Chain, Place, Segment, aside_of, file_name, sequence_o
 use super::notice::Notice;
 use super::ranges::Ranges;
 use super::segment::{
-    ALIGN_BYTES, HEAD_BYTES, HEADER_BYTES, Head, Header, Kind, NOTE_BYTES_MAX, NUMBER_MAX, NoHeader, Owner,
+    ALIGN_BYTES, HEAD_BYTES, HEADER_BYTES, Head, Header, Kind, NOTE_BYTES_MAX, NUMBER_MAX, NoHeader, Owner, SECTOR_BYTES,
     SEGMENT_BYTES_MAX, check_of, life_of, ranges_of, tenant_bytes_of,
 };
 use super::{Stored, StoredBatch};
@@ -19,8 +19,6 @@ use std::sync::Arc;
 /// Bytes that are read at once: from head to head, and where all of it is looked at.
 const STEP_BYTES: usize = 4 << 10;
 const PIECE_BYTES: usize = 64 << 10;
-/// What a bad place of the disk takes with it at least.
-const SECTOR_BYTES: usize = 512;
 
 /// What was found, before anything is done about it.
 pub struct Recovered {
@@ -114,7 +112,8 @@ impl<'l> Recovery<'l> {
         let file = Aside { number: 0, name: name.clone(), size };
         let notice = match read {
             Ok(owner) => {
-                let segment = Segment { owner, end: size, size, durable: 0, failed: false, batches: 0 };
+                let (durable, failed, batches, is_own) = (0, false, 0, false);
+                let segment = Segment { owner, end: size, size, durable, failed, batches, is_own };
                 self.chain.segments.push_back(segment);
                 return;
             }
@@ -151,7 +150,7 @@ impl<'l> Recovery<'l> {
                 // The first record stands in its place, and is none that log lines could have made up.
                 let life = life_of(window.get(HEADER_BYTES, HEAD_BYTES, 0)).unwrap_or(0);
                 if window.head(HEADER_BYTES, Owner { life, sequence }, 0).is_none() {
-                    return Err(if window.is_zero_from(0) { Unsound::Empty } else { Unsound::Headless });
+                    return Err(if window.is_zero(0, size) { Unsound::Empty } else { Unsound::Headless });
                 }
                 self.notices.push(Notice::Damaged { file: file_name(sequence), bytes: HEADER_BYTES });
                 life
@@ -191,14 +190,17 @@ impl<'l> Recovery<'l> {
         Ok(owner)
     }
 
-    /// Bytes that are no record: before another one they are damage, or what a loss of power left of what was not synced.
-    /// At the end they are a write that was never finished.
+    /// Bytes that are no record: the rest of a write's last sector is zeros. Before another record all else is damage, or
+    /// what a loss of power left of what was not synced. At the end it is a write that was never finished.
     fn gap(&mut self, window: &mut Window<'_>, sequence: u64, start: u64, end: u64) {
         let file = file_name(sequence);
-        if end < window.size {
+        let filled = start.next_multiple_of(SECTOR_BYTES);
+        if end >= window.size {
+            if !window.is_zero(start, end) {
+                self.notices.push(Notice::Torn { file });
+            }
+        } else if end != filled || !window.is_zero(start, end) {
             self.notices.push(Notice::Damaged { file, bytes: end - start });
-        } else if !window.is_zero_from(start) {
-            self.notices.push(Notice::Torn { file });
         }
     }
 
@@ -251,8 +253,7 @@ impl<'l> Recovery<'l> {
                 open = self.chain.disk().open(&file_name(place.sequence)).ok().map(|file| (place.sequence, file));
             }
             let owner = self.chain.segment(place.sequence).map(|segment| segment.owner);
-            let is_whole =
-                open.as_mut().zip(owner).is_some_and(|((_, file), owner)| is_whole(&mut **file, place, owner));
+            let is_whole = open.as_mut().zip(owner).is_some_and(|((_, file), owner)| is_whole(&mut **file, place, owner));
             if !is_whole {
                 damaged.push(stored.described(id));
                 self.index.remove(&id);
@@ -320,7 +321,7 @@ impl<'f> Window<'f> {
 
     fn fill(&mut self, offset: u64, length: usize) {
         const NOTHING: u8 = 0xff;
-        self.start = offset / SECTOR_BYTES as u64 * SECTOR_BYTES as u64;
+        self.start = offset / SECTOR_BYTES * SECTOR_BYTES;
         let end = (offset + length as u64).min(self.size).max(self.start);
         self.piece.clear();
         self.piece.resize((end - self.start) as usize, 0);
@@ -328,8 +329,8 @@ impl<'f> Window<'f> {
             Ok(read) => self.piece[read..].fill(NOTHING),
             // A bad place of the disk takes no more with it than it must.
             Err(_) => {
-                for (at, sector) in self.piece.chunks_mut(SECTOR_BYTES).enumerate() {
-                    let read = self.file.read_at(self.start + (at * SECTOR_BYTES) as u64, sector).unwrap_or(0);
+                for (at, sector) in self.piece.chunks_mut(SECTOR_BYTES as usize).enumerate() {
+                    let read = self.file.read_at(self.start + at as u64 * SECTOR_BYTES, sector).unwrap_or(0);
                     sector[read..].fill(NOTHING);
                 }
             }
@@ -348,13 +349,13 @@ impl<'f> Window<'f> {
         (head.stored_bytes() <= size - offset).then_some(head)
     }
 
-    fn is_zero_from(&mut self, mut offset: u64) -> bool {
-        while offset < self.size {
-            let piece = self.get(offset, PIECE_BYTES, 0);
+    fn is_zero(&mut self, mut start: u64, end: u64) -> bool {
+        while start < end.min(self.size) {
+            let piece = self.get(start, PIECE_BYTES.min((end - start) as usize), 0);
             if piece.iter().any(|byte| *byte != 0) {
                 return false;
             }
-            offset += piece.len() as u64;
+            start += piece.len() as u64;
         }
         true
     }

@@ -2,7 +2,7 @@
 
 use super::chain::{BUFFER_BYTES, Place, is_full};
 use super::ranges::Ranges;
-use super::segment::{HEADER_BYTES, Kind, Record, notes_of};
+use super::segment::{HEADER_BYTES, Kind, Record, SECTOR_BYTES, notes_of};
 use super::{SETTLED_RANGES_MAX, Saved, Spool, Stored, StoredBatch};
 use crate::sink::Batch;
 use bytes::Bytes;
@@ -67,7 +67,7 @@ impl Spool {
         for batch in work.batches {
             self.add(batch, work)?;
         }
-        let noted = self.add_notes()?;
+        let noted = self.add_notes(work)?;
         self.commit()?;
         if noted {
             self.gone_unsynced.extend(&self.notes.gone);
@@ -93,7 +93,7 @@ impl Spool {
             return Ok(());
         };
         let record = record_of(&described, &block);
-        match record.stored_bytes().filter(|bytes| bytes.saturating_add(HEADER_BYTES) <= self.limits.bytes_max) {
+        match record.stored_bytes().filter(|bytes| bytes.saturating_add(2 * HEADER_BYTES) <= self.limits.bytes_max) {
             Some(bytes) => {
                 self.make_room(bytes, work)?;
                 work.fresh.insert(id);
@@ -123,9 +123,13 @@ impl Spool {
     }
 
     /// Puts what is to be noted into the buffer. False: nothing that is urgent.
-    fn add_notes(&mut self) -> io::Result<bool> {
+    fn add_notes(&mut self, work: &mut Work<'_>) -> io::Result<bool> {
         if !self.notes.urgent {
             return Ok(false);
+        }
+        // Nothing that waits is given up where nothing more will be stored.
+        if self.limits.bytes_max > 0 {
+            self.make_room(SECTOR_BYTES, work)?;
         }
         for kind in [Kind::Settled, Kind::Gone] {
             let ids = if kind == Kind::Settled { &self.notes.settled } else { &self.notes.gone };
@@ -171,10 +175,11 @@ impl Spool {
     /// Evicts until a record can be added within the limits.
     fn make_room(&mut self, bytes: u64, work: &mut Work<'_>) -> io::Result<()> {
         loop {
-            let mut wanted = bytes;
+            // Each write ends with a sector.
+            let mut wanted = bytes + SECTOR_BYTES;
             if !self.fits(bytes) {
                 let body = notes_of(&self.settled).pop().unwrap_or_default();
-                wanted += HEADER_BYTES + Record::note(Kind::Settled, &body).stored_bytes().unwrap_or(0);
+                wanted += SECTOR_BYTES + HEADER_BYTES + Record::note(Kind::Settled, &body).stored_bytes().unwrap_or(0);
             }
             let few = self.index.len() + self.staged.len() < self.limits.batches_max;
             let fits = self.chain.bytes().saturating_add(wanted) <= self.limits.bytes_max;
@@ -209,8 +214,12 @@ impl Spool {
             return Ok(true);
         }
         self.commit()?;
-        // Notes of what was settled in it should be durable before it goes; where that fails, it goes all the same.
-        let _ = self.chain.sync();
+        // What says of its batches that they are settled or stand elsewhere is durable before it goes. Where that needs
+        // room it goes all the same.
+        match self.chain.sync_others() {
+            Err(error) if !is_full(&error) => return Err(error),
+            _ => {}
+        }
         let Some(segment) = self.chain.remove_oldest()? else { return Ok(false) };
         let evicted = self.drop_batches(|place| place.sequence == segment.owner.sequence, work);
         work.evicted.extend(evicted);

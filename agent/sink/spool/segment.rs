@@ -16,6 +16,8 @@ const HEADER_USED_BYTES: usize = 64;
 pub const HEAD_BYTES: usize = 48;
 /// Records begin at multiples of this.
 pub const ALIGN_BYTES: u64 = 8;
+/// What disks write as a whole. No write touches one that an earlier write filled: a loss of power could take it.
+pub const SECTOR_BYTES: u64 = 512;
 /// Sequence numbers and ids stay below: one a nanosecond for a century.
 pub const NUMBER_MAX: u64 = 1 << 62;
 /// The largest record. A larger one is neither written nor read.

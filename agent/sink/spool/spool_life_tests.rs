@@ -1,6 +1,7 @@
 //! Any life of a spool: saves, settled batches, evictions, faults of the disk, deaths at any operation, losses of power.
 //! What is found is what was promised, and what was being written when it ended.
 
+use super::segment::HEADER_BYTES;
 use super::tests::{assert_loads, batch, described, ids};
 use super::*;
 use crate::disk::{Fault, SimDisk};
@@ -22,15 +23,21 @@ enum Sure {
     Written,
     /// It outlives the machine.
     Synced,
+    /// Nothing is.
+    Beyond,
 }
-use Sure::{Maybe, No, Synced, Written};
+use Sure::{Beyond, Maybe, No, Synced, Written};
 
 struct Known {
     batch: Arc<Batch>,
     stored: Sure,
     /// Settled, evicted or forgotten since it was stored.
     over: Sure,
+    /// That was said, and whether it must be known.
+    is_settled: bool,
     settled: Sure,
+    /// A sync failed, and the process died before it could do something about it. The next one cannot know.
+    is_unsure: bool,
 }
 
 /// A disk, the agent that writes to it, and what it may say after the end.
@@ -58,26 +65,33 @@ impl World {
     fn save(&mut self, new: &[usize], again: &[usize], settled: &[usize], sync: bool) -> bool {
         let ended: Vec<usize> = settled.iter().filter_map(|pick| self.pick(*pick)).collect();
         let mut given: Vec<usize> = again.iter().filter_map(|pick| self.pick(*pick)).collect();
-        given.retain(|id| self.known[*id].settled == No && !ended.contains(id));
+        given.retain(|id| !self.known[*id].is_settled && !ended.contains(id));
         given.sort_unstable();
         given.dedup();
         for size in new {
             let id = self.known.len();
             given.push(id);
-            self.known.push(Known { batch: batch(id as u64, *size), stored: No, over: No, settled: No });
+            self.known.push(Known { batch: batch(id as u64, *size), stored: No, over: No, is_settled: false, settled: No, is_unsure: false });
         }
         let batches: Vec<_> = given.iter().map(|id| self.known[*id].batch.clone()).collect();
-        let live = self.live();
+        let (live, disk_bytes) = (self.live(), self.spool.disk_bytes());
+        // Of others nobody needs to know that they are settled.
+        let may_come_back = |id: &usize| self.spool.contains(*id as u64) || self.spool.doubtful.contains(&(*id as u64));
+        let noted: Vec<usize> = ended.iter().copied().filter(may_come_back).collect();
         let saved = self.spool.save(&batches, &ended.iter().map(|id| *id as u64).collect::<Vec<_>>(), sync);
         assert_eq!(saved.lost, []);
         let is_kept = saved.result.is_ok();
         self.account(&given, &saved.evicted, &ended, is_kept);
+        for id in noted {
+            self.known[id].settled = self.known[id].over;
+        }
         if is_kept {
             self.settle_down(sync);
         }
         assert_eq!(ids(&self.spool.batches()), self.live(), "of {live:?}, given {given:?}, {:?}", saved.result);
-        // But for the notes of a life this short.
-        assert!(self.spool.disk_bytes() <= LIMITS.bytes_max + 1024, "{} bytes", self.spool.disk_bytes());
+        // But for a segment that was begun for notes, and for files that a loss of power brought back.
+        let most = (LIMITS.bytes_max + HEADER_BYTES + 1024).max(disk_bytes);
+        assert!(self.spool.disk_bytes() <= most, "{} bytes", self.spool.disk_bytes());
         assert!(self.spool.len() <= LIMITS.batches_max);
         is_kept
     }
@@ -85,13 +99,8 @@ impl World {
     fn account(&mut self, given: &[usize], evicted: &[StoredBatch], ended: &[usize], is_kept: bool) {
         for id in ended {
             let known = &mut self.known[*id];
-            let may_come_back = known.stored != No;
             known.over = known.over.max(if is_kept { Written } else { Maybe });
-            if may_come_back {
-                known.settled = known.settled.max(known.over.min(Written));
-            } else {
-                known.settled = known.settled.max(Maybe);
-            }
+            known.is_settled = true;
         }
         for id in given {
             let known = &mut self.known[*id];
@@ -119,7 +128,7 @@ impl World {
         for known in &mut self.known {
             // A note that failed is made with the next write.
             let over = if known.over == Maybe { Written } else { known.over };
-            known.settled = if known.settled == Maybe && known.stored != No { Written } else { known.settled };
+            known.settled = if known.settled == Maybe { Written } else { known.settled };
             (known.stored, known.over) = (better(known.stored), better(over));
             known.settled = better(known.settled);
         }
@@ -127,11 +136,13 @@ impl World {
 
     fn forget(&mut self, picks: &[usize]) {
         let gone: Vec<usize> = picks.iter().filter_map(|pick| self.pick(*pick)).collect();
-        let is_kept = self.spool.forget(&gone.iter().map(|id| *id as u64).collect::<Vec<_>>()).is_ok();
-        for id in gone {
-            let known = &mut self.known[id];
+        let saved = self.spool.forget(&gone.iter().map(|id| *id as u64).collect::<Vec<_>>());
+        let is_kept = saved.result.is_ok();
+        for id in &gone {
+            let known = &mut self.known[*id];
             known.over = known.over.max(if is_kept { Written } else { Maybe });
         }
+        self.account(&[], &saved.evicted, &[], is_kept);
         if is_kept {
             self.settle_down(false);
         }
@@ -150,6 +161,7 @@ impl World {
         } else {
             self.disk.crash();
         }
+        let failed = self.spool.chain.segments.iter().any(|segment| segment.failed);
         let files = self.disk.files();
         let (spool, found) = Spool::open(self.disk.mount(), LIMITS).expect("opened");
         assert_eq!(files, self.disk.files(), "opening changes nothing");
@@ -159,17 +171,21 @@ impl World {
         for (id, known) in self.known.iter_mut().enumerate() {
             let id = id as u64;
             let is_found = self.spool.contains(id);
+            known.is_unsure |= failed && (known.stored < Synced || [Maybe, Written].contains(&known.over));
+            let need = if power_loss && known.is_unsure { Beyond } else { need };
             assert!(is_found || known.stored < need || known.over != No, "{id} is gone: {:?}", known.stored);
             assert!(!is_found || (known.stored != No && known.over < need), "{id} is back: {:?}", known.over);
             assert!(is_found || known.settled < need || self.spool.is_settled(id), "{id} was settled");
-            assert!(known.settled != No || !self.spool.is_settled(id), "{id} was not settled");
+            assert!(known.is_settled || !self.spool.is_settled(id), "{id} was not settled");
             assert!(!is_found || found.next_id > id);
+            let need = if power_loss { Synced } else { Written };
             if is_found {
                 known.stored = known.stored.max(need);
-                (known.over, known.settled) = (No, No);
+                (known.over, known.is_settled, known.settled) = (No, false, No);
             } else {
                 known.over = if power_loss { Synced } else { Written };
-                known.settled = if self.spool.is_settled(id) { known.over } else { No };
+                known.is_settled = self.spool.is_settled(id);
+                known.settled = if known.is_settled { known.over } else { No };
             }
         }
         assert_eq!(found.batches, self.spool.batches());
@@ -179,8 +195,6 @@ impl World {
         let is_damage = |notice: &&Notice| notice.is_loss();
         let damage: Vec<_> = found.notices.iter().filter(is_damage).collect();
         assert!(self.unsynced_lost || damage.is_empty(), "{damage:?}");
-        let ids: Vec<u64> = found.damaged.iter().map(|stored| stored.id).collect();
-        assert!(ids.iter().all(|id| self.known[*id as usize].stored < need), "{ids:?} were promised");
         self.load_all();
     }
 
@@ -325,17 +339,14 @@ fn syncs_that_fail_for_a_while() {
     assert!(world.save(&[9_000, 9_000], &[], &[], true));
     assert!(world.save(&[9_000], &[], &[], false));
     let before = world.spool.disk_bytes();
+    let mut failed = 0;
     for _ in 0..20 {
-        // Made, written; the sync fails, and every one of the other tries.
-        world.disk.fail_at(2, Fault::Io);
-        world.disk.fail_at(4, Fault::Io);
-        (5..40).for_each(|operation| world.disk.fail_at(operation, Fault::Io));
-        assert!(!world.save(&[5_000], &[], &[], true));
-        world.disk.crash();
-        world.restart(false);
+        (2..14).for_each(|operation| world.disk.fail_at(operation, Fault::Io));
+        failed += usize::from(!world.save(&[5_000], &[], &[], true));
         assert!(world.spool.disk_bytes() < before + 150_000, "{}", world.spool.disk_bytes());
     }
-    assert!(world.save(&[], &[0, 1, 2, 3], &[], true));
+    assert!(failed > 10, "{failed} saves failed");
+    while !world.save(&[], &[0, 1, 2, 3], &[], true) {}
     world.restart(true);
-    assert!(world.live().starts_with(&[0, 1, 2]));
+    assert!(world.live().starts_with(&[0, 1, 2]), "{:?}", world.live());
 }

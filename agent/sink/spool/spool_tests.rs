@@ -185,9 +185,8 @@ fn a_share_of_the_file_system_stays_free() {
     assert!(evicted > 20);
     // Where others need the room, giving up all that waits would not help.
     let before = spool.batches();
-    disk.set_file("others", Some(vec![0; 100 << 10]));
-    disk.set_capacity_bytes(Some(capacity + (50 << 10)));
-    disk.set_file("others", Some(vec![0; 350 << 10]));
+    disk.set_capacity_bytes(Some(4 << 20));
+    disk.set_file("others", Some(vec![0; (4 << 20) - spool.disk_bytes() as usize]));
     let saved = spool.save(&[batch(50, 10_000)], &[], true);
     assert_eq!(saved.result.expect_err("no room").kind(), io::ErrorKind::StorageFull);
     assert_eq!((saved.evicted, spool.batches()), (vec![], before));
@@ -244,7 +243,7 @@ fn batches_from_after_the_cut_are_forgotten() {
     save(&mut spool, &[batch(1, 100), batch(2, 100), batch(3, 100)], &[]);
     let (mut spool, found) = open(disk.mount());
     assert_eq!(ids(&found.batches), [1, 2, 3]);
-    spool.forget(&[2, 3]).expect("noted");
+    spool.forget(&[2, 3]).result.expect("noted");
     let (spool, found) = open(disk.mount());
     assert_eq!((ids(&found.batches), found.next_id, spool.is_settled(3)), (vec![1], 4, false));
 }

@@ -86,6 +86,7 @@ fn percent_decode(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn parsed(text: &str) -> HttpUrl {
         HttpUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -132,6 +133,16 @@ mod tests {
         ];
         for text in bad {
             assert!(HttpUrl::parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken_apart_or_refused(text in "(https?://)?[-a-z0-9@:/%\\[\\]?#. é]{0,30}") {
+            if let Ok(url) = HttpUrl::parse(&text) {
+                prop_assert!(!url.host.is_empty() && url.path.starts_with('/') && !url.authority.contains('@'));
+                prop_assert!(url.host_and_port().parse::<Authority>().is_ok(), "{:?}", url);
+            }
         }
     }
 }

@@ -65,8 +65,9 @@ impl Connections {
         // Whatever befell this connection may have befallen the others too.
         .inspect_err(|_| self.close_idle())?;
         let reply = Reply::read(response, deadline).await?;
-        // Whoever was refused comes again on a new connection: the next certificate may be the right one.
-        if reply.is_whole() && !matches!(reply.status(), 401 | 403 | 407) {
+        // Whoever was refused comes again on a new connection: the next certificate may be the right one. One whose answer
+        // was not read to its end is closed by hyper.
+        if !matches!(reply.status(), 401 | 403 | 407) {
             self.keep(connection);
         }
         Ok(reply)

@@ -2,7 +2,6 @@
 
 use super::sentence;
 use crate::sink::answer::Answer;
-use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::Incoming;
@@ -23,8 +22,6 @@ pub(super) struct Reply {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
-    /// Nothing of the body was left unread: the connection may carry another request.
-    whole: bool,
 }
 
 impl Reply {
@@ -36,18 +33,15 @@ impl Reply {
     pub async fn read(response: Response<Incoming>, deadline: Instant) -> Result<Reply, String> {
         let (head, mut incoming) = response.into_parts();
         let until = deadline.min(Instant::now() + BODY_WAIT_MAX);
-        let mut reply = Reply { status: head.status.as_u16(), headers: head.headers, body: Vec::new(), whole: true };
-        while let Some(frame) = timeout_at(until, incoming.frame()).await.unwrap_or_else(|_| {
-            reply.whole = false;
-            None
-        }) {
+        let mut reply = Reply { status: head.status.as_u16(), headers: head.headers, body: Vec::new() };
+        // Neither the end of the body nor that of the time is an error.
+        while let Ok(Some(frame)) = timeout_at(until, incoming.frame()).await {
             let frame = frame
                 .map_err(|error| format!("the answer (status {}) broke off: {}", reply.status, sentence(&error)))?;
-            let data = frame.into_data().unwrap_or_else(|_| Bytes::new());
+            let data = frame.into_data().unwrap_or_default();
             let room = BODY_BYTES_MAX - reply.body.len();
             reply.body.extend_from_slice(&data[..data.len().min(room)]);
             if data.len() > room {
-                reply.whole = false;
                 break;
             }
         }
@@ -60,10 +54,6 @@ impl Reply {
 
     pub fn body(&self) -> &[u8] {
         &self.body
-    }
-
-    pub fn is_whole(&self) -> bool {
-        self.whole
     }
 
     pub fn into_answer(self) -> Answer {
@@ -97,6 +87,7 @@ fn parse_date(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn dates_have_three_forms() {
@@ -122,6 +113,19 @@ mod tests {
         assert_eq!(parse_retry_after("99999999999999999999999", None), Some(RETRY_AFTER_MAX));
         for text in ["", "-1", "1.5", "soon", "+3"] {
             assert_eq!(parse_retry_after(text, date), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_server_says_is_no_panic(text in "\\PC{0,40}", number in "[-+0-9]{0,30}", day in 0u32..40, year in 0u32..99999) {
+            let date = format!("Sun, {day:02} Nov {year} 08:49:37 GMT");
+            for text in [&text, &number, &date] {
+                for date in [None, Some(i64::MIN), Some(i64::MAX), parse_date(text)] {
+                    let wait = parse_retry_after(text, date);
+                    prop_assert!(wait.is_none_or(|wait| wait <= RETRY_AFTER_MAX));
+                }
+            }
         }
     }
 }

@@ -258,7 +258,8 @@ async fn an_idle_connection_is_closed_without_another_request() {
     // The task that watches runs up to its first look at the time, then that time passes.
     tokio::task::yield_now().await;
     pass(31).await;
-    assert!(super::fake_server::read_request(&mut stream).await.is_none(), "it is closed");
+    let closed = timeout(Duration::from_secs(2), super::fake_server::read_request(&mut stream)).await;
+    assert!(matches!(closed, Ok(None)), "it is closed");
 }
 
 /// The client's certificate may have been what was refused, and a new one is shown on a new connection only.

@@ -127,12 +127,12 @@ fn verifier(
     let (trusted, origin) = match (&files.ca, &config.ca_file) {
         (Some(ca), Some(path)) => (certificates(ca, path)?, path.as_str()),
         // Those that cannot be read are left out: one bad file of the system's hundreds is no reason to send nothing.
-        _ => (rustls_native_certs::load_native_certs().certs, "the system"),
+        _ => (rustls_native_certs::load_native_certs().certs, "the system's certificates"),
     };
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(trusted.iter().cloned());
     if added == 0 {
-        return Err(format!("{origin}: it holds no certificate to trust"));
+        return Err(format!("{origin}: there is none to trust"));
     }
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()

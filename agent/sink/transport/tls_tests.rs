@@ -67,7 +67,7 @@ async fn without_an_authority_of_ours_the_systems_are_asked() {
     let server = server(Authority::new().issue(params("localhost")).server()).await;
     let why = push_failure(&transport(&server.tls_url(), "")).await;
     // A machine without any says so.
-    assert!(why.contains("UnknownIssuer") || why == "the system: it holds no certificate to trust", "{why}");
+    assert!(why.contains("UnknownIssuer") || why == "the system's certificates: there is none to trust", "{why}");
     assert_eq!(server.seen().len(), 0);
 }
 

@@ -155,7 +155,9 @@ stages! {
     "modsecurity" => modsecurity::ModSecurity / ModSecurityConfig,
     "output" => output::Output / OutputConfig,
     "regex" => regex::Regex / RegexConfig,
+    "replace" => replace::Replace / ReplaceConfig,
     "static_labels" => static_labels::StaticLabels / StaticLabelsConfig,
+    "template" => template::Template / TemplateConfig,
     "tenant" => tenant::Tenant / TenantConfig,
     "timestamp" => timestamp::Timestamp / TimestampConfig,
 }
@@ -168,10 +170,8 @@ const NOT_YET: &[&str] = &[
     "multiline",
     "non_indexed_labels",
     "pack",
-    "replace",
     "sampling",
     "structured_metadata",
-    "template",
 ];
 
 /// Reads a list of stages; every item is a map of one key.

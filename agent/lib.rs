@@ -19,9 +19,10 @@ pub mod decode;
 pub mod geoip;
 pub mod metrics;
 
-// Choosing and renaming by labels.
+// Choosing and renaming by labels, and rewriting texts.
 pub mod relabel;
 pub mod selector;
+pub mod template;
 
 // From a line to series and entries.
 pub mod pipeline;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const GROUPS: [&[&str]; 12] = [
     &["clock", "diagnostic", "disk", "keep", "labels", "pattern", "span", "units", "yaml"],
     &["decode", "geoip", "metrics"],
-    &["relabel", "selector"],
+    &["relabel", "selector", "template"],
     &["pipeline"],
     &["checkpoint", "ledger", "sink"],
     &["discovery", "source"],

@@ -8,7 +8,10 @@
 //!
 //! One difference is left: `\B` may hold inside a character of several bytes, where Go does not look.
 
+mod expansion;
 mod go_syntax;
+
+pub use expansion::{Expansion, Piece};
 
 use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
 use std::cell::RefCell;

@@ -1,10 +1,9 @@
 //! What the user wrote under `relabel_configs`, and Prometheus' checks of it.
 
-use super::template::Template;
 use super::{Operation, Rule};
 use crate::diagnostic::{Diagnostics, did_you_mean};
 use crate::labels::is_label_name;
-use crate::pattern::{Anchoring, Pattern};
+use crate::pattern::{Anchoring, Expansion, Pattern};
 use crate::span::Span;
 use crate::yaml::{Fields, FromNode, Node, Spanned};
 
@@ -125,7 +124,7 @@ impl RelabelConfig {
         self.check(diagnostics)?;
         let pattern = self.pattern(diagnostics)?;
         let target = self.target_label.value.clone();
-        let template = |text: &str| Template::compile(text, &pattern);
+        let template = |text: &str| Expansion::compile(text, &pattern);
         let operation = match self.action {
             Action::Replace => Operation::Replace {
                 target: template(&target),

@@ -4,15 +4,13 @@
 //! legacy scheme, since Loki knows no other.
 
 mod config;
-mod template;
 
 pub use config::{Action, RelabelConfig};
 
 use crate::diagnostic::Diagnostics;
 use crate::labels::{Labels, is_label_name};
-use crate::pattern::Pattern;
+use crate::pattern::{Expansion, Pattern};
 use md5::{Digest, Md5};
-use template::Template;
 
 /// What the rules decide of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +32,13 @@ struct Rule {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Replace { pattern: Pattern, target: Template, replacement: Template },
+    Replace { pattern: Pattern, target: Expansion, replacement: Expansion },
     Keep(Pattern),
     Drop(Pattern),
     KeepEqual { target: String },
     DropEqual { target: String },
     HashMod { target: String, modulus: u64 },
-    LabelMap { pattern: Pattern, replacement: Template },
+    LabelMap { pattern: Pattern, replacement: Expansion },
     LabelDrop(Pattern),
     LabelKeep(Pattern),
     Lowercase { target: String },
@@ -91,7 +89,7 @@ impl Rule {
     }
 }
 
-fn replace(labels: &mut Labels, value: &str, pattern: &Pattern, target: &Template, replacement: &Template) {
+fn replace(labels: &mut Labels, value: &str, pattern: &Pattern, target: &Expansion, replacement: &Expansion) {
     let mut captures = pattern.captures_buffer();
     if !pattern.captures(value.as_bytes(), &mut captures) {
         return;
@@ -104,7 +102,7 @@ fn replace(labels: &mut Labels, value: &str, pattern: &Pattern, target: &Templat
 
 /// Copies the labels whose names match to the names that the replacement makes of them. All names are those from
 /// before: a copy is not matched again.
-fn label_map(labels: &mut Labels, pattern: &Pattern, replacement: &Template) {
+fn label_map(labels: &mut Labels, pattern: &Pattern, replacement: &Expansion) {
     let mut captures = pattern.captures_buffer();
     let mut copies = Vec::new();
     for (name, value) in labels.iter() {

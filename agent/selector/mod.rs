@@ -59,7 +59,7 @@ impl Selector {
             Ok(selector) => Some(selector),
             Err(mistake) => {
                 diagnostics
-                    .error(parse::place(text, span, mistake.at), format!("not a selector: {}", mistake.message))
+                    .error(span.inside(text, mistake.at..mistake.at), format!("not a selector: {}", mistake.message))
                     .help(mistake.help);
                 None
             }

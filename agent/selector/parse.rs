@@ -2,7 +2,6 @@
 
 use super::{LineFilter, MatchOp, Matcher, Selector};
 use crate::pattern::{Anchoring, Pattern};
-use crate::span::Span;
 use memchr::memmem::Finder;
 
 const EXAMPLE: &str = r#"write it like `{app="web", level!="debug"} |= "error"`"#;
@@ -28,21 +27,6 @@ pub(super) fn selector(text: &str) -> Parsed<Selector> {
         filters.push(cursor.filter()?);
     }
     Ok(Selector { matchers, filters })
-}
-
-/// The place in the file of a byte of the text. A quoted text counts from behind its quote; one with escapes, or of
-/// several lines, stands differently in the file than it reads, so its whole place is given.
-pub(super) fn place(text: &str, span: Span, at: usize) -> Span {
-    let quotes = match (span.width as usize).checked_sub(text.chars().count()) {
-        Some(0) => 0,
-        Some(2) => 1,
-        _ => return span,
-    };
-    if span.line == 0 || text.contains('\n') {
-        return span;
-    }
-    let column = span.column + quotes + text[..at].chars().count() as u32;
-    Span::new(span.line, column, 1)
 }
 
 struct Cursor<'t> {
@@ -250,6 +234,7 @@ fn pattern(at: usize, text: Vec<u8>, anchoring: Anchoring) -> Parsed<Pattern> {
 mod tests {
     use super::*;
     use crate::diagnostic::Diagnostics;
+    use crate::span::Span;
     use proptest::prelude::*;
 
     /// The report on a selector that stands in single quotes from column 3 on.
@@ -282,14 +267,6 @@ mod tests {
         ] {
             assert!(report(selector).contains(expected), "{selector}: {}", report(selector));
         }
-    }
-
-    #[test]
-    fn a_text_that_stands_differently_in_the_file_is_marked_whole() {
-        let span = Span::new(4, 5, 9);
-        assert_eq!(place("{app=\n}", span, 2), span);
-        assert_eq!(place("{app}", span, 2), span);
-        assert_eq!(place("{app=\"a\"}", span, 2), Span::new(4, 7, 1));
     }
 
     proptest! {

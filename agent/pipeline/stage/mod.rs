@@ -174,15 +174,17 @@ stages! {
     "output" => output::Output / OutputConfig,
     "pack" => pack::Pack / PackConfig,
     "regex" => regex::Regex / RegexConfig,
+    "replace" => replace::Replace / ReplaceConfig,
     "sampling" => sampling::Sampling / SamplingConfig,
     "static_labels" => static_labels::StaticLabels / StaticLabelsConfig,
     "structured_metadata" => structured_metadata::StructuredMetadata / StructuredMetadataConfig,
+    "template" => template::Template / TemplateConfig,
     "tenant" => tenant::Tenant / TenantConfig,
     "timestamp" => timestamp::Timestamp / TimestampConfig,
 }
 
 /// Promtail's stages that weir does not have yet. Leaving one out would change what is counted or sent.
-const NOT_YET: &[&str] = &["eventlogmessage", "limit", "replace", "template"];
+const NOT_YET: &[&str] = &["eventlogmessage", "limit"];
 
 /// Reads a list of stages; every item is a map of one key.
 ///

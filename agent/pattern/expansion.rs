@@ -1,14 +1,15 @@
 //! Replacement texts: Go's `Regexp.Expand`.
 
-use crate::pattern::{Captures, Pattern};
+use super::{Captures, Pattern};
+use std::ops::Range;
 
-/// A text with references to groups, resolved when the rule is compiled.
+/// A text with references to groups, resolved when it is compiled.
 ///
 /// `$1` and `${1}` are groups by number, `$name` and `${name}` by name, `$$` is a dollar. Without braces the name is
 /// as long as it can be: `$1x` is the group named `1x`. A reference to no group is empty; a `$` that begins no
 /// reference stays.
 #[derive(Clone, Debug)]
-pub(super) struct Template(Vec<Part>);
+pub struct Expansion(Vec<Part>);
 
 #[derive(Clone, Debug, PartialEq)]
 enum Part {
@@ -17,8 +18,16 @@ enum Part {
     Groups(Vec<usize>),
 }
 
-impl Template {
-    pub fn compile(text: &str, pattern: &Pattern) -> Template {
+/// A piece of an expanded text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece<'e> {
+    Literal(&'e str),
+    /// Bytes of the text that was searched.
+    Group(Range<usize>),
+}
+
+impl Expansion {
+    pub fn compile(text: &str, pattern: &Pattern) -> Expansion {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((literal, reference)) = rest.split_once('$') {
@@ -35,22 +44,24 @@ impl Template {
             };
         }
         push_literal(&mut parts, rest);
-        Template(parts)
+        Expansion(parts)
     }
 
-    /// The text with the groups of a match in `value` put in.
-    pub fn expand(&self, value: &str, captures: &Captures) -> String {
-        let mut out = String::new();
-        for part in &self.0 {
-            match part {
-                Part::Literal(text) => out.push_str(text),
-                Part::Groups(groups) => {
-                    let found = groups.iter().find_map(|group| captures.get(*group));
-                    out.push_str(found.and_then(|range| value.get(range)).unwrap_or_default());
-                }
-            }
-        }
-        out
+    /// The pieces with which a match is replaced, in their order.
+    pub fn pieces<'e>(&'e self, captures: &'e Captures) -> impl Iterator<Item = Piece<'e>> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Literal(text) => Some(Piece::Literal(text)),
+            Part::Groups(groups) => groups.iter().find_map(|group| captures.get(*group)).map(Piece::Group),
+        })
+    }
+
+    /// The whole text of a match in `text`.
+    pub fn expand(&self, text: &str, captures: &Captures) -> String {
+        let piece = |piece| match piece {
+            Piece::Literal(literal) => literal,
+            Piece::Group(range) => text.get(range).unwrap_or_default(),
+        };
+        self.pieces(captures).map(piece).collect()
     }
 }
 
@@ -115,7 +126,7 @@ mod tests {
             let mut captures = pattern.captures_buffer();
             let value = if template == "$two" { "xy" } else { "ab" };
             assert!(pattern.captures(value.as_bytes(), &mut captures));
-            let expanded = Template::compile(template, &pattern).expand(value, &captures);
+            let expanded = Expansion::compile(template, &pattern).expand(value, &captures);
             assert_eq!(expanded, if template == "$two" { "x" } else { expected }, "{template}");
         }
     }

@@ -2,15 +2,15 @@
 //! Prometheus adds up equals what was written, except where a break was counted.
 //!
 //! `WEIR_SIM_SEEDS=10000 cargo test --release --test simulation` plays so many days of each kind; `WEIR_SIM_SEED=17`
-//! plays that one alone. A day that fails is made as small as it gets, and printed. With `WEIR_SIM_KEEP_GOING=1` all
+//! plays that one alone, and `WEIR_SIM_FROM=5000` begins with that seed. A day that fails is made as small as it gets, and printed. With `WEIR_SIM_KEEP_GOING=1` all
 //! days are played and the failing ones listed; `WEIR_SIM_TRACE=1` tells what happens.
 
 #[path = "support/sim/mod.rs"]
 mod sim;
 
 use sim::day::{Day, Failure};
-use sim::judge::Stats;
 use sim::plan::{Faults, Plan, shrunk};
+use sim::stats::Stats;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -21,7 +21,10 @@ fn number(variable: &str) -> Option<u64> {
 fn play(days: u64, plan_of: impl Fn(u64) -> Plan) -> Stats {
     let seeds = match number("WEIR_SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("WEIR_SIM_SEEDS").unwrap_or(days),
+        None => {
+            let from = number("WEIR_SIM_FROM").unwrap_or(0);
+            from..from + number("WEIR_SIM_SEEDS").unwrap_or(days)
+        }
     };
     let keep_going = std::env::var_os("WEIR_SIM_KEEP_GOING").is_some();
     let (mut all, mut failed) = (Stats::default(), 0);

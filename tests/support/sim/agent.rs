@@ -44,6 +44,13 @@ pub fn config() -> Config {
     config.unwrap_or_else(|| panic!("{:?}", diagnostics.sorted()))
 }
 
+/// A state that an agent found.
+pub struct Found {
+    pub entries: Entries,
+    /// Its counters go on where they were; otherwise they begin at 0 for scrapers.
+    pub goes_on: bool,
+}
+
 pub struct Agent {
     pub engine: Engine,
     committer: Committer,
@@ -64,7 +71,7 @@ impl Agent {
         disk: &SimDisk,
         clock: &Arc<SimClock>,
         run: Run,
-    ) -> (Agent, Option<Entries>) {
+    ) -> (Agent, Option<Found>) {
         let mut engine =
             Engine::over(Arc::new(fs.clone()), Arc::new(fs.clone()), config, clock.clone(), Default::default());
         let fsync = Fsync::EveryCut;
@@ -86,7 +93,8 @@ impl Agent {
                         println!("{} found {:?}", clock.elapsed_ms(), opened.notices);
                     }
                     let taken = take_up(&opened, &mut engine);
-                    found = Some(opened.recovered.entries).filter(|entries| !entries.is_empty());
+                    let (entries, goes_on) = (opened.recovered.entries, taken.is_some());
+                    found = Some(Found { entries, goes_on }).filter(|found| !found.entries.is_empty());
                     Committer::on(opened.checkpoint, fsync, taken)
                 }
                 Err(error) => Committer::waiting(Box::new(reopen), fsync, error.to_string()),

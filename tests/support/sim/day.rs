@@ -2,18 +2,18 @@
 
 use super::agent::{self, Agent};
 use super::clock::SimClock;
+use super::incidents::Ending;
 use super::judge::Judge;
 use super::node::Machine;
-use super::plan::{DAY_MS, Event, Plan, What};
+use super::plan::{DAY_MS, Plan};
 use super::prometheus::Prometheus;
 use super::random::Random;
-use std::collections::BTreeMap;
+use super::serving::{Pending, Scraper};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use weir::app::{Cut, Run, Verdict};
-use weir::clock::Clock;
+use weir::app::{Cut, Run};
 use weir::config::Config;
-use weir::disk::{Fault, SimDisk};
+use weir::disk::SimDisk;
 use weir::metrics::Shown;
 
 /// Nothing happens for longer than this only between sessions; then time is skipped, but for the minute before the
@@ -21,10 +21,6 @@ use weir::metrics::Shown;
 const QUIET_MS: u64 = 300_000;
 /// After so long without scrapes the agent takes nobody for a slow scraper.
 const SKIPPED_MS: u64 = 700_000;
-/// A scraper waits so long for its answer; the agent gives the cut before after half of that, at most 3 s.
-const PATIENCE_MS: u64 = 3_000;
-/// The last cut waits so long for its scrapers.
-const FINAL_WAIT_MS: u64 = 20_000;
 
 /// What went wrong, and when.
 #[derive(Clone, Debug)]
@@ -42,53 +38,30 @@ impl Failure {
 }
 
 pub struct Day<'p> {
-    plan: &'p Plan,
-    config: Config,
-    clock: Arc<SimClock>,
-    machine: Machine,
-    disk: SimDisk,
-    agent: Option<Agent>,
+    pub(super) plan: &'p Plan,
+    pub(super) config: Config,
+    pub(super) clock: Arc<SimClock>,
+    pub(super) machine: Machine,
+    pub(super) disk: SimDisk,
+    pub(super) agent: Option<Agent>,
     /// When the agent comes back.
-    up_at_ms: u64,
+    pub(super) up_at_ms: u64,
     /// The agent has made its last cut and waits for scrapers until then.
-    ending: Option<Ending>,
+    pub(super) ending: Option<Ending>,
     /// What scrapers are shown.
-    shown: Option<Arc<Cut>>,
+    pub(super) shown: Option<Arc<Cut>>,
     /// A cut on its way to a slow disk.
-    pending: Option<Pending>,
-    slow_until_ms: u64,
-    state_fails_until_ms: u64,
-    logs_full_until_ms: u64,
-    identity: u32,
-    boots: u32,
-    scrapers: [Scraper; 2],
+    pub(super) pending: Option<Pending>,
+    pub(super) slow_until_ms: u64,
+    pub(super) state_fails_until_ms: u64,
+    pub(super) logs_full_until_ms: u64,
+    pub(super) identity: u32,
+    pub(super) boots: u32,
+    pub(super) scrapers: [Scraper; 2],
     due: Timers,
-    judge: Judge,
+    pub(super) judge: Judge,
     /// Tells what happens.
-    trace: bool,
-}
-
-struct Pending {
-    cut: Arc<Cut>,
-    done_ms: u64,
-    /// Already on the disk; otherwise it gets there at the end.
-    verdict: Option<Verdict>,
-}
-
-struct Ending {
-    since: std::time::Duration,
-    until_ms: u64,
-    down_ms: u64,
-}
-
-struct Scraper {
-    prometheus: Prometheus,
-    peer: SocketAddr,
-    down_until_ms: u64,
-    requests_lost: u64,
-    answers_lost: u64,
-    /// When a scrape last came to nothing.
-    missed_ms: u64,
+    pub(super) trace: bool,
 }
 
 /// When what comes by itself comes next.
@@ -248,116 +221,8 @@ impl<'p> Day<'p> {
         Ok(())
     }
 
-    fn happen(&mut self, event: &Event) -> Result<(), String> {
-        if self.trace {
-            println!("{event}");
-        }
-        let (now, mut random) = (event.at_ms, Random::new(event.salt));
-        let containers = self.machine.containers.len() as u64;
-        let pick = |which: u64| (containers > 0).then(|| (which % containers) as usize);
-        *self.judge.stats.events.entry(event.what.name()).or_default() += 1;
-        match event.what {
-            What::StartPod if containers < 12 => self.machine.start_pod(&mut random),
-            What::StartPod => {}
-            What::DeletePod(which) => {
-                if let Some(at) = pick(which) {
-                    self.machine.delete_pod(at);
-                }
-            }
-            What::Restart(which) => {
-                if let Some(at) = pick(which) {
-                    self.machine.restart(at);
-                }
-            }
-            What::Write { container, lines } => {
-                if let Some(at) = pick(container) {
-                    self.machine.write(at, lines, &mut random);
-                }
-            }
-            What::Rotate(which) => {
-                if let Some(at) = pick(which) {
-                    self.machine.rotate(at, 1);
-                    self.rotate(&mut random)?;
-                }
-            }
-            What::KubeletDies(steps) => self.machine.kubelet.ends_before = Some(steps),
-            What::ReopenFails => self.machine.kubelet.reopen_fails = true,
-            What::ClockStep(seconds) => self.clock.step_seconds(seconds),
-            What::LocalTime(seconds) => self.machine.kubelet.local_seconds = seconds,
-            What::LogsFull(seconds) => self.logs_full_until_ms = now + seconds * 1000,
-            What::Kill(down) => self.kill(down * 1000, &mut random)?,
-            What::Stop(down) => self.stop(down * 1000, 0)?,
-            What::Rollout { down, killed } => {
-                if killed {
-                    self.kill(down * 1000, &mut random)?;
-                } else {
-                    self.stop(down * 1000, FINAL_WAIT_MS)?;
-                }
-                self.identity += 1;
-            }
-            What::Reboot { down, power } => self.reboot(down * 1000, power, &mut random)?,
-            What::StateFull(seconds) => {
-                let used: usize = self.disk.files().values().map(Vec::len).sum();
-                self.disk.set_capacity_bytes(Some(used as u64));
-                self.state_fails_until_ms = now + seconds * 1000;
-            }
-            What::StateFails(seconds) => {
-                self.disk.fail(Some(Fault::ReadOnly));
-                self.state_fails_until_ms = now + seconds * 1000;
-            }
-            What::StateSlow(seconds) => self.slow_until_ms = now + seconds * 1000,
-            What::StateRemoved => {
-                self.disk.remove_directory();
-                self.judge.state_was_emptied();
-            }
-            What::StateDamaged => {
-                self.damage(&mut random);
-                self.judge.state_was_harmed();
-            }
-            What::Reload => {
-                let running = self.ending.is_none();
-                if let Some(agent) = self.agent.as_mut().filter(|_| running) {
-                    agent.engine.reconfigure(&self.config);
-                }
-            }
-            What::ScrapesLost(at, count) => self.scrapers[at].requests_lost = count,
-            What::AnswersLost(at, count) => self.scrapers[at].answers_lost = count,
-            What::PrometheusDown(at, seconds) => self.scrapers[at].down_until_ms = now + seconds * 1000,
-            What::PrometheusMoves(at) => {
-                let peer = &mut self.scrapers[at].peer;
-                *peer = SocketAddr::from(([10, 0, 1, random.below(250) as u8], 1000));
-            }
-        }
-        self.judge.find_lost(&mut self.machine);
-        Ok(())
-    }
-
-    fn damage(&mut self, random: &mut Random) {
-        for (name, mut bytes) in self.disk.files() {
-            if random.percent(60) && !bytes.is_empty() {
-                let at = random.below(bytes.len() as u64) as usize;
-                match random.below(3) {
-                    0 => bytes.truncate(at),
-                    1 => bytes[at] ^= 1 << random.below(8),
-                    _ => bytes[at..].iter_mut().take(2_000).for_each(|byte| *byte = 0),
-                }
-                self.disk.set_file(&name, Some(bytes));
-            }
-        }
-    }
-
-    /// All is well from here on.
-    fn heal(&mut self) {
-        let now = self.clock.elapsed_ms();
-        (self.slow_until_ms, self.state_fails_until_ms, self.logs_full_until_ms) = (0, 0, 0);
-        self.up_at_ms = self.up_at_ms.min(now);
-        for scraper in &mut self.scrapers {
-            (scraper.down_until_ms, scraper.requests_lost, scraper.answers_lost) = (0, 0, 0);
-        }
-    }
-
     /// The kubelet does its steps; the agent may look between any two, or die.
-    fn rotate(&mut self, random: &mut Random) -> Result<(), String> {
+    pub(super) fn rotate(&mut self, random: &mut Random) -> Result<(), String> {
         while self.machine.step(random) {
             if random.percent(15) {
                 self.look()?;
@@ -399,178 +264,11 @@ impl<'p> Day<'p> {
         self.judge.looked(&mut self.machine, self.agent.as_ref().map_or(0, |agent| agent.started_ms))
     }
 
-    fn look(&mut self) -> Result<(), String> {
+    pub(super) fn look(&mut self) -> Result<(), String> {
         let Some(agent) = self.agent.as_mut().filter(|_| self.ending.is_none()) else { return Ok(()) };
         agent.look();
         let started_ms = agent.started_ms;
         self.judge.looked(&mut self.machine, started_ms)
-    }
-
-    /// Makes a cut and gives it to the committer, unless one is with it already.
-    fn cut(&mut self, for_scrape: bool) -> Result<(), String> {
-        if self.pending.is_some() || self.ending.is_some() {
-            return Ok(());
-        }
-        let Some(agent) = &mut self.agent else { return Ok(()) };
-        if self.plan.shape.plain && !for_scrape {
-            return Ok(());
-        }
-        let cut = agent.cut(for_scrape);
-        let started_ms = agent.started_ms;
-        self.judge.looked(&mut self.machine, started_ms)?;
-        self.judge.made(&cut, &self.machine)?;
-        let now = self.clock.elapsed_ms();
-        let mut random = Random::new(self.plan.seed ^ now);
-        if now < self.slow_until_ms {
-            let verdict =
-                random.percent(50).then(|| self.agent.as_mut().map(|agent| agent.commit(&cut, false))).flatten();
-            self.pending = Some(Pending { cut, done_ms: now + random.between(500, 9_000), verdict });
-            return Ok(());
-        }
-        let Some(agent) = &mut self.agent else { return Ok(()) };
-        let verdict = agent.commit(&cut, false);
-        self.publish(cut, &verdict);
-        Ok(())
-    }
-
-    fn committed(&mut self) -> Result<(), String> {
-        let (Some(pending), Some(agent)) = (self.pending.take(), &mut self.agent) else { return Ok(()) };
-        let verdict = pending.verdict.unwrap_or_else(|| agent.commit(&pending.cut, false));
-        self.publish(pending.cut, &verdict);
-        Ok(())
-    }
-
-    fn publish(&mut self, cut: Arc<Cut>, verdict: &Verdict) {
-        self.judge.committed(&cut, verdict);
-        if verdict.publish && self.pending.is_none() {
-            self.machine.fs.settle();
-        }
-        if verdict.publish && cut.for_scrape {
-            self.shown = Some(cut);
-        }
-    }
-
-    fn scrape(&mut self, at: usize) -> Result<(), String> {
-        let now = self.clock.elapsed_ms();
-        let scraper = &mut self.scrapers[at];
-        if now < scraper.down_until_ms || self.agent.is_none() {
-            scraper.missed_ms = now;
-            return Ok(());
-        }
-        if scraper.requests_lost > 0 {
-            scraper.requests_lost -= 1;
-            scraper.missed_ms = now;
-            return Ok(());
-        }
-        let mono = self.clock.monotonic();
-        let is_fresh = |cut: &Arc<Cut>| mono.saturating_sub(cut.made).as_millis() < 1_000;
-        if !self.shown.as_ref().is_some_and(is_fresh) {
-            // One that is on its way may come in time.
-            if let Some(done) = self.pending.as_ref().map(|pending| pending.done_ms)
-                && done <= now + PATIENCE_MS
-            {
-                self.committed()?;
-            }
-            self.cut(true)?;
-        }
-        let scraper = &mut self.scrapers[at];
-        let (Some(agent), Some(cut)) = (&mut self.agent, self.shown.clone()) else {
-            scraper.missed_ms = now;
-            return Ok(());
-        };
-        let page = agent::values(&cut.report.snapshot, Shown::ToScraper, &mut self.machine.oracle);
-        if self.trace {
-            let (hold, age) = (agent.hold(), self.judge.age());
-            println!("{now} page of cut {} for {at} in age {age}, hold {hold:?}: {page:?}", cut.number);
-        }
-        // The hold is the one that is in force with this request.
-        agent.served(cut.number, scraper.peer);
-        self.judge.page(&cut, &page, agent.hold(), &self.machine)?;
-        if scraper.answers_lost > 0 {
-            scraper.answers_lost -= 1;
-            scraper.missed_ms = now;
-        } else {
-            scraper.prometheus.scrape(self.judge.identity, self.judge.age(), &page);
-            self.judge.scraped(&cut, &mut scraper.prometheus, scraper.missed_ms, &self.machine)?;
-        }
-        if let Some(ending) = &self.ending
-            && agent.all_scraped_since(ending.since)
-        {
-            self.end_process();
-        }
-        Ok(())
-    }
-
-    /// kill -9: perhaps in the middle of writing a cut.
-    fn kill(&mut self, down_ms: u64, random: &mut Random) -> Result<(), String> {
-        if self.agent.is_some() && self.ending.is_none() && self.pending.is_none() && random.percent(50) {
-            self.disk.fail_at(random.between(1, 6), Fault::Death);
-            let (for_scrape, Some(agent)) = (random.percent(50), &mut self.agent) else { return Ok(()) };
-            let cut = agent.cut(for_scrape);
-            let started_ms = agent.started_ms;
-            self.judge.looked(&mut self.machine, started_ms)?;
-            self.judge.made(&cut, &self.machine)?;
-            if let Some(agent) = &mut self.agent {
-                // Whatever came of it, nobody was told.
-                agent.commit(&cut, false);
-            }
-        }
-        self.up_at_ms = self.clock.elapsed_ms() + down_ms;
-        self.lose_process();
-        Ok(())
-    }
-
-    /// SIGTERM: a last cut, and perhaps a while for the scrapers to get it.
-    fn stop(&mut self, down_ms: u64, wait_ms: u64) -> Result<(), String> {
-        if self.ending.is_some() {
-            return Ok(());
-        }
-        self.committed()?;
-        let Some(agent) = &mut self.agent else {
-            self.up_at_ms = self.clock.elapsed_ms() + down_ms;
-            return Ok(());
-        };
-        let cut = Arc::new(agent.engine.cut(true));
-        self.judge.made(&cut, &self.machine)?;
-        let verdict = agent.commit(&cut, true);
-        self.publish(cut, &verdict);
-        let now = self.clock.elapsed_ms();
-        self.ending = Some(Ending { since: self.clock.monotonic(), until_ms: now + wait_ms, down_ms });
-        if wait_ms == 0 {
-            self.end_process();
-        }
-        Ok(())
-    }
-
-    fn end_process(&mut self) {
-        if let Some(ending) = self.ending.take() {
-            self.up_at_ms = self.clock.elapsed_ms() + ending.down_ms;
-            self.lose_process();
-        }
-    }
-
-    /// The process is no more; files and disk are as it left them.
-    fn lose_process(&mut self) {
-        self.agent = None;
-        self.ending = None;
-        self.pending = None;
-        self.disk.crash();
-        self.machine.fs.forget_process();
-    }
-
-    fn reboot(&mut self, down_ms: u64, power: bool, random: &mut Random) -> Result<(), String> {
-        if !power {
-            self.stop(down_ms, 0)?;
-        }
-        self.lose_process();
-        if power {
-            self.disk.power_loss();
-            self.judge.power_lost();
-        }
-        self.machine.reboot(power, random);
-        self.boots += 1;
-        self.up_at_ms = self.clock.elapsed_ms() + down_ms;
-        Ok(())
     }
 
     fn finish(&mut self) -> Result<(), String> {
@@ -582,8 +280,7 @@ impl<'p> Day<'p> {
         self.judge.looked(&mut self.machine, agent.started_ms)?;
         let cut = agent.engine.cut(false);
         let values = agent::values(&cut.report.snapshot, Shown::ToPerson, &mut self.machine.oracle);
-        let breaks: BTreeMap<String, u64> = cut.report.facts.breaks.iter().cloned().collect();
         let prometheis: Vec<&Prometheus> = self.scrapers.iter().map(|scraper| &scraper.prometheus).collect();
-        self.judge.finish(&values, breaks, &mut self.machine, &prometheis)
+        self.judge.finish(&values, &cut.report.facts.breaks, &mut self.machine, &prometheis)
     }
 }

@@ -9,9 +9,11 @@
 //! ```
 
 pub mod agent;
+mod breaks;
 pub mod clock;
 pub mod day;
 pub mod fs;
+mod incidents;
 pub mod judge;
 pub mod node;
 pub mod oracle;
@@ -19,3 +21,6 @@ pub mod plan;
 pub mod prometheus;
 pub mod random;
 mod reading;
+mod restarts;
+mod serving;
+pub mod stats;

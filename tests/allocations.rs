@@ -265,6 +265,7 @@ fn collecting_batches_allocates_nothing_per_line() {
             let mut context = Context {
                 series: &mut series,
                 now: 1,
+                monotonic: output.now,
                 wall: 0,
                 overdue: false,
                 hosts: &mut hosts,

@@ -6,8 +6,8 @@ use super::chain::{Aside, Chain, Place, Segment, aside_of, file_name, sequence_o
 use super::notice::Notice;
 use super::ranges::Ranges;
 use super::segment::{
-    ALIGN_BYTES, HEAD_BYTES, HEADER_BYTES, Head, Header, Kind, NOTE_BYTES_MAX, NUMBER_MAX, NoHeader, Owner, SECTOR_BYTES,
-    SEGMENT_BYTES_MAX, check_of, life_of, ranges_of, tenant_bytes_of,
+    ALIGN_BYTES, HEAD_BYTES, HEADER_BYTES, Head, Header, Kind, NOTE_BYTES_MAX, NUMBER_MAX, NoHeader, Owner,
+    SECTOR_BYTES, SEGMENT_BYTES_MAX, check_of, life_of, ranges_of, tenant_bytes_of,
 };
 use super::{Stored, StoredBatch};
 use crate::disk::{Disk, DiskFile};
@@ -253,7 +253,8 @@ impl<'l> Recovery<'l> {
                 open = self.chain.disk().open(&file_name(place.sequence)).ok().map(|file| (place.sequence, file));
             }
             let owner = self.chain.segment(place.sequence).map(|segment| segment.owner);
-            let is_whole = open.as_mut().zip(owner).is_some_and(|((_, file), owner)| is_whole(&mut **file, place, owner));
+            let is_whole =
+                open.as_mut().zip(owner).is_some_and(|((_, file), owner)| is_whole(&mut **file, place, owner));
             if !is_whole {
                 damaged.push(stored.described(id));
                 self.index.remove(&id);

@@ -71,7 +71,14 @@ impl World {
         for size in new {
             let id = self.known.len();
             given.push(id);
-            self.known.push(Known { batch: batch(id as u64, *size), stored: No, over: No, is_settled: false, settled: No, is_unsure: false });
+            self.known.push(Known {
+                batch: batch(id as u64, *size),
+                stored: No,
+                over: No,
+                is_settled: false,
+                settled: No,
+                is_unsure: false,
+            });
         }
         let batches: Vec<_> = given.iter().map(|id| self.known[*id].batch.clone()).collect();
         let (live, disk_bytes) = (self.live(), self.spool.disk_bytes());

@@ -1,5 +1,6 @@
 use super::*;
 use crate::disk::SimDisk;
+use crate::keep::Entries;
 use crate::sink::spool::SpoolLimits;
 
 const MEMORY_BYTES: usize = 1_000;

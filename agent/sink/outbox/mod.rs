@@ -4,13 +4,12 @@
 //! the outbox is true when the committer has stored the batches that were not settled by then: so a cut never knows of
 //! lines as read that a killed process could not send any more.
 
-use super::answer::{Lot, Settled};
-use super::batch::Batch;
-use super::client_books::ClientBooks;
-use super::collector::Sealed;
-use super::spool::{Found, Spool, StoredBatch};
-use crate::keep::{Entries, Reader, Slot, Table};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod kept;
+mod state;
+
+use super::{Batch, ClientBooks, Lot, Sealed, Settled, Spool};
+use state::State;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -24,9 +23,6 @@ pub const SPOOL_DAMAGED: &str = "spool_damaged";
 
 /// Buffers that wait to be filled again.
 const SPARE_MAX: usize = 4;
-/// A client's number stands above so many bits of a batch's number in the index of a slot.
-const ID_BITS: u32 = 48;
-
 /// What happens when the memory is used up and there is no spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
@@ -54,42 +50,8 @@ pub struct Outbox {
     pressure: OnceLock<Pressure>,
 }
 
-#[derive(Default)]
-struct State {
-    next_id: u64,
-    unsettled: BTreeMap<u64, Unsettled>,
-    /// Those that nobody is sending, by tenant, oldest first.
-    waiting: BTreeMap<Arc<str>, VecDeque<u64>>,
-    /// Those that take memory.
-    resident: BTreeSet<u64>,
-    /// Settled since the spool was written last.
-    settled: Vec<u64>,
-    /// Settled with entries that were dropped, since the last cut, and since the one before. The spool learns of them only
-    /// when a cut that counts their entries is durable: until then they would be sent and refused again.
-    lossy: [Vec<u64>; 2],
-    books: ClientBooks,
-    /// What the last cut of the run before says was not settled: batch and entries.
-    expected: Option<BTreeMap<u64, u64>>,
-    /// Somebody was asked to make room.
-    pressed: bool,
-    spare: Vec<Vec<u8>>,
-    store_failures: u64,
-    /// Bytes of the spool's files; none without a spool.
-    spool_bytes: Option<u64>,
-    /// Since the process started, by tenant and reason.
-    dropped: ByTenant,
-    mutated: ByTenant,
-}
-
 /// Entries by tenant and reason.
 pub type ByTenant = BTreeMap<(Arc<str>, String), Lot>;
-
-struct Unsettled {
-    batch: Arc<Batch>,
-    stored: bool,
-    /// Somebody is sending it.
-    flying: bool,
-}
 
 /// An outbox in numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -198,16 +160,6 @@ impl Outbox {
     pub fn tenants(&self) -> Vec<Arc<str>> {
         let state = self.lock();
         state.waiting.iter().filter(|(_, ids)| !ids.is_empty()).map(|(tenant, _)| Arc::clone(tenant)).collect()
-    }
-
-    /// There is no spool: what an earlier run left in one is given up. How many entries.
-    pub fn forgo_spool(&self) -> u64 {
-        let state = &mut *self.lock();
-        let entries = state.expected.take().iter().flatten().map(|(_, entries)| entries).sum();
-        if entries > 0 {
-            state.books.drop(SPOOL_DAMAGED, Lot { entries, bytes: 0 });
-        }
-        entries
     }
 
     /// How many tenants have something that is not settled.
@@ -332,57 +284,6 @@ impl Outbox {
         state.pressed = false;
     }
 
-    /// Gives it its spool. What an earlier run left there is sent first: of batches that the last cut knows of, what is
-    /// there; others were begun after that cut, and their lines are read again. Without a cut, everything. Entries that
-    /// are lost because the spool is damaged.
-    pub fn attach(&self, mut spool: Spool, found: &Found) -> u64 {
-        let mut lost = 0;
-        {
-            let state = &mut *self.lock();
-            state.next_id = state.next_id.max(found.next_id);
-            let expected = state.expected.take();
-            let is_known = |stored: &&StoredBatch| expected.as_ref().is_none_or(|ids| ids.contains_key(&stored.id));
-            let (known, unknown): (Vec<&StoredBatch>, Vec<&StoredBatch>) = found.batches.iter().partition(is_known);
-            let unknown: Vec<u64> = unknown.iter().map(|stored| stored.id).collect();
-            if !unknown.is_empty() {
-                let _ = spool.forget(&unknown);
-            }
-            let there: BTreeSet<u64> = known.iter().map(|stored| stored.id).collect();
-            for stored in known {
-                if expected.is_none() {
-                    state.books.entered += stored.lines;
-                }
-                let StoredBatch { id, tenant, lines, bytes } = stored;
-                state.add(Arc::new(Batch::away(*id, Arc::clone(tenant), *lines, *bytes)), true);
-            }
-            let (mut given_up, mut damaged) = (Lot::default(), Lot::default());
-            for (id, entries) in expected.iter().flatten().filter(|(id, _)| !there.contains(id)) {
-                // In a sound spool, one that is neither there nor settled had to make room.
-                if spool.is_settled(*id) {
-                    state.books.acknowledged += entries;
-                } else if found.notices.is_empty() && found.damaged.iter().all(|batch| batch.id != *id) {
-                    given_up.entries += entries;
-                } else {
-                    damaged.entries += entries;
-                }
-            }
-            for (reason, lot) in [(BUFFER_FULL, given_up), (SPOOL_DAMAGED, damaged)] {
-                if lot.entries > 0 {
-                    state.books.drop(reason, lot);
-                }
-            }
-            lost += damaged.entries;
-        }
-        let damaged: Vec<u64> = found.damaged.iter().map(|batch| batch.id).collect();
-        if !damaged.is_empty() {
-            let _ = spool.forget(&damaged);
-        }
-        self.lock().spool_bytes = Some(spool.disk_bytes());
-        *self.spool() = Some(spool);
-        self.changed.notify_waiters();
-        lost
-    }
-
     /// Whether each batch that is not settled would outlive the process.
     pub fn is_stored(&self) -> bool {
         self.lock().unsettled.values().all(|unsettled| unsettled.stored)
@@ -407,64 +308,6 @@ impl Outbox {
             dropped: state.dropped.clone(),
             mutated: state.mutated.clone(),
         }
-    }
-
-    /// Enters the books into a cut, as those of client `number`.
-    pub fn keep_books(&self, number: u64, entries: &mut Entries) {
-        let state = &mut *self.lock();
-        // A cut is made when the one before is durable.
-        let [since, before] = &mut state.lossy;
-        state.settled.append(before);
-        std::mem::swap(since, before);
-        entries.put(Slot { table: Table::CLIENTS, index: number }, |writer| {
-            writer.bytes(self.name.as_bytes());
-            writer.number(state.next_id);
-            state.books.write(writer);
-        });
-    }
-
-    /// Enters into a cut which batches are not settled.
-    pub fn keep_batches(&self, number: u64, entries: &mut Entries) {
-        let state = self.lock();
-        for (id, unsettled) in &state.unsettled {
-            entries.put(Slot { table: Table::OUTBOX, index: number << ID_BITS | id }, |writer| {
-                writer.number(unsettled.batch.lines);
-            });
-        }
-    }
-
-    /// Which number the client of this name has in a cut; `None`: the cut does not know it.
-    pub fn number_in(&self, entries: &Entries) -> Option<u64> {
-        let mut clients = entries.table(Table::CLIENTS);
-        clients.find(|(_, bytes)| Reader::new(bytes).text() == Some(&self.name)).map(|(number, _)| number)
-    }
-
-    /// Takes up what a cut of an earlier run says of the client of this name, if it knows it; before a spool is
-    /// [attached](Self::attach). How many slots cannot be read.
-    pub fn restore(&self, entries: &Entries) -> u64 {
-        let Some(number) = self.number_in(entries) else { return 0 };
-        let slot = Slot { table: Table::CLIENTS, index: number };
-        let books = entries.get(slot).and_then(|bytes| {
-            let mut reader = Reader::new(bytes);
-            reader.text()?;
-            Some((reader.number()?, ClientBooks::read(&mut reader)?))
-        });
-        let Some((next_id, books)) = books else { return 1 };
-        let of_this = entries.table(Table::OUTBOX).filter(|(index, _)| index >> ID_BITS == number);
-        let expected =
-            of_this.filter_map(|(index, bytes)| Some((index & ((1 << ID_BITS) - 1), Reader::new(bytes).number()?)));
-        let expected: BTreeMap<u64, u64> = expected.collect();
-        let state = &mut *self.lock();
-        state.next_id = state.next_id.max(next_id);
-        state.books = books;
-        // A slot that cannot be read: its batch is not known, its entries are.
-        let pending = state.books.pending();
-        let known = expected.values().sum();
-        if pending > known {
-            state.books.drop(SPOOL_DAMAGED, Lot { entries: pending - known, bytes: 0 });
-        }
-        state.expected = Some(expected);
-        u64::from(pending != known)
     }
 
     /// Notes how much memory is taken.
@@ -494,54 +337,5 @@ impl Outbox {
     }
 }
 
-impl State {
-    fn add(&mut self, batch: Arc<Batch>, stored: bool) {
-        let id = batch.id;
-        self.waiting.entry(Arc::clone(&batch.tenant)).or_default().push_back(id);
-        if !stored {
-            self.resident.insert(id);
-        }
-        self.unsettled.insert(id, Unsettled { batch, stored, flying: false });
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Unsettled> {
-        let unsettled = self.unsettled.remove(&id)?;
-        self.resident.remove(&id);
-        self.settled.push(id);
-        let tenant = &unsettled.batch.tenant;
-        if let Some(waiting) = self.waiting.get_mut(tenant) {
-            waiting.retain(|other| *other != id);
-            if waiting.is_empty() {
-                self.waiting.remove(&**tenant);
-            }
-        }
-        Some(unsettled)
-    }
-
-    /// Gives a batch up; one that is being sent goes on from memory.
-    fn give_up(&mut self, id: u64, reason: &str) {
-        match self.unsettled.get_mut(&id) {
-            Some(unsettled) if unsettled.flying => unsettled.stored = false,
-            Some(_) => {
-                if let Some(unsettled) = self.remove(id) {
-                    let lot = Lot { entries: unsettled.batch.lines, bytes: unsettled.batch.bytes };
-                    self.drop(&unsettled.batch.tenant, reason, lot);
-                }
-            }
-            None => {}
-        }
-    }
-
-    fn drop(&mut self, tenant: &Arc<str>, reason: &str, lot: Lot) {
-        self.books.drop(reason, lot);
-        *self.dropped.entry((Arc::clone(tenant), reason.to_string())).or_default() += lot;
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.resident.iter().filter_map(|id| self.unsettled.get(id)).map(|u| u.batch.held_bytes()).sum()
-    }
-}
-
 #[cfg(test)]
-#[path = "outbox_tests.rs"]
 mod tests;

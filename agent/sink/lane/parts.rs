@@ -156,3 +156,18 @@ fn share(bytes: u64, part: u64, whole: u64) -> u64 {
     // No part is more than its whole.
     u64::try_from(share).unwrap_or(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_refused_than_there_is() {
+        let mut parts = Parts::new(Bytes::new(), 10, 1000);
+        parts.acknowledge(&[("some", 3), ("many", 100), ("none", 1)]);
+        let lot = |entries| Lot { entries, bytes: entries * 100 };
+        let dropped = vec![("some", lot(3)), ("many", lot(7))];
+        assert_eq!(parts.settled, Settled { acknowledged: 0, dropped });
+        assert!(parts.next().is_none());
+    }
+}

@@ -128,6 +128,7 @@ fn a_body_that_breaks_off_is_not_certain() {
     // In the midst of the labels, where the quote stays open.
     let cut = format!("{}; entry for stream '{{a=\"b", entry_messages()[0].0);
     assert!(!read(&cut).certain);
+    assert!(!read("Max entry size '1' bytes exceeded for stream '{a=\"b").certain);
 }
 
 #[test]

@@ -115,6 +115,29 @@ fn row_400_of_entries_acknowledges_the_rest_by_the_numbers_it_gives() {
 }
 
 #[test]
+fn the_bytes_of_what_was_refused_are_never_more_than_there_were() {
+    let mut rig = Rig::new(config());
+    rig.take(&[("{a=\"b\"}", vec!["x".to_owned(), "y".repeat(10), "z".repeat(100)])]);
+    let new = "entry for stream '{a=\"b\"}' has timestamp too new: T";
+    let settled = rig.run(1, |_| status(400, &format!("{KNOWN}; 2 errors like: {new}"))).unwrap();
+    assert_eq!(settled.acknowledged, 0);
+    assert_eq!(settled.dropped, [(TOO_OLD, Lot { entries: 1, bytes: 37 }), (TOO_NEW, Lot { entries: 2, bytes: 74 })]);
+}
+
+#[test]
+fn a_label_can_not_talk_another_stream_away() {
+    let mut rig = Rig::new(config());
+    let long = "stream '{s=\"bad\"}' has label value too long: 'x; 2 errors like: has 16 label names; limit 15'";
+    rig.take(&[("{s=\"bad\"}", vec!["bad".to_owned(); 10]), ("{s=\"good\"}", vec!["good".to_owned(); 10])]);
+    let settled = rig.run(10, |part| match lines_of(part).iter().any(|line| line == "bad") {
+        true => status(400, long),
+        false => accepted(),
+    });
+    let settled = settled.unwrap();
+    assert_eq!((settled.acknowledged, dropped(&settled)), (10, vec![(LABEL_LIMITS, 10)]));
+}
+
+#[test]
 fn row_400_of_streams_costs_those_streams_alone() {
     for (message, reason, as_written) in super::refusal::tests::stream_messages() {
         let mut rig = Rig::new(config());
@@ -344,6 +367,15 @@ fn retries_that_are_written_count_attempts_as_promtail_does() {
             assert_eq!(rig.seen.requests.last(), Some(&(answer.code(), Outcome::Dropped)));
         }
     }
+}
+
+#[test]
+fn halves_have_no_more_attempts_than_their_whole() {
+    let mut rig = Rig::new(LaneConfig { max_retries: Some(4), ..config() });
+    let lines = rig.take_lines(1000, 1000);
+    let settled = rig.run(100, |_| status(429, "")).unwrap();
+    assert_eq!((settled.acknowledged, dropped(&settled)), (0, vec![(RATE_LIMITED, lines)]));
+    assert_eq!(rig.pushes.len(), 2 + 2 + 2);
 }
 
 #[test]

@@ -120,6 +120,19 @@ fn a_server_that_refuses_everything_costs_few_lines() {
 }
 
 #[test]
+fn many_bad_entries_among_good_ones_are_found_without_delay() {
+    let mut rig = Rig::new(config());
+    let lines = rig.take_lines(1000, 8);
+    let began = rig.now;
+    let settled = rig.run(10_000, |message| {
+        let bad = lines_of(message).iter().any(|line| line.ends_with('5'));
+        if bad { status(400, "unknown") } else { accepted() }
+    });
+    assert_eq!(settled.unwrap().acknowledged, lines - 100);
+    assert!(rig.now - began < Duration::from_secs(2) && rig.seen.troubles.is_empty());
+}
+
+#[test]
 fn nothing_is_pushed_while_it_waits() {
     let mut rig = Rig::new(config());
     rig.take_lines(10, 8);

@@ -153,19 +153,23 @@ impl Message {
 
     fn read_stream(&mut self, bytes: &[u8], body: Range<usize>) -> Result<(), Damaged> {
         let mut fields = Fields { bytes, at: body.start, end: body.end };
-        let Some(Field { number: 1, body: Body::Bytes(labels), whole }) = fields.next()? else {
-            return Err(Damaged("a stream that does not begin with its labels"));
-        };
+        let first = self.entries.len();
+        // No labels at all are not written.
+        let (mut whole, mut labels) = (body.start..body.start, body.start..body.start);
+        let mut begins = true;
+        while let Some(field) = fields.next()? {
+            match (field.number, field.body) {
+                (1, Body::Bytes(text)) if begins => (whole, labels) = (field.whole, text),
+                (2, Body::Bytes(entry)) => {
+                    let entry = read_entry(bytes, entry)?;
+                    self.entries.push(EntryPlace { stream: self.streams.len(), field: narrow(field.whole), ..entry });
+                }
+                _ => return Err(Damaged("a field that no stream of weir has there")),
+            }
+            begins = false;
+        }
         if std::str::from_utf8(&bytes[labels.clone()]).is_err() {
             return Err(Damaged("labels that are no text"));
-        }
-        let first = self.entries.len();
-        while let Some(field) = fields.next()? {
-            let (2, Body::Bytes(body)) = (field.number, field.body) else {
-                return Err(Damaged("a field that no stream of weir has"));
-            };
-            let entry = read_entry(bytes, body)?;
-            self.entries.push(EntryPlace { stream: self.streams.len(), field: narrow(field.whole), ..entry });
         }
         let entries = first..self.entries.len();
         self.streams.push(StreamPlace { field: narrow(whole), labels: narrow(labels), entries });

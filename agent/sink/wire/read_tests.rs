@@ -68,6 +68,10 @@ fn what_protobuf_leaves_out_reads_as_nothing() {
         let entry = message.entry(number).unwrap();
         assert_eq!((entry.timestamp, entry.line), ((0, 0), &b""[..]));
     }
+    let nameless = field(1, &[entry(1, b"x", &[]), entry(2, b"y", &[])].concat());
+    let message = read(&nameless).unwrap();
+    assert_eq!((message.entry(1).unwrap().labels, message.entry(1).unwrap().line), ("", &b"y"[..]));
+    assert_eq!(message.part(1..2), field(1, &entry(2, b"y", &[])));
     assert!(read(&[]).unwrap().is_empty());
 }
 
@@ -102,7 +106,6 @@ fn what_weir_does_not_write_is_refused() {
     let stamped = |stamp: &[u8]| stream("{}", &[field(2, &field(1, stamp))]);
     for (wrong, bytes) in [
         ("a field of a later version", field(2, b"loki")),
-        ("a stream without labels", field(1, &entry)),
         ("labels twice", field(1, &[field(1, b"{}"), field(1, b"{}")].concat())),
         ("labels after an entry", field(1, &[entry.clone(), field(1, b"{}")].concat())),
         ("labels that are no text", field(1, &field(1, &[0xff]))),

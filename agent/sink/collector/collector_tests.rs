@@ -275,6 +275,15 @@ fn memory_of_messages_is_used_again_and_bounded() {
     let again = collector.sealed().next().expect("a batch").message;
     assert_eq!((again.as_ptr(), again.capacity()), (place, capacity));
     assert!(again.ends_with(b"b line"));
+    // Not for a message that needs little of it.
+    collector.recycle(Vec::with_capacity(1 << 20));
+    collector.line("a", T, "c line");
+    collector.seal();
+    assert!(collector.sealed().next().expect("a batch").message.capacity() < 200);
+    collector.line("a", T, &"d".repeat(1 << 19));
+    collector.seal();
+    assert_eq!(collector.sealed().next().expect("a batch").message.capacity(), 1 << 20);
+    collector.sealing = Sealing::new(2 << 20);
     (0..100).for_each(|_| collector.recycle(Vec::with_capacity(10)));
     collector.recycle(Vec::with_capacity(100 << 20));
     assert!(collector.sealing.spare_bytes() < 200, "{}", collector.sealing.spare_bytes());

@@ -10,6 +10,10 @@ use std::time::Duration;
 /// Messages and open batches whose memory waits to be used again.
 const SPARES_MAX: usize = 4;
 
+/// A message takes a spare of up to four times its bytes, or of up to this; it may wait for long, so a small one does not
+/// hold the memory of a large one.
+const SPARE_BYTES_LEAST: usize = 64 << 10;
+
 /// Entries of one tenant, ready to be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sealed {
@@ -70,8 +74,7 @@ impl Sealing {
     /// Seals the tenant's open batch, if it has one.
     pub(super) fn seal(&mut self, tenant: &mut Tenant, streams: &mut Streams) {
         let Some(mut open) = tenant.open.take() else { return };
-        let mut message = self.messages.pop().unwrap_or_default();
-        message.reserve_exact(open.encoded_len());
+        let mut message = self.message(open.encoded_len());
         for number in &open.streams {
             if let Some(stream) = streams.get_mut(*number) {
                 open.write_stream(mem::take(&mut stream.chain), &stream.labels, &mut message);
@@ -84,6 +87,16 @@ impl Sealing {
         if self.opens.len() < SPARES_MAX && open.held_bytes() <= self.spare_bytes_max {
             self.opens.push(open);
         }
+    }
+
+    /// Memory for a message of so many bytes.
+    fn message(&mut self, bytes: usize) -> Vec<u8> {
+        let suits = |spare: &Vec<u8>| spare.capacity() <= (4 * bytes).max(SPARE_BYTES_LEAST);
+        let spare = self.messages.iter().position(suits).map(|at| self.messages.swap_remove(at));
+        let mut message = spare.unwrap_or_default();
+        // Batches of one size differ by a few bytes: the largest yet must not ask for memory again each time.
+        message.reserve_exact(if message.capacity() < bytes { bytes + bytes / 8 } else { 0 });
+        message
     }
 
     /// Takes back the memory of a message.

@@ -6,8 +6,8 @@ use super::chain::{Aside, Chain, Place, Segment, aside_of, file_name, sequence_o
 use super::notice::Notice;
 use super::ranges::Ranges;
 use super::segment::{
-    ALIGN_BYTES, HEAD_BYTES, HEADER_BYTES, Head, Header, Kind, NOTE_BYTES_MAX, NUMBER_MAX, NoHeader, Owner,
-    SECTOR_BYTES, SEGMENT_BYTES_MAX, check_of, life_of, ranges_of, tenant_bytes_of,
+    ALIGN_BYTES, HEAD_BYTES, HEADER_BYTES, Head, Header, Kind, NOTE_BYTES_MAX, NUMBER_MAX, NoHeader, Owner, SECTOR_BYTES,
+    SEGMENT_BYTES_MAX, check_of, life_of, ranges_of, tenant_bytes_of,
 };
 use super::{Stored, StoredBatch};
 use crate::disk::{Disk, DiskFile};
@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
+/// Copies of one batch that are remembered besides the newest.
+const COPIES_MAX: usize = 4;
 /// Bytes that are read at once: from head to head, and where all of it is looked at.
 const STEP_BYTES: usize = 4 << 10;
 const PIECE_BYTES: usize = 64 << 10;
@@ -79,6 +81,8 @@ struct Recovery<'l> {
     limits: &'l SpoolLimits,
     chain: Chain,
     index: BTreeMap<u64, Stored>,
+    /// Where the same batch was written before, the newest last: a sync or a write failed.
+    earlier: BTreeMap<u64, Vec<Stored>>,
     settled: Ranges,
     next_id: u64,
     notices: Vec<Notice>,
@@ -94,6 +98,7 @@ impl<'l> Recovery<'l> {
             limits,
             chain: Chain::new(disk, next_sequence),
             index: BTreeMap::new(),
+            earlier: BTreeMap::new(),
             settled: Ranges::default(),
             next_id: 0,
             notices: Vec::new(),
@@ -158,6 +163,7 @@ impl<'l> Recovery<'l> {
         };
         if let Ok(header) = header {
             self.index = self.index.split_off(&header.settled_below);
+            self.earlier = self.earlier.split_off(&header.settled_below);
             self.next_id = self.next_id.max(header.next_id.min(NUMBER_MAX));
         }
         let owner = Owner { life, sequence };
@@ -220,7 +226,12 @@ impl<'l> Recovery<'l> {
         };
         self.tenants.insert(tenant.clone());
         self.settled.remove(id);
-        self.index.insert(id, Stored { place, stored_bytes: head.stored_bytes(), tenant, lines, bytes });
+        let stored = Stored { place, stored_bytes: head.stored_bytes(), tenant, lines, bytes };
+        if let Some(earlier) = self.index.insert(id, stored) {
+            let copies = self.earlier.entry(id).or_default();
+            copies.push(earlier);
+            copies.drain(..copies.len().saturating_sub(COPIES_MAX));
+        }
     }
 
     fn note(&mut self, kind: Kind, body: &[u8]) -> bool {
@@ -228,6 +239,7 @@ impl<'l> Recovery<'l> {
         for (start, end) in ranges {
             while let Some(id) = self.index.range(start..end.max(start)).next().map(|(id, _)| *id) {
                 self.index.remove(&id);
+                self.earlier.remove(&id);
             }
             if kind == Kind::Settled {
                 self.settled.insert_range(start, end);
@@ -245,20 +257,21 @@ impl<'l> Recovery<'l> {
         newest.sort_unstable_by(|a, b| b.cmp(a));
         let mut left = self.limits.checked_bytes_max;
         let mut damaged = Vec::new();
-        let mut open: Option<(u64, Box<dyn DiskFile>)> = None;
-        for (place, id) in newest {
-            let Some(stored) = self.index.get(&id).filter(|stored| stored.stored_bytes <= left) else { break };
+        let mut open = None;
+        for (_, id) in newest {
+            let Some(stored) = self.index.get(&id).filter(|stored| stored.stored_bytes <= left).cloned() else { break };
             left -= stored.stored_bytes;
-            if open.as_ref().is_none_or(|(sequence, _)| *sequence != place.sequence) {
-                open = self.chain.disk().open(&file_name(place.sequence)).ok().map(|file| (place.sequence, file));
+            if self.is_whole(stored.place, &mut open) {
+                continue;
             }
-            let owner = self.chain.segment(place.sequence).map(|segment| segment.owner);
-            let is_whole =
-                open.as_mut().zip(owner).is_some_and(|((_, file), owner)| is_whole(&mut **file, place, owner));
-            if !is_whole {
-                damaged.push(stored.described(id));
-                self.index.remove(&id);
-            }
+            let copies = self.earlier.remove(&id).unwrap_or_default();
+            match copies.into_iter().rev().find(|copy| self.is_whole(copy.place, &mut open)) {
+                Some(copy) => self.index.insert(id, copy),
+                None => {
+                    damaged.push(stored.described(id));
+                    self.index.remove(&id)
+                }
+            };
         }
         damaged.sort_unstable_by_key(|batch| batch.id);
         for stored in self.index.values() {
@@ -272,7 +285,18 @@ impl<'l> Recovery<'l> {
         let Recovery { chain, index, settled, next_id, notices, .. } = self;
         Recovered { chain, index, settled, next_id, damaged, notices }
     }
+
+    /// `open`: the file that was looked at last.
+    fn is_whole(&mut self, place: Place, open: &mut OpenFile) -> bool {
+        if open.as_ref().is_none_or(|(sequence, _)| *sequence != place.sequence) {
+            *open = self.chain.disk().open(&file_name(place.sequence)).ok().map(|file| (place.sequence, file));
+        }
+        let owner = self.chain.segment(place.sequence).map(|segment| segment.owner);
+        open.as_mut().zip(owner).is_some_and(|((_, file), owner)| is_whole(&mut **file, place, owner))
+    }
 }
+
+type OpenFile = Option<(u64, Box<dyn DiskFile>)>;
 
 /// The block of a record has its checksum.
 fn is_whole(file: &mut dyn DiskFile, place: Place, owner: Owner) -> bool {

@@ -49,6 +49,8 @@ impl Spool {
             let Err(error) = self.once(work, sync) else { return Ok(()) };
             let goes_on = match error.kind() {
                 _ if tries == TRIES_MAX => false,
+                // Before anything goes: what a sync that failed left unsure is written once more.
+                _ if tries == 1 && self.chain.segments.iter().any(|segment| segment.failed) => true,
                 // What is left is not given for what may be no room at all.
                 _ if is_full(&error) => self.chain.segments.len() > 1 && self.evict_oldest(work).unwrap_or(false),
                 io::ErrorKind::NotFound => self.drop_removed(work).is_ok(),
@@ -119,6 +121,7 @@ impl Spool {
         self.next_id = self.next_id.max(record.id + 1);
         // Whatever became of it before: it is wanted.
         self.notes.gone.remove(record.id);
+        self.gone_unsynced.remove(record.id);
         if self.chain.buffered() >= BUFFER_BYTES { self.commit() } else { Ok(()) }
     }
 
@@ -204,7 +207,11 @@ impl Spool {
         if short > all - newest {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "too little of the file system is free"));
         }
-        while all.saturating_sub(self.chain.bytes()) < short && self.evict_oldest(work)? {}
+        while all.saturating_sub(self.chain.bytes()) < short {
+            if self.chain.segments.len() < 2 || !self.evict_oldest(work)? {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -214,12 +221,19 @@ impl Spool {
             return Ok(true);
         }
         self.commit()?;
-        // What says of its batches that they are settled or stand elsewhere is durable before it goes. Where that needs
-        // room it goes all the same.
-        match self.chain.sync_others() {
-            Err(error) if !is_full(&error) => return Err(error),
-            _ => {}
+        let segments = &self.chain.segments;
+        if segments.iter().all(|segment| segment.batches == 0) && segments.len() < 2 {
+            return Ok(false);
         }
+        // What is known of its batches and others is in another segment, and durable, before it goes. A disk that has no
+        // room for that gets it so.
+        if segments.len() < 2 || self.chain.active().is_none() {
+            match self.begin().and_then(|()| self.commit()) {
+                Err(error) if !is_full(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        self.chain.sync_others()?;
         let Some(segment) = self.chain.remove_oldest()? else { return Ok(false) };
         let evicted = self.drop_batches(|place| place.sequence == segment.owner.sequence, work);
         work.evicted.extend(evicted);
@@ -261,7 +275,14 @@ impl Spool {
     fn move_unsynced(&mut self, work: &mut Work<'_>) -> io::Result<()> {
         while let Some(segment) = self.chain.segments.iter().find(|segment| segment.failed) {
             let (sequence, durable) = (segment.owner.sequence, segment.durable);
-            let is_unsynced = |stored: &Stored| stored.place.sequence == sequence && stored.place.offset >= durable;
+            // So are notes: of settled batches at the beginning of each segment, of those that were given up at its end.
+            self.notes.gone.extend(&self.gone_unsynced);
+            self.notes.urgent |= !self.gone_unsynced.is_empty();
+            if !self.fits(0) {
+                self.begin()?;
+            }
+            let is_unsynced =
+                |stored: &Stored| stored.place.sequence == sequence && stored.place.offset >= durable;
             let ids: Vec<u64> =
                 self.index.iter().filter(|(_, stored)| is_unsynced(stored)).map(|(id, _)| *id).collect();
             for id in ids {
@@ -273,12 +294,6 @@ impl Spool {
                 // What cannot be read again stays where it is.
                 let Some(block) = in_memory.or_else(|| self.load(id).ok()) else { continue };
                 self.append(&record_of(&described, &block), &described.tenant)?;
-            }
-            // So are notes of batches that were given up; those of settled ones stand at the beginning of each segment.
-            self.notes.gone.extend(&self.gone_unsynced);
-            self.notes.urgent |= !self.gone_unsynced.is_empty();
-            if !self.fits(0) {
-                self.begin()?;
             }
             self.commit()?;
             self.chain.give_up(sequence);

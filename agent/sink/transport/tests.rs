@@ -1,6 +1,6 @@
 use super::fake_server::{Act, FakeServer, NO_CONTENT, push, push_failure, push_status, transport};
 use super::*;
-use tokio::time::{advance, pause, resume};
+use tokio::time::{Instant, advance, pause, resume};
 
 fn answer(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
@@ -95,10 +95,23 @@ async fn a_body_that_does_not_end_is_cut_by_time() {
     let server = FakeServer::saying(begun).await;
     let transport = transport(&server.url(), "timeout: 100ms");
     for connection in 0..2 {
+        let began = Instant::now();
         let Answer::Status { code: 400, body, .. } = push(&transport).await else { panic!("a status") };
+        assert!(began.elapsed() < Duration::from_secs(4));
         assert_eq!(body, "entry too old");
         assert_eq!(server.seen()[connection].connection, connection);
     }
+    let patient = Transport { timeout: Duration::from_secs(60), ..transport };
+    let began = Instant::now();
+    let (answer, ()) = tokio::join!(push(&patient), async {
+        while server.seen().len() < 3 {
+            tokio::task::yield_now().await;
+        }
+        // The answer is underway, and whatever is waited for comes at once.
+        pause();
+    });
+    assert!(matches!(answer, Answer::Status { code: 400, .. }), "{answer:?}");
+    assert_eq!(began.elapsed().as_secs(), 5);
 }
 
 #[tokio::test]

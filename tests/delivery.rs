@@ -1,5 +1,7 @@
 //! Every line reaches Loki: the real agent between containers that log and rotate and a Loki that fails in every way that
 //! one can. In the end Loki holds the set of (labels, timestamp, line) that was written.
+//!
+//! `WEIR_CASES=200` lives so many random lives, `WEIR_SEED=17` that one alone.
 
 mod support;
 
@@ -202,6 +204,7 @@ fn only_204_is_success() {
         });
         let agent = run.start();
         until_pushed(&run, seen + 1);
+        run.assert_counted(&agent, &[&writer]);
         agent.stop();
     }
     run.server.with(|loki| {
@@ -450,6 +453,83 @@ fn noise(seed: i64, length: usize) -> String {
         char::from(b'0' + (state % 75) as u8).to_string().replace('\\', "/")
     };
     (0..length).map(|_| next()).collect()
+}
+
+/// Everything at once: kills, ends, outages, resets, lost and bad answers, rotations, and logs that are deleted as soon as
+/// a scrape has shown their lines: from then on they are the agent's to keep.
+#[test]
+fn random_lives_lose_nothing() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let seeds = match number("WEIR_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 1..number("WEIR_CASES").unwrap_or(2) + 1,
+    };
+    for seed in seeds {
+        println!("life {seed}");
+        random_life(seed);
+    }
+}
+
+fn random_life(seed: u64) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut random = move |below: usize| {
+        (state ^= state << 13, state ^= state >> 7, state ^= state << 17);
+        (state >> 16) as usize % below
+    };
+    let mut run = Run::new(loki());
+    let proxy = ChaosProxy::start(run.server.address());
+    run.clients = vec![Client::new(proxy.url())];
+    run.clients[0].more = format!("batchsize: {}", [2_000, 20_000, 1_048_576][random(3)]);
+    run.delivery = format!("shutdown_grace: 1s, memory: {}KiB", [16, 64, 8192][random(3)]);
+    let mut writers = [run.writer("first"), run.writer("second")];
+    let (mut agent, mut is_up) = (run.start(), true);
+    for _ in 0..14 {
+        for writer in &mut writers {
+            writer.lines(random(600));
+            if random(3) == 0 {
+                writer.rotate();
+            }
+        }
+        let what = random(8);
+        println!("{what} after {:?} lines", writers.each_ref().map(|writer| writer.written.len()));
+        match what {
+            0 => {
+                agent.kill();
+                agent = run.start();
+            }
+            1 | 2 => {
+                run.assert_counted(&agent, &[&writers[0], &writers[1]]);
+                writers.iter_mut().for_each(Writer::delete_rotated);
+                agent.kill();
+                agent = run.start();
+            }
+            3 => {
+                // It listens a moment before it knows of signals.
+                agent.until("an answer", |_| true);
+                agent.stop();
+                agent = run.start();
+            }
+            4 if is_up => {
+                run.server.stop();
+                is_up = false;
+            }
+            4 => {
+                run.server.start_again();
+                is_up = true;
+            }
+            5 => proxy.end_all([Ending::Close, Ending::Reset][random(2)]),
+            6 => proxy.set(|chaos| chaos.down.cut_every = Some((2 + random(4) as u64, Ending::Close))),
+            _ => {
+                let plays = [Play::lost(), Play::dropped(), Play::says(503, ""), Play::says(500, "").after_storing()];
+                run.server.with(|loki| loki.script.next(1 + random(2), plays[random(4)].clone()));
+            }
+        }
+    }
+    proxy.heal();
+    if !is_up {
+        run.server.start_again();
+    }
+    run.assert_delivered(&agent, &[&writers[0], &writers[1]]);
 }
 
 /// One client's Loki is dead, another's answers never: the third one's is served as if it were alone.

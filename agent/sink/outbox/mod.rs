@@ -258,30 +258,50 @@ impl Outbox {
 
     /// Makes room in memory: what can be stored is, and what cannot is given up if there is too much of it.
     pub fn relieve(&self) {
-        let _ = self.save(false);
-        let batches: Vec<Arc<Batch>> = {
+        loop {
+            let stored = self.save(false).is_ok() && self.has_spool();
+            let unstored = self.forget_stored();
+            // Packed it takes a fifth.
+            unstored.iter().for_each(|batch| drop(batch.packed()));
             let state = &mut *self.lock();
-            for id in std::mem::take(&mut state.resident) {
-                match state.unsettled.get(&id) {
-                    Some(unsettled) if unsettled.stored && !unsettled.flying => unsettled.batch.forget(),
-                    Some(_) => drop(state.resident.insert(id)),
-                    None => {}
+            if self.measure(state) > self.memory_bytes_max {
+                // They came while others were being stored, and the spool may well have room for them.
+                if stored && !unstored.is_empty() {
+                    continue;
+                }
+                if !stored && self.when_full == WhenFull::DropOldest {
+                    self.give_up_oldest(state);
                 }
             }
-            state.resident.iter().filter_map(|id| Some(Arc::clone(&state.unsettled.get(id)?.batch))).collect()
-        };
-        // Packed it takes a fifth.
-        batches.iter().for_each(|batch| drop(batch.packed()));
-        let state = &mut *self.lock();
-        if self.when_full == WhenFull::DropOldest {
-            while self.measure(state) > self.memory_bytes_max {
-                let oldest = state.resident.iter().find(|id| state.unsettled.get(id).is_some_and(|u| !u.flying));
-                let Some(oldest) = oldest.copied() else { break };
-                state.give_up(oldest, BUFFER_FULL);
-            }
+            state.pressed = false;
+            return;
         }
-        self.measure(state);
-        state.pressed = false;
+    }
+
+    /// Frees the memory of batches that are stored, but for those under way. Which ones are not stored.
+    fn forget_stored(&self) -> Vec<Arc<Batch>> {
+        let state = &mut *self.lock();
+        let mut unstored = Vec::new();
+        for id in std::mem::take(&mut state.resident) {
+            let Some(unsettled) = state.unsettled.get(&id) else { continue };
+            if unsettled.stored && !unsettled.flying {
+                unsettled.batch.forget();
+                continue;
+            }
+            if !unsettled.stored {
+                unstored.push(Arc::clone(&unsettled.batch));
+            }
+            state.resident.insert(id);
+        }
+        unstored
+    }
+
+    fn give_up_oldest(&self, state: &mut State) {
+        while self.measure(state) > self.memory_bytes_max {
+            let is_idle = |id: &&u64| state.unsettled.get(id).is_some_and(|u| !u.flying && !u.stored);
+            let Some(oldest) = state.resident.iter().find(is_idle).copied() else { return };
+            state.give_up(oldest, BUFFER_FULL);
+        }
     }
 
     /// Whether each batch that is not settled would outlive the process.

@@ -129,6 +129,29 @@ fn pressure_is_told_once_until_room_was_made() {
     assert_eq!(told.load(Relaxed), 2);
 }
 
+/// Batches come while others are stored: the spool has room for them too.
+#[test]
+fn what_comes_while_room_is_made_is_not_given_up() {
+    let outbox = outbox();
+    attach(&outbox, &SimDisk::new(1), SpoolLimits { bytes_max: 64 << 20, batches_max: 100_000, ..LIMITS });
+    let text = noise(2 * MEMORY_BYTES);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            for _ in 0..300 {
+                outbox.put(sealed("a", 1, &text));
+                while outbox.is_full() {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        while !reader.is_finished() {
+            outbox.relieve();
+        }
+    });
+    let facts = balanced(&outbox);
+    assert_eq!((facts.books.dropped_entries(), facts.pending_batches), (0, 300));
+}
+
 #[test]
 fn what_is_only_on_disk_is_pushed_as_it_was_packed() {
     let outbox = outbox();

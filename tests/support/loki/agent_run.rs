@@ -128,7 +128,11 @@ impl Run {
         let came = self.server.wait(PATIENCE, all);
         let (verdict, summary, reordered) =
             self.server.with(|loki| (Verdict::of(expected, &loki.held()), loki.summary(), loki.reordered()));
-        assert!(came && verdict.is_right(), "{verdict}\n{summary}\n{}", agent.log());
+        if !came || !verdict.is_right() {
+            let page = agent.scrape().text;
+            let own: Vec<_> = page.lines().filter(|line| line.starts_with("weir_client_")).collect();
+            panic!("{verdict}\n{summary}\n{}\n{}", own.join("\n"), agent.log());
+        }
         assert!(reordered.is_empty(), "{} out of order, first {:?}", reordered.len(), reordered[0]);
     }
 }

@@ -29,13 +29,15 @@ impl Reply {
     ///
     /// # Errors
     ///
-    /// The body broke off: what it would have said on is not known, and so is not what the status means.
+    /// The body broke off, or took too long: what it would have said on is not known, and so is not what the status means.
     pub async fn read(response: Response<Incoming>, deadline: Instant) -> Result<Reply, String> {
         let (head, mut incoming) = response.into_parts();
         let until = deadline.min(Instant::now() + BODY_WAIT_MAX);
         let mut reply = Reply { status: head.status.as_u16(), headers: head.headers, body: Vec::new() };
-        // Neither the end of the body nor that of the time is an error.
-        while let Ok(Some(frame)) = timeout_at(until, incoming.frame()).await {
+        loop {
+            let frame = timeout_at(until, incoming.frame()).await;
+            let frame = frame.map_err(|_| format!("the answer (status {}) did not end in time", reply.status))?;
+            let Some(frame) = frame else { break };
             let frame = frame
                 .map_err(|error| format!("the answer (status {}) broke off: {}", reply.status, sentence(&error)))?;
             let data = frame.into_data().unwrap_or_default();

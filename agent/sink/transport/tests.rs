@@ -72,7 +72,7 @@ async fn a_long_body_is_cut_and_its_connection_not_used_again() {
     let server = FakeServer::saying(&answer("400 Bad Request", "", &"x".repeat(1_000_000))).await;
     let transport = transport(&server.url(), "");
     for connection in 0..2 {
-        let Answer::Status { code: 400, body, .. } = push(&transport).await else { panic!("a status") };
+        let Answer::None(why) = push(&transport).await else { panic!("half an answer") };
         assert_eq!(body.len(), 64 * 1024);
         assert_eq!(server.seen()[connection].connection, connection);
     }
@@ -90,7 +90,7 @@ async fn a_body_of_just_the_limit_is_whole() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_end_is_cut_by_time() {
+async fn a_body_that_does_not_end_is_no_answer() {
     let begun = "HTTP/1.1 400 Bad Request\r\nContent-Length: 100\r\n\r\nentry too old";
     let server = FakeServer::saying(begun).await;
     let transport = transport(&server.url(), "timeout: 100ms");
@@ -98,7 +98,7 @@ async fn a_body_that_does_not_end_is_cut_by_time() {
         let began = Instant::now();
         let Answer::Status { code: 400, body, .. } = push(&transport).await else { panic!("a status") };
         assert!(began.elapsed() < Duration::from_secs(4));
-        assert_eq!(body, "entry too old");
+        assert!(why.contains("status 400"), "{why}");
         assert_eq!(server.seen()[connection].connection, connection);
     }
     let patient = Transport { timeout: Duration::from_secs(60), ..transport };
@@ -110,7 +110,7 @@ async fn a_body_that_does_not_end_is_cut_by_time() {
         // The answer is underway, and whatever is waited for comes at once.
         pause();
     });
-    assert!(matches!(answer, Answer::Status { code: 400, .. }), "{answer:?}");
+    assert!(matches!(answer, Answer::None(_)), "{answer:?}");
     assert_eq!(began.elapsed().as_secs(), 5);
 }
 

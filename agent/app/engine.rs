@@ -144,6 +144,11 @@ impl Engine {
         self.output.is_full()
     }
 
+    /// Whether entries wait for a cut that knows of them.
+    pub fn wants_cut(&self) -> bool {
+        self.output.wants_cut()
+    }
+
     /// What the output still collects goes on its way.
     pub fn hand_over(&mut self) {
         self.output.keep(&mut Entries::default());

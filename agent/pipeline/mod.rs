@@ -70,6 +70,11 @@ pub trait Output: Send {
         false
     }
 
+    /// Whether entries wait for a cut that knows of them.
+    fn wants_cut(&self) -> bool {
+        false
+    }
+
     /// Whether so much waits already that old logs should wait, too.
     fn is_backed_up(&self) -> bool {
         false
@@ -287,6 +292,9 @@ impl Pipeline {
             let Some(binding) = self.bindings.get(held.binding).and_then(Option::as_ref) else { return };
             let mut record = Record::new(&mut self.state, &self.fixed, held.binding, binding, b"", context.wall);
             let flow = stage::release_from(&mut self.stages, at, when, &mut record, context);
+            if matches!(when, When::At(_)) {
+                record.set_unrepeatable();
+            }
             self.counts.unfinished += u64::from(held.unfinished && flow != Flow::Hold);
             // A stage behind may have let another entry go in its place.
             let lines = record.lines();

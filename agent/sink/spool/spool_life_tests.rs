@@ -89,7 +89,16 @@ impl World {
         let noted: Vec<usize> = ended.iter().copied().filter(may_come_back).collect();
         let saved = self.spool.save(&batches, &ended.iter().map(|id| *id as u64).collect::<Vec<_>>(), sync);
         assert_eq!(saved.lost, []);
-        if std::env::var("DBG").is_ok() { eprintln!("given {given:?} ended {ended:?} sync {sync} -> {:?} evicted {:?} ops {} files {:?} {:?}", saved.result, ids(&saved.evicted), self.disk.operations(), self.disk.files().iter().map(|(n,b)|(n.clone(),b.len())).collect::<Vec<_>>(), self.spool.chain.segments); }
+        if std::env::var("DBG").is_ok() {
+            eprintln!(
+                "given {given:?} ended {ended:?} sync {sync} -> {:?} evicted {:?} ops {} files {:?} {:?}",
+                saved.result,
+                ids(&saved.evicted),
+                self.disk.operations(),
+                self.disk.files().iter().map(|(n, b)| (n.clone(), b.len())).collect::<Vec<_>>(),
+                self.spool.chain.segments
+            );
+        }
         let is_kept = saved.result.is_ok();
         self.account(&given, &saved.evicted, &ended, is_kept);
         for id in noted {
@@ -177,7 +186,17 @@ impl World {
         let (spool, found) = Spool::open(self.disk.mount(), LIMITS).expect("opened");
         assert_eq!(files, self.disk.files(), "opening changes nothing");
         self.spool = spool;
-        if std::env::var("DBG").is_ok() { eprintln!("power {power_loss}: found {:?} damaged {:?} settled {:?} notices {:?} files {:?} next {}", ids(&found.batches), ids(&found.damaged), self.spool.settled, found.notices, files.iter().map(|(n,b)|(n.clone(),b.len())).collect::<Vec<_>>(), found.next_id); }
+        if std::env::var("DBG").is_ok() {
+            eprintln!(
+                "power {power_loss}: found {:?} damaged {:?} settled {:?} notices {:?} files {:?} next {}",
+                ids(&found.batches),
+                ids(&found.damaged),
+                self.spool.settled,
+                found.notices,
+                files.iter().map(|(n, b)| (n.clone(), b.len())).collect::<Vec<_>>(),
+                found.next_id
+            );
+        }
         let need = if power_loss { Synced } else { Written };
         self.unsynced_lost |= power_loss;
         for (id, known) in self.known.iter_mut().enumerate() {
@@ -373,116 +392,27 @@ fn syncs_that_fail_for_a_while() {
 }
 #[test]
 fn debug_life() {
-    live(17316039348250573132, vec![
-    Step::Capacity(
-        Some(
-            100000,
-        ),
-    ),
-    Step::Save {
-        new: vec![
-            7580,
+    live(
+        17316039348250573132,
+        vec![
+            Step::Capacity(Some(100000)),
+            Step::Save { new: vec![7580], again: vec![], settled: vec![], sync: false },
+            Step::Save { new: vec![19800, 0, 57900], again: vec![], settled: vec![], sync: false },
+            Step::Save { new: vec![21503, 5512], again: vec![], settled: vec![], sync: true },
+            Step::Save { new: vec![25547], again: vec![], settled: vec![], sync: false },
+            Step::PowerLoss,
+            Step::Faults(Some(Fault::NoSpace)),
+            Step::Forget(vec![]),
+            Step::Save { new: vec![0], again: vec![], settled: vec![], sync: false },
+            Step::PowerLoss,
+            Step::Save { new: vec![0], again: vec![], settled: vec![], sync: false },
+            Step::Crash,
+            Step::Save { new: vec![18291, 464, 21975], again: vec![], settled: vec![], sync: false },
+            Step::Save { new: vec![189, 98], again: vec![], settled: vec![0], sync: false },
+            Step::Save { new: vec![22759, 110], again: vec![], settled: vec![], sync: false },
+            Step::PowerLoss,
+            Step::Fault { after: 7, fault: Fault::Death },
+            Step::Save { new: vec![], again: vec![9], settled: vec![], sync: false },
         ],
-        again: vec![],
-        settled: vec![],
-        sync: false,
-    },
-    Step::Save {
-        new: vec![
-            19800,
-            0,
-            57900,
-        ],
-        again: vec![],
-        settled: vec![],
-        sync: false,
-    },
-    Step::Save {
-        new: vec![
-            21503,
-            5512,
-        ],
-        again: vec![],
-        settled: vec![],
-        sync: true,
-    },
-    Step::Save {
-        new: vec![
-            25547,
-        ],
-        again: vec![],
-        settled: vec![],
-        sync: false,
-    },
-    Step::PowerLoss,
-    Step::Faults(
-        Some(
-            Fault::NoSpace,
-        ),
-    ),
-    Step::Forget(
-        vec![],
-    ),
-    Step::Save {
-        new: vec![
-            0,
-        ],
-        again: vec![],
-        settled: vec![],
-        sync: false,
-    },
-    Step::PowerLoss,
-    Step::Save {
-        new: vec![
-            0,
-        ],
-        again: vec![],
-        settled: vec![],
-        sync: false,
-    },
-    Step::Crash,
-    Step::Save {
-        new: vec![
-            18291,
-            464,
-            21975,
-        ],
-        again: vec![],
-        settled: vec![],
-        sync: false,
-    },
-    Step::Save {
-        new: vec![
-            189,
-            98,
-        ],
-        again: vec![],
-        settled: vec![
-            0,
-        ],
-        sync: false,
-    },
-    Step::Save {
-        new: vec![
-            22759,
-            110,
-        ],
-        again: vec![],
-        settled: vec![],
-        sync: false,
-    },
-    Step::PowerLoss,
-    Step::Fault {
-        after: 7,
-        fault: Fault::Death,
-    },
-    Step::Save {
-        new: vec![],
-        again: vec![
-            9,
-        ],
-        settled: vec![],
-        sync: false,
-    },
-]);
+    );
 }

@@ -154,6 +154,7 @@ stages! {
     "metrics" => metrics::Metrics / MetricsConfig,
     "modsecurity" => modsecurity::ModSecurity / ModSecurityConfig,
     "output" => output::Output / OutputConfig,
+    "redact" => redact::Redact / RedactConfig,
     "regex" => regex::Regex / RegexConfig,
     "replace" => replace::Replace / ReplaceConfig,
     "static_labels" => static_labels::StaticLabels / StaticLabelsConfig,

@@ -173,6 +173,7 @@ stages! {
     "multiline" => multiline::Multiline / MultilineConfig,
     "output" => output::Output / OutputConfig,
     "pack" => pack::Pack / PackConfig,
+    "redact" => redact::Redact / RedactConfig,
     "regex" => regex::Regex / RegexConfig,
     "replace" => replace::Replace / ReplaceConfig,
     "sampling" => sampling::Sampling / SamplingConfig,

@@ -2,9 +2,9 @@
 //!
 //! The caller compares whole slots from cut to cut: what changes with every line stands apart from what is large.
 
+use super::BindingId;
 use super::binding::Binding;
 use super::scope::{LabelId, Names, ReasonId, Slot as ValueSlot};
-use super::BindingId;
 use crate::keep::{Entries, Reader, Slot, Table, Writer};
 
 /// A slot's number within its stage has so many bits …

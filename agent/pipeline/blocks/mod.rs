@@ -140,12 +140,8 @@ impl Blocks {
         let Some(at) = self.find(record).or_else(|| begins.then(|| self.enter(record))) else { return Flow::Next };
         self.last = at;
         self.lines += 1;
-        let piece = Piece {
-            line: record.line_text(),
-            lines: record.lines(),
-            cut: record.is_cut(),
-            refusal: record.refusal(),
-        };
+        let piece =
+            Piece { line: record.line_text(), lines: record.lines(), cut: record.is_cut(), refusal: record.refusal() };
         let mut flow = Flow::Hold;
         if begins {
             self.next.take(record);
@@ -219,9 +215,9 @@ impl Blocks {
         };
         match when {
             When::At(_) if self.is_over() => self.open.first().copied(),
-            When::At(now) => first(&|stream| {
-                stream.waits_since.is_some_and(|since| now.saturating_sub(since) >= self.max_wait)
-            }),
+            When::At(now) => {
+                first(&|stream| stream.waits_since.is_some_and(|since| now.saturating_sub(since) >= self.max_wait))
+            }
             When::Ended(source) => first(&|stream| stream.source == source),
             When::End => self.open.first().copied(),
         }
@@ -276,9 +272,7 @@ impl Blocks {
         let hash = stream.hash;
         self.streams[at] = Some(stream);
         let streams = &self.streams;
-        self.places.insert_unique(hash, at as u32, |at| {
-            streams[*at as usize].as_ref().map_or(0, |stream| stream.hash)
-        });
+        self.places.insert_unique(hash, at as u32, |at| streams[*at as usize].as_ref().map_or(0, |stream| stream.hash));
         self.weigh(at);
     }
 

@@ -115,7 +115,8 @@ const TEXT: u8 = 4;
 impl Remembered {
     pub fn write(&self, source: usize, known: Known<'_>, writer: &mut Writer<'_>) {
         writer.word(self.timestamp as u64);
-        let named = || known.label_names(source).iter().zip(self.labels()).filter_map(|(name, value)| Some((name, value?)));
+        let named =
+            || known.label_names(source).iter().zip(self.labels()).filter_map(|(name, value)| Some((name, value?)));
         writer.number(named().count() as u64);
         for (name, value) in named() {
             writer.bytes(name.as_bytes());

@@ -88,10 +88,19 @@ fn entry(source: usize, level: char, (at, number): (i64, u8), line: &str) -> Str
 
 #[derive(Clone, Debug)]
 enum Step {
-    Line { source: usize, warning: bool, begins: bool, number: u8 },
+    Line {
+        source: usize,
+        warning: bool,
+        begins: bool,
+        number: u8,
+    },
     /// All sources are read to their ends, and time goes by.
-    Quiet { millis: i64 },
-    Restart { order: u64 },
+    Quiet {
+        millis: i64,
+    },
+    Restart {
+        order: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -221,7 +230,8 @@ fn a_block_is_cut_at_its_bound_and_counted() {
 
 #[test]
 fn past_the_bound_of_bytes_the_oldest_block_leaves_and_is_counted() {
-    let mut world = World::new("[{regex: {expression: '^S(?P<k>[0-9]+)'}}, {labels: {k: }}, {multiline: {firstline: '^S'}}]");
+    let mut world =
+        World::new("[{regex: {expression: '^S(?P<k>[0-9]+)'}}, {labels: {k: }}, {multiline: {firstline: '^S'}}]");
     let filling = "x".repeat(BLOCK_BYTES_MAX - 10);
     for stream in 0..40 {
         world.line(0, format!("S{stream} {filling}").as_bytes());
@@ -236,8 +246,9 @@ fn past_the_bound_of_bytes_the_oldest_block_leaves_and_is_counted() {
 
 #[test]
 fn past_the_bound_of_streams_the_one_without_lines_for_longest_is_forgotten() {
-    let mut world =
-        World::new("[{regex: {expression: '(?P<k>[0-9]+)'}}, {labels: {k: }}, {multiline: {firstline: '^S', max_lines: 1}}]");
+    let mut world = World::new(
+        "[{regex: {expression: '(?P<k>[0-9]+)'}}, {labels: {k: }}, {multiline: {firstline: '^S', max_lines: 1}}]",
+    );
     for stream in 0..STREAMS_MAX + 3 {
         world.line(0, format!("S{stream}").as_bytes());
         if stream % 1_000 == 0 {

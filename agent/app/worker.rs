@@ -11,6 +11,7 @@ use crate::geoip::LookupCounts;
 use crate::ledger::JobBooks;
 use crate::metrics::Snapshot;
 use crate::pipeline::Output;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
@@ -102,6 +103,8 @@ pub struct Facts {
     pub lag_bytes_max: u64,
     pub lag_seconds_max: f64,
     pub geoip: LookupCounts,
+    /// Lines that were dropped by a label's name and value.
+    pub dropped_by_label: BTreeMap<(String, String), u64>,
 }
 
 /// The engine at work, and what it has promised.

@@ -289,6 +289,7 @@ fn collecting_batches_allocates_nothing_per_line() {
     }
     assert!(batches > 200, "{batches} batches");
     assert_eq!(most, 0, "allocations for 5000 lines");
+}
 
 #[test]
 fn stages_that_hold_limit_and_rewrite_lines_allocate_nothing_per_line() {

@@ -4,9 +4,11 @@ mod answer;
 mod batch;
 mod client_config;
 mod print;
+mod print_clients;
 pub mod wire;
 
 pub use answer::{Answer, Lot, Settled};
 pub use batch::Batch;
 pub use client_config::{BackoffConfig, BasicAuthConfig, ClientConfig, HttpClientConfig, TlsConfig};
 pub use print::Printer;
+pub use print_clients::clients_configured;

@@ -69,8 +69,11 @@ impl Yaml {
             let (secret, file) = (&authorization.credentials, &authorization.credentials_file);
             (&*authorization.kind, secret.as_deref(), file.as_deref())
         });
-        let bearer = (http.bearer_token.is_some() || http.bearer_token_file.is_some())
-            .then(|| ("Bearer", http.bearer_token.as_deref(), http.bearer_token_file.as_deref()));
+        let bearer = (http.bearer_token.is_some() || http.bearer_token_file.is_some()).then_some((
+            "Bearer",
+            http.bearer_token.as_deref(),
+            http.bearer_token_file.as_deref(),
+        ));
         if let Some((kind, credentials, file)) = authorization.or(bearer) {
             self.map("authorization", |yaml| {
                 yaml.text("type", kind);

@@ -1,5 +1,6 @@
 //! Durations, sizes and numbers as people write them.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Go's and Prometheus' durations: `300ms`, `1.5h`, `1h30m`, `1d`, `2w`, `1y`; `0` alone needs no unit.
@@ -48,6 +49,35 @@ fn unit_seconds(unit: &str) -> Option<f64> {
     })
 }
 
+/// A duration as Go writes it: `1h0m0s`, `1.5s`, `500ms`, `0s`.
+pub fn write_duration(duration: Duration, out: &mut String) {
+    let nanos = duration.as_nanos();
+    let unit = |count: u128, nanos: u128, name: &str, out: &mut String| {
+        let digits = nanos.ilog10() as usize;
+        let fraction = format!("{:0digits$}", count % nanos);
+        let fraction = if nanos == 1 { "" } else { fraction.trim_end_matches('0') };
+        let point = if fraction.is_empty() { "" } else { "." };
+        // Writing into memory does not fail.
+        let _ = write!(out, "{}{point}{fraction}{name}", count / nanos);
+    };
+    match nanos {
+        0 => out.push_str("0s"),
+        1..1_000 => unit(nanos, 1, "ns", out),
+        1_000..1_000_000 => unit(nanos, 1_000, "µs", out),
+        1_000_000..1_000_000_000 => unit(nanos, 1_000_000, "ms", out),
+        _ => {
+            let minutes = duration.as_secs() / 60;
+            if minutes >= 60 {
+                let _ = write!(out, "{}h", minutes / 60);
+            }
+            if minutes > 0 {
+                let _ = write!(out, "{}m", minutes % 60);
+            }
+            unit(nanos % 60_000_000_000, 1_000_000_000, "s", out);
+        }
+    }
+}
+
 /// Sizes in bytes: `512`, `8kb`, `256KB`, `1MiB`. The units are powers of 1024, as in Loki's configuration.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -89,5 +119,27 @@ mod tests {
             assert_eq!(parse_bytes(text), Some(bytes), "{text}");
         }
         assert_eq!(parse_bytes("8 parsecs"), None);
+    }
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_100, "1.1µs"),
+            (2_200_000, "2.2ms"),
+            (500_000_000, "500ms"),
+            (3_300_000_000, "3.3s"),
+            (300_000_000_000, "5m0s"),
+            (245_005_000_000, "4m5.005s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (18_367_001_000_000, "5h6m7.001s"),
+            (480_000_000_000_001, "133h20m0.000000001s"),
+        ] {
+            let mut out = String::new();
+            write_duration(Duration::from_nanos(nanos), &mut out);
+            assert_eq!(out, text);
+            assert_eq!(parse_duration(text).map(|read| read.as_millis()), Some(u128::from(nanos) / 1_000_000));
+        }
     }
 }

@@ -207,7 +207,8 @@ fn entries(stdout: &str) -> Vec<(String, String)> {
         assert!(!fraction.ends_with('0'), "{time}: Go leaves trailing zeros out");
         (labels.to_string(), line.to_string())
     };
-    stdout.lines().map(entry).collect()
+    let entries = stdout.strip_prefix("Clients configured:\n").expect("the clients come first: here there are none");
+    entries.lines().map(entry).collect()
 }
 
 const INPUT: &str =

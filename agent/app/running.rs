@@ -49,7 +49,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the agent; with `dry_run` entries are printed. Errors: a thread cannot be started, the address of the server cannot be taken.
+    /// Starts the agent; with `dry_run` entries are printed, and the state directory is not written to. Errors: a thread cannot be started, the address of the server cannot be taken.
     pub fn start(config: Config, reload: Option<Reload>, dry_run: bool) -> io::Result<Running> {
         let geoip = GeoIpSet::default();
         let (commands, received) = mpsc::channel();
@@ -86,7 +86,14 @@ impl Running {
         };
         let address = open.recv().unwrap_or_else(|_| Err(io::Error::other("the rim ended at once")))?;
         let worker = {
-            let desk = Desk { commands: commands.clone(), received, cuts, clock, deliveries: Arc::clone(&deliveries) };
+            let desk = Desk {
+                commands: commands.clone(),
+                received,
+                cuts,
+                clock,
+                deliveries: Arc::clone(&deliveries),
+                dry_run,
+            };
             let shared = rim.shared();
             let last = EndsAll(end.clone());
             thread::Builder::new().name("worker".into()).spawn(move || {
@@ -161,18 +168,24 @@ struct Desk {
     cuts: Arc<Cuts>,
     clock: Arc<dyn Clock>,
     deliveries: Arc<Deliveries>,
+    /// What the last run left is read and nothing is kept.
+    dry_run: bool,
 }
 
 impl Desk {
     /// Takes up the state of the last run, and then works until the end.
     fn work(self, mut engine: Engine, config: &Config, shared: &Shared) {
-        let Desk { commands, received, cuts, clock, deliveries } = self;
+        let Desk { commands, received, cuts, clock, deliveries, dry_run } = self;
         // Before the first series is born.
         engine.set_hold(match config.metrics.birth_hold {
             BirthHold::Auto => Scrapers::<()>::default().hold(None, Duration::ZERO),
             BirthHold::Fixed(fixed) => fixed,
         });
-        let Some(committer) = state::open(config, &mut engine, &received, &deliveries) else { return };
+        let committer = match dry_run {
+            true => Some(state::look(config, &mut engine)),
+            false => state::open(config, &mut engine, &received, &deliveries),
+        };
+        let Some(committer) = committer else { return };
         let keeps_state = committer.keeps_state();
         let (commits, to_commit) = mpsc::channel();
         // Outboxes outlive the worker. Held by them, this would keep the committer waiting for cuts for ever.

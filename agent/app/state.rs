@@ -9,7 +9,7 @@ use super::worker::Command;
 use crate::checkpoint::{self, Checkpoint, CheckpointError, ErrorKind, Limits, Notice, Opened};
 use crate::config::{Config, FinalScrapeWait, Fsync};
 use crate::discovery::hostname;
-use crate::disk::RealDisk;
+use crate::disk::{RealDisk, SimDisk};
 use crate::keep::Entries;
 use crate::metrics::{Restore, Snapshot};
 use std::path::{Path, PathBuf};
@@ -88,6 +88,30 @@ pub fn open(
     }
     events::state_opened(&directory, opened.recovered.entries.len());
     Some(Committer::on(opened.checkpoint, fsync, shown).deliver(outboxes))
+}
+
+/// As [`open`], for a dry run: goes on where the last run was, and keeps nothing. Another agent may be at work in the
+/// directory.
+pub fn look(config: &Config, engine: &mut Engine) -> Committer {
+    let Some(directory) = config.state_directory() else { return Committer::without_state() };
+    engine.set_run(this_run(config));
+    let copy = SimDisk::new(0);
+    let files = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+    for file in files.filter(|file| file.file_type().is_ok_and(|kind| kind.is_file())) {
+        if let (Ok(name), Ok(bytes)) = (file.file_name().into_string(), std::fs::read(file.path())) {
+            copy.set_file(&name, Some(bytes));
+        }
+    }
+    match Checkpoint::open(copy.mount(), Limits::default()) {
+        Ok(opened) => {
+            take_up(&opened, engine);
+            if opened.recovered.entries.is_empty() {
+                take_positions(config, engine);
+            }
+        }
+        Err(error) => events::state_refused(&directory, &error.to_string()),
+    }
+    Committer::without_state()
 }
 
 fn open_directory(directory: &Path) -> Result<Opened, CheckpointError> {

@@ -7,6 +7,7 @@ use super::{once, version};
 use crate::app::{Reload, Running, logging};
 use crate::config::Config;
 use crate::server::{LogFormat, LogLevel};
+use crate::sink::clients_configured;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,9 @@ pub fn run(args: &[OsString]) -> Exit {
     logging::start(level(log_level), format(config.server.log_format));
     if on(flags.print_config_stderr) {
         eprint!("{}", config.text_without_secrets());
+    }
+    if on(flags.dry_run) {
+        print!("{}", clients_configured(config.active_clients()));
     }
     if on(flags.stdin) || config.target_config.stdin {
         return once::stdin(&config, on(flags.dry_run), on(flags.inspect));

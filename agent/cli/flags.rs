@@ -220,9 +220,11 @@ const FLAGS: &[Flag] = &[
         "Print the configuration as it was read, secrets hidden, to standard error.",
         |f, v| put(&mut f.print_config_stderr, boolean(v)),
     ),
-    switch("dry-run", "Print the entries that would be sent; nothing is sent yet either way.", |f, v| {
-        put(&mut f.dry_run, boolean(v))
-    }),
+    switch(
+        "dry-run",
+        "Print the clients and the entries that would be sent, send nothing, remember nothing.",
+        |f, v| put(&mut f.dry_run, boolean(v)),
+    ),
     switch("stdin", "Read standard input through the first scrape config.", |f, v| put(&mut f.stdin, boolean(v))),
     switch("inspect", "With -stdin: show on standard error what each stage changes.", |f, v| {
         put(&mut f.inspect, boolean(v))

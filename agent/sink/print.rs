@@ -1,7 +1,9 @@
 //! Entries on standard output, as Promtail's `-dry-run` prints them: timestamp, labels, line, separated by tabs.
+//!
+//! The labels are those at the end of the pipeline: with the tenant's `__tenant_id__`, without a client's external ones.
+//! Structured metadata is not printed. Unlike Promtail's tab writer this one puts exactly one tab between two of them.
 
 use crate::labels::write_quoted;
-use crate::pipeline::stage::tenant::TENANT_LABEL;
 use crate::pipeline::{Output, Record};
 use jiff::Timestamp;
 use std::fmt::Write as _;
@@ -30,10 +32,6 @@ impl<W: Write + Send> Output for Printer<W> {
         self.line.push_str("\t{");
         let mut first = true;
         for (name, value) in record.labels() {
-            // The tenant is no label of the stream.
-            if name == TENANT_LABEL {
-                continue;
-            }
             let separator = if first { "" } else { ", " };
             first = false;
             let _ = write!(self.line, "{separator}{name}=");

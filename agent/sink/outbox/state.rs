@@ -82,6 +82,12 @@ impl State {
         *self.dropped.entry((Arc::clone(tenant), reason.to_string())).or_default() += lot;
     }
 
+    /// Bytes in memory that nobody is sending.
+    pub(super) fn idle_bytes(&self) -> usize {
+        let resident = self.resident.iter().filter_map(|id| self.unsettled.get(id));
+        resident.filter(|unsettled| !unsettled.flying).map(|unsettled| unsettled.batch.held_bytes()).sum()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         self.resident.iter().filter_map(|id| self.unsettled.get(id)).map(|u| u.batch.held_bytes()).sum()
     }

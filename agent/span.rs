@@ -47,6 +47,7 @@ mod tests {
         assert_eq!(span.inside("{app=\n}", 2..3), span);
         assert_eq!(span.inside("{app}", 2..3), span);
         assert_eq!(Span::new(4, 5, 8).inside("{éé=\"a\"}", 5..6), Span::new(4, 8, 1));
+        assert_eq!(span.inside("{é=\"a\"}", 4..5), Span::new(4, 9, 1));
         assert_eq!(span.inside("{app=\"a\"}", 1..4), Span::new(4, 6, 3));
         assert_eq!(span.inside("{app=\"a\"}", 9..9), Span::new(4, 14, 1));
     }

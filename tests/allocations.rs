@@ -289,4 +289,28 @@ fn collecting_batches_allocates_nothing_per_line() {
     }
     assert!(batches > 200, "{batches} batches");
     assert_eq!(most, 0, "allocations for 5000 lines");
+
+#[test]
+fn stages_that_hold_limit_and_rewrite_lines_allocate_nothing_per_line() {
+    let node = Node::new();
+    let log = node.path("traces.log");
+    fs::write(&log, "").expect("a log");
+    let text = format!(
+        r"scrape_configs:
+- job_name: traces
+  static_configs: [{{labels: {{app: shop, __path__: {}}}}}]
+  pipeline_stages:
+  - decolorize: {{}}
+  - regex: {{expression: '^(?P<level>[A-Z]+) '}}
+  - multiline: {{firstline: '^[A-Z]+ '}}
+  - labels: {{level: }}
+  - structured_metadata: {{level: , where: app}}
+  - limit: {{rate: 1000000, burst: 1000000, drop: true, by_label_name: filename}}
+  - sampling: {{rate: 0.9}}
+  - pack: {{labels: [app, level]}}
+",
+        log.to_str().expect("a path in UTF-8")
+    );
+    let trace = "\x1b[31mERROR it broke <here>\x1b[0m\n  at a\n  at b\n\nINFO fine\n".repeat(300);
+    check(&config(&text, &[]), vec![(log, trace.into_bytes())]);
 }

@@ -135,8 +135,16 @@ impl Committer {
         self.facts.took += time;
     }
 
-    /// Makes a cut durable. With `end` it is the last one: it is synced, and the log closed in order.
+    /// Makes a cut durable, as far as it can be, and lets go of what waited for it. With `end` it is the last one: it is synced, and the log closed in order.
     pub fn commit(&mut self, cut: &Arc<Cut>, now: Duration, end: bool) -> Verdict {
+        let verdict = self.try_commit(cut, now, end);
+        if verdict.publish {
+            self.outboxes.cut_is_durable();
+        }
+        verdict
+    }
+
+    fn try_commit(&mut self, cut: &Arc<Cut>, now: Duration, end: bool) -> Verdict {
         if !self.keeps_state() {
             return Verdict { publish: true, ..Verdict::default() };
         }

@@ -19,7 +19,7 @@ use crate::labels::Labels;
 use crate::ledger::JobBooks;
 use crate::metrics::{Seconds, Snapshot, Store};
 use crate::pipeline::stage::When;
-use crate::pipeline::{BindingId, Context, IngressHosts, Inspect, Output};
+use crate::pipeline::{BindingId, Context, IngressHosts, Inspect, LineRate, Output};
 use crate::source::{FileSystem, Moment, RealFs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ pub struct Engine {
     pub(super) series: Store,
     pub(super) hosts: IngressHosts,
     lookups: LookupCounts,
+    pub(super) rate: LineRate,
     pub(super) geoip: GeoIpSet,
     pub(super) reader: Reader,
     pub(super) watch: Option<Watch>,
@@ -97,6 +98,7 @@ impl Engine {
             series,
             hosts: IngressHosts::default(),
             lookups: LookupCounts::default(),
+            rate: config.limits.line_rate(),
             geoip,
             reader: Reader::default(),
             watch: None,
@@ -144,6 +146,11 @@ impl Engine {
     pub fn makes_wait(&mut self) -> bool {
         self.output.tick(self.clock.monotonic());
         self.output.is_full()
+    }
+
+    /// Whether entries wait for a cut that knows of them.
+    pub fn wants_cut(&self) -> bool {
+        self.output.wants_cut()
     }
 
     /// What the output still collects goes on its way.
@@ -229,6 +236,7 @@ impl Engine {
             series: &mut self.series,
             hosts: &mut self.hosts,
             lookups: &mut self.lookups,
+            rate: &mut self.rate,
             output: &mut *self.output,
             clock: &*self.clock,
             files: &*self.files,
@@ -284,6 +292,7 @@ impl Engine {
                 overdue: false,
                 hosts: &mut self.hosts,
                 geoip: &mut self.lookups,
+                rate: &mut self.rate,
             };
             match &mut self.inspector {
                 Some(inspector) => {
@@ -323,6 +332,7 @@ impl Engine {
         }
         facts.targets_dropped = dropped.into_iter().map(|(reason, n)| (reason.to_string(), n)).collect();
         facts.geoip = self.lookups;
+        facts.dropped_by_label = dropped_by_label(&self.jobs);
         facts.breaks = self.breaks.iter().map(|(reason, times)| (reason.to_string(), times)).collect();
         facts
     }
@@ -344,6 +354,7 @@ pub struct Turning<'e> {
     pub series: &'e mut Store,
     pub hosts: &'e mut IngressHosts,
     pub lookups: &'e mut LookupCounts,
+    pub rate: &'e mut LineRate,
     pub output: &'e mut dyn Output,
     pub clock: &'e dyn Clock,
     pub files: &'e dyn FileSystem,
@@ -365,6 +376,7 @@ impl<'e> Turning<'e> {
             overdue: false,
             hosts: self.hosts,
             geoip: self.lookups,
+            rate: self.rate,
         };
         (self.jobs, context, self.output)
     }
@@ -387,6 +399,17 @@ impl<'e> Turning<'e> {
             job.pipeline.release(when, &mut context, output);
         }
     }
+}
+
+/// Lines that were dropped by a label's value, over all jobs.
+fn dropped_by_label(jobs: &[Job]) -> BTreeMap<(String, String), u64> {
+    let mut dropped = BTreeMap::new();
+    for job in jobs {
+        job.pipeline.dropped_by_label(&mut |name, value, lines| {
+            *dropped.entry((name.to_string(), String::from_utf8_lossy(value).into_owned())).or_default() += lines;
+        });
+    }
+    dropped
 }
 
 pub(super) fn compile(config: &Config, series: &mut Store, geoip: &GeoIpSet) -> Vec<Job> {

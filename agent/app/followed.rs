@@ -2,6 +2,7 @@
 
 use super::engine::Turning;
 use super::events;
+use super::pace::PIECE_BYTES;
 use crate::labels::Labels;
 use crate::pipeline::BindingId;
 use crate::server::FileRow;
@@ -27,6 +28,11 @@ pub struct Followed {
     /// When to look next, and after which pause.
     pub due: Duration,
     pause: Duration,
+    /// The round of its job in which it was read last, where the job makes its sources wait, and until when it waits.
+    pub paced_round: u64,
+    pub waits_until: Duration,
+    /// Bytes that it has read at once then.
+    pub piece_bytes: usize,
     /// It could not open a file because there are too many open ones.
     pub starved: bool,
     /// When it last had lines.
@@ -74,6 +80,9 @@ impl Followed {
             round: 0,
             due: Duration::ZERO,
             pause: PAUSE_MIN,
+            paced_round: 0,
+            waits_until: Duration::ZERO,
+            piece_bytes: PIECE_BYTES,
             starved: false,
             active: Duration::ZERO,
             behind_since: None,
@@ -93,6 +102,9 @@ impl Followed {
         if progress.bytes > 0 {
             self.active = now;
         }
+        // A line that is longer than a piece needs a larger one.
+        let longer = progress.more && progress.bytes == 0;
+        self.piece_bytes = if longer { self.piece_bytes.saturating_mul(4) } else { PIECE_BYTES };
         self.starved = progress.starved;
         self.behind_since = progress.more.then(|| self.behind_since.unwrap_or(now));
     }

@@ -11,6 +11,7 @@ mod kept_sources;
 pub mod logging;
 mod look;
 mod mem_tree;
+mod pace;
 mod pages;
 mod publish;
 mod reader;

@@ -152,6 +152,11 @@ impl Published {
         for (reason, lines) in by_reason {
             raise_to(&own.promtail_dropped_lines.with_label_values(&[reason]), lines);
         }
+        // Values that are forgotten are shown no more.
+        own.promtail_dropped_lines_by_label.reset();
+        for ((name, value), lines) in &report.facts.dropped_by_label {
+            own.promtail_dropped_lines_by_label.with_label_values(&[name, value]).inc_by(*lines);
+        }
     }
 
     fn take_sources(&self, report: &Report) {

@@ -4,6 +4,7 @@ use super::engine::Turning;
 use super::events;
 use super::followed::{Feed, Followed, PAUSE_MAX, Slots, read};
 use super::job::Job;
+use super::pace::{Leave, Pace};
 use super::worker::Facts;
 use crate::clock::UnixNanos;
 use crate::labels::Labels;
@@ -49,6 +50,7 @@ pub struct Reader {
     open: usize,
     open_max: usize,
     crowded: bool,
+    pace: Pace,
     tally: Tally,
     /// What may have cost lines, by reason.
     pub breaks: BTreeMap<&'static str, u64>,
@@ -75,6 +77,7 @@ impl Default for Reader {
             open: 0,
             open_max: OPEN_FILES_MAX,
             crowded: false,
+            pace: Pace::default(),
             tally: Tally::default(),
             breaks: BTreeMap::new(),
             positions: Positions::default(),
@@ -215,8 +218,15 @@ impl Reader {
                 (more, whole_round) = (true, false);
                 break;
             }
+            // A run to the end waits for nobody.
+            let leave = if self.everything { Leave::Free } else { self.pace.ask(followed, turning, moment.now) };
+            let (share, fill) = match leave {
+                Leave::Free => (SOURCE_BYTES.min(end - self.bytes_read), usize::MAX),
+                Leave::Piece => (followed.piece_bytes as u64, followed.piece_bytes),
+                Leave::None => continue,
+            };
+            self.buffer.set_fill_max(fill);
             followed.round = self.round + 1;
-            let share = SOURCE_BYTES.min(end - self.bytes_read);
             let Followed { source, feeds, .. } = followed;
             self.open -= source.open_files();
             let progress = read(feeds, turning, |take| source.poll(moment, &mut self.buffer, share, take));
@@ -233,7 +243,9 @@ impl Reader {
             }
             self.tally.take(progress, &mut self.breaks);
         }
+        self.buffer.set_fill_max(usize::MAX);
         self.round += u64::from(whole_round);
+        more |= self.pace.finish();
         for path in over {
             self.leave(&path, turning);
         }
@@ -303,7 +315,7 @@ impl Reader {
 
     /// How long to wait for the next look.
     pub fn pause(&self, now: Duration) -> Duration {
-        let next = self.sources.values().map(|followed| followed.due.saturating_sub(now)).min();
+        let next = self.sources.values().map(|source| source.due.max(source.waits_until).saturating_sub(now)).min();
         next.unwrap_or(PAUSE_MAX).min(PAUSE_MAX)
     }
 

@@ -37,6 +37,7 @@ impl Engine {
         self.jobs = jobs;
         self.series = series;
         self.refresh_every = refresh_period(config);
+        self.rate = config.limits.line_rate();
         self.refresh();
     }
 }

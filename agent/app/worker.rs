@@ -11,6 +11,7 @@ use crate::geoip::LookupCounts;
 use crate::ledger::JobBooks;
 use crate::metrics::Snapshot;
 use crate::pipeline::Output;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
@@ -19,6 +20,8 @@ use tokio::sync::oneshot;
 /// A cut is made at least so often, scraped or not: it bounds what a crash makes the agent read again, and what is
 /// lost if files vanish meanwhile.
 pub const CUT_EVERY: Duration = Duration::from_secs(10);
+/// The same while entries wait for one to be sent.
+const CUT_EVERY_SENDING: Duration = Duration::from_secs(1);
 /// Scrapers that ask again within this time after a cut was made get that one.
 const CUT_SHARED: Duration = Duration::from_millis(900);
 
@@ -100,6 +103,8 @@ pub struct Facts {
     pub lag_bytes_max: u64,
     pub lag_seconds_max: f64,
     pub geoip: LookupCounts,
+    /// Lines that were dropped by a label's name and value.
+    pub dropped_by_label: BTreeMap<(String, String), u64>,
 }
 
 /// The engine at work, and what it has promised.
@@ -221,7 +226,7 @@ impl Worker {
     /// Makes a cut if somebody waits for one, or it is time; never while one is on its way to the disk.
     fn cut_if_wanted(&mut self) {
         let now = self.engine.monotonic();
-        let is_time = self.keeps_state && now >= self.cut_at + CUT_EVERY;
+        let is_time = self.keeps_state && now >= self.cut_at + self.cut_every();
         let wanted = self.wanted.or(is_time.then_some(false));
         let Some(for_scrape) = wanted.filter(|_| !self.committing) else { return };
         self.wanted = None;
@@ -245,7 +250,12 @@ impl Worker {
         if !self.keeps_state || self.committing {
             return pause;
         }
-        pause.min((self.cut_at + CUT_EVERY).saturating_sub(self.engine.monotonic()))
+        pause.min((self.cut_at + self.cut_every()).saturating_sub(self.engine.monotonic()))
+    }
+
+    /// After which time a cut is made though nobody asks for one.
+    fn cut_every(&self) -> Duration {
+        if self.engine.wants_cut() { CUT_EVERY_SENDING } else { CUT_EVERY }
     }
 
     /// The end: nothing more is read, and the last cut is what everybody sees from now on.

@@ -4,7 +4,7 @@ use crate::yaml::{Node, Value};
 use std::fmt::Write as _;
 
 /// Keys whose values are secrets, wherever they stand.
-const SECRET_KEYS: &[&str] = &["password", "credentials", "bearer_token", "client_secret", "license_key"];
+const SECRET_KEYS: &[&str] = &["password", "credentials", "bearer_token", "client_secret", "license_key", "hash_key"];
 /// Maps whose values may hold secrets.
 const SECRET_MAPS: &[&str] = &["headers", "endpoint_params"];
 /// What stands in their place, as in Prometheus.

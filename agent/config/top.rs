@@ -5,6 +5,7 @@ use super::scrape::ScrapeConfig;
 use super::secrets::without_secrets;
 use super::state::{BirthHold, FinalScrapeWait, StateConfig};
 use crate::diagnostic::Diagnostics;
+use crate::pipeline::LineRate;
 use crate::server::ServerConfig;
 use crate::sink::ClientConfig;
 use crate::yaml::{ByteSize, Fields, FromNode, Node, Spanned};
@@ -46,12 +47,14 @@ pub struct TargetConfig {
 }
 
 /// `limits_config`: what concerns the sending of entries is checked now and used with delivery.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LimitsConfig {
     pub readline_rate_enabled: bool,
-    pub readline_rate: Option<f64>,
-    pub readline_burst: Option<f64>,
-    pub readline_rate_drop: Option<bool>,
+    /// Lines per second that may reach the end of all pipelines together, and how many at once (default 10,000 each).
+    pub readline_rate: f64,
+    pub readline_burst: u64,
+    /// Whether lines past the rate are dropped (default), or nothing is read for a while.
+    pub readline_rate_drop: bool,
     pub max_streams: Option<u64>,
     pub max_line_size: Option<u64>,
     pub max_line_size_truncate: bool,
@@ -181,18 +184,47 @@ impl TargetConfig {
     }
 }
 
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        LimitsConfig {
+            readline_rate_enabled: false,
+            readline_rate: 10_000.0,
+            readline_burst: 10_000,
+            readline_rate_drop: true,
+            max_streams: None,
+            max_line_size: None,
+            max_line_size_truncate: false,
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// The rate of all lines.
+    pub fn line_rate(&self) -> LineRate {
+        match self.readline_rate_enabled {
+            true => LineRate::new(self.readline_rate, self.readline_burst, self.readline_rate_drop),
+            false => LineRate::default(),
+        }
+    }
+}
+
 impl FromNode for LimitsConfig {
     fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
         let mut fields = Fields::new(node, "`limits_config`", d)?;
-        let enabled = fields.optional::<Spanned<bool>>("readline_rate_enabled", d);
-        if let Some(enabled) = enabled.as_ref().filter(|e| e.value) {
-            d.warning(enabled.span, "`readline_rate_enabled` has no effect yet: no line is held back or dropped");
+        let default = LimitsConfig::default();
+        let rate = fields.optional::<Spanned<f64>>("readline_rate", d);
+        let burst = fields.optional::<Spanned<u64>>("readline_burst", d);
+        if let Some(rate) = rate.as_ref().filter(|rate| !(rate.value > 0.0 && rate.value.is_finite())) {
+            d.error(rate.span, "`readline_rate` must be above 0");
+        }
+        if let Some(burst) = burst.as_ref().filter(|burst| burst.value == 0) {
+            d.error(burst.span, "`readline_burst` must be at least 1");
         }
         let config = LimitsConfig {
-            readline_rate_enabled: enabled.is_some_and(|e| e.value),
-            readline_rate: fields.optional("readline_rate", d),
-            readline_burst: fields.optional("readline_burst", d),
-            readline_rate_drop: fields.optional("readline_rate_drop", d),
+            readline_rate_enabled: fields.or("readline_rate_enabled", false, d),
+            readline_rate: rate.map_or(default.readline_rate, |rate| rate.value),
+            readline_burst: burst.map_or(default.readline_burst, |burst| burst.value),
+            readline_rate_drop: fields.or("readline_rate_drop", true, d),
             max_streams: fields.optional("max_streams", d),
             max_line_size: fields.optional::<ByteSize>("max_line_size", d).map(|size| size.0),
             max_line_size_truncate: fields.or("max_line_size_truncate", false, d),

@@ -233,6 +233,9 @@ own_metrics! {
     promtail_batch_retries: IntCounterVec = "promtail_batch_retries_total" ["host", "tenant"];
     /// Lines that a stage dropped, by its drop_counter_reason; Promtail's name.
     promtail_dropped_lines: IntCounterVec = "logentry_dropped_lines_total" ["reason"];
+    /// Lines that a limit stage dropped, by the label and its value, while the value is remembered; Promtail's name.
+    promtail_dropped_lines_by_label: IntCounterVec =
+        "logentry_dropped_lines_by_label_total" ["label_name", "label_value"];
 }
 
 impl Own {

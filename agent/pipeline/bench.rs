@@ -1,7 +1,7 @@
 //! A pipeline at work, for tests of this module: sources, lines, restarts, and what comes out.
 
 use super::stage::{When, read_stages};
-use super::{BindingId, Context, Counts, IngressHosts, Output, Pipeline, Record, Restored};
+use super::{BindingId, Context, Counts, IngressHosts, LineRate, Output, Pipeline, Record, Restored};
 use crate::diagnostic::Diagnostics;
 use crate::geoip::{GeoIpSet, LookupCounts};
 use crate::keep::Entries;
@@ -35,6 +35,7 @@ pub struct World {
     pub series: Store,
     pub hosts: IngressHosts,
     pub lookups: LookupCounts,
+    pub rate: LineRate,
     pub ids: Vec<BindingId>,
     pub out: Entered,
     pub now: i64,
@@ -55,8 +56,8 @@ impl World {
         let mut series = Store::new();
         let mut pipeline = compile(stages, &mut series);
         let ids = SOURCES.iter().map(|source| bind(&mut pipeline, &mut series, source)).collect();
-        let (hosts, lookups, out) = Default::default();
-        World { pipeline, series, hosts, lookups, ids, out, now: 0 }
+        let (hosts, lookups, rate, out) = Default::default();
+        World { pipeline, series, hosts, lookups, rate, ids, out, now: 0 }
     }
 
     pub fn with(&mut self, run: impl FnOnce(&mut Pipeline, &mut Context<'_>, &mut dyn Output)) {
@@ -69,6 +70,7 @@ impl World {
             overdue: false,
             hosts: &mut self.hosts,
             geoip: &mut self.lookups,
+            rate: &mut self.rate,
         };
         run(&mut self.pipeline, &mut context, &mut self.out);
         self.assert_balanced();

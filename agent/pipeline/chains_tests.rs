@@ -1,7 +1,7 @@
 //! Pieces of many sources and streams, in any order: each line comes out once and whole, and the books balance.
 
 use super::super::stage::read_stages;
-use super::super::{BindingId, IngressHosts, Output, Pipeline};
+use super::super::{BindingId, IngressHosts, LineRate, Output, Pipeline};
 use super::*;
 use crate::diagnostic::Diagnostics;
 use crate::geoip::{GeoIpSet, LookupCounts};
@@ -62,6 +62,7 @@ impl Bench {
             overdue: false,
             hosts: &mut self.hosts,
             geoip: &mut self.lookups,
+            rate: &mut LineRate::default(),
         };
         run(&mut self.pipeline, &mut context, &mut self.out);
         let counts = self.pipeline.counts();

@@ -8,6 +8,7 @@ mod chains;
 mod hosts;
 mod kept;
 mod keyed_hash;
+mod rate;
 mod record;
 mod restart;
 mod scope;
@@ -21,6 +22,7 @@ pub use chains::{CHAINS_BYTES_MAX, CHAINS_MAX, Chains, JOINED_BYTES_MAX};
 pub use hosts::IngressHosts;
 pub use kept::{Keeper, Kept, Rebound};
 pub use keyed_hash::KeyedHash;
+pub use rate::{Bucket, LINE_RATE_DROP, LineRate};
 pub use record::{Content, Record, State};
 pub use restart::{Restored, STATE_DISCARDED};
 pub use scope::{LabelId, Names, ReasonId, Scope, Slot};
@@ -51,6 +53,8 @@ pub struct Context<'c> {
     pub hosts: &'c mut IngressHosts,
     /// How GeoIP lookups of this worker went.
     pub geoip: &'c mut LookupCounts,
+    /// How many lines may reach the end of all pipelines.
+    pub rate: &'c mut LineRate,
 }
 
 /// Takes the entries that reach the end of a pipeline.
@@ -67,6 +71,11 @@ pub trait Output: Send {
 
     /// Whether it can take no more before somebody else has done something: then nothing is read for a while.
     fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Whether entries wait for a cut that knows of them.
+    fn wants_cut(&self) -> bool {
         false
     }
 
@@ -135,6 +144,10 @@ pub struct Pipeline {
     state: State,
     /// Why a torn line is refused, in pipelines that know what a torn line is.
     torn: Option<ReasonId>,
+    /// Why an entry is dropped that is too many for all pipelines together.
+    rate_drop: ReasonId,
+    /// Whether a stage may make sources wait.
+    paces: bool,
     counts: Counts,
     /// Lines inside stages.
     held: u64,
@@ -164,9 +177,11 @@ impl Pipeline {
     ) -> Option<Self> {
         let mut scope = Scope::new(series, geoip, series_max, diagnostics);
         let stages = stage::compile_stages(configs, &mut scope)?;
+        let rate_drop = LineRate::reason(&mut scope);
         let reasons = scope.reasons.len();
         let torn = scope.reasons.position(torn::TORN).map(ReasonId);
         Some(Pipeline {
+            paces: latest_pause(&stages).is_some(),
             stages,
             fixed: scope.fixed,
             slots: scope.slots,
@@ -175,6 +190,7 @@ impl Pipeline {
             bindings: Vec::new(),
             state: State::default(),
             torn,
+            rate_drop,
             counts: Counts { refused: vec![0; reasons], dropped: vec![0; reasons], ..Counts::default() },
             held: 0,
         })
@@ -268,6 +284,7 @@ impl Pipeline {
         let behind = record.behind();
         self.held += 1;
         let lines = record.lines();
+        let flow = limited(flow, self.rate_drop, context);
         settle(&mut self.counts, &mut self.held, flow, lines, &record, output);
         if context.overdue {
             context.overdue = false;
@@ -287,11 +304,29 @@ impl Pipeline {
             let Some(binding) = self.bindings.get(held.binding).and_then(Option::as_ref) else { return };
             let mut record = Record::new(&mut self.state, &self.fixed, held.binding, binding, b"", context.wall);
             let flow = stage::release_from(&mut self.stages, at, when, &mut record, context);
+            if matches!(when, When::At(_)) {
+                record.set_unrepeatable();
+            }
             self.counts.unfinished += u64::from(held.unfinished && flow != Flow::Hold);
             // A stage behind may have let another entry go in its place.
             let lines = record.lines();
+            let flow = limited(flow, self.rate_drop, context);
             settle(&mut self.counts, &mut self.held, flow, lines, &record, output);
         }
+    }
+
+    /// Until when the pipeline's sources are not to be read, in monotonic time; `None`: it never makes them wait.
+    pub fn paused_until(&self) -> Option<Duration> {
+        if self.paces { latest_pause(&self.stages) } else { None }
+    }
+
+    /// Visits the lines that `limit` stages dropped by a label: its name, the value and how many.
+    pub fn dropped_by_label(&self, visit: &mut dyn FnMut(&str, &[u8], u64)) {
+        stage::each(&self.stages, &mut |stage| {
+            if let Stage::Limit(limit) = stage {
+                limit.dropped_by_label().for_each(|(name, value, lines)| visit(name, value, lines));
+            }
+        });
     }
 
     pub fn counts(&self) -> &Counts {
@@ -309,6 +344,12 @@ impl Pipeline {
     }
 }
 
+fn latest_pause(stages: &[Stage]) -> Option<Duration> {
+    let mut latest = None;
+    stage::each(stages, &mut |stage| latest = latest.max(stage.paused_until()));
+    latest
+}
+
 /// Looks whether a refused line is torn, and then leaves only its beginning in the record.
 #[cold]
 fn tear(record: &mut Record<'_>, reason: Option<ReasonId>) {
@@ -321,6 +362,12 @@ fn tear(record: &mut Record<'_>, reason: Option<ReasonId>) {
             record.set_line(front);
         }
     }
+}
+
+/// What becomes of a record that reached the end when lines of all pipelines are limited.
+#[inline]
+fn limited(flow: Flow, reason: ReasonId, context: &mut Context<'_>) -> Flow {
+    if flow == Flow::Next && !context.rate.lets_pass(context.monotonic) { Flow::Drop(reason) } else { flow }
 }
 
 /// Enters a record's end in the books. `lines` is how many lines of the file ended with it.

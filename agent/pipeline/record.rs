@@ -19,6 +19,8 @@ pub struct State {
     labels: Vec<Option<Text>>,
     line: Option<Text>,
     timestamp: UnixNanos,
+    /// The entry would be the same if its lines were read again.
+    repeatable: bool,
     refused: Option<ReasonId>,
     lines: u64,
     cut: bool,
@@ -66,6 +68,7 @@ impl<'r> Record<'r> {
         state.labels.extend_from_slice(&binding.labels);
         state.line = Some(Text::new(Place::Input, 0, input.len()));
         state.timestamp = read_at;
+        state.repeatable = false;
         state.refused = None;
         state.lines = 1;
         state.cut = false;
@@ -130,8 +133,26 @@ impl<'r> Record<'r> {
         self.state.timestamp
     }
 
+    /// Sets the entry's time to one that its lines say.
     pub fn set_timestamp(&mut self, timestamp: UnixNanos) {
         self.state.timestamp = timestamp;
+        self.state.repeatable = true;
+    }
+
+    /// Sets the entry's time to the present one.
+    pub fn set_timestamp_now(&mut self, now: UnixNanos) {
+        self.state.timestamp = now;
+        self.state.repeatable = false;
+    }
+
+    /// Whether the same entry would come of the same lines, read again at another time.
+    pub fn is_repeatable(&self) -> bool {
+        self.state.repeatable
+    }
+
+    /// Says that time has made the entry what it is.
+    pub fn set_unrepeatable(&mut self) {
+        self.state.repeatable = false;
     }
 
     pub fn value(&self, slot: Slot) -> Value {

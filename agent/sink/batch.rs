@@ -18,6 +18,9 @@ pub struct Batch {
     pub bytes: u64,
     /// When its first entry came, by the clock that never goes back; zero for one that an earlier run left.
     pub begun: Duration,
+    /// Its lines, read again, would make the same entries. Others are sent only when a durable cut knows of them: after it
+    /// they are not read again.
+    pub repeatable: bool,
     body: Mutex<Body>,
 }
 
@@ -33,18 +36,18 @@ enum Body {
 
 impl Batch {
     pub fn new(id: u64, tenant: Arc<str>, lines: u64, bytes: u64, begun: Duration, message: Vec<u8>) -> Self {
-        Batch { id, tenant, lines, bytes, begun, body: Mutex::new(Body::Plain(message)) }
+        Batch { id, tenant, lines, bytes, begun, repeatable: true, body: Mutex::new(Body::Plain(message)) }
     }
 
     /// A batch that was closed gets its number.
     pub fn of(id: u64, sealed: Sealed) -> Self {
-        let Sealed { tenant, lines, bytes, begun, message } = sealed;
-        Batch::new(id, tenant, lines, bytes, begun, message)
+        let Sealed { tenant, lines, bytes, begun, repeatable, message } = sealed;
+        Batch { repeatable, ..Batch::new(id, tenant, lines, bytes, begun, message) }
     }
 
     /// One that an earlier run left on disk.
     pub fn away(id: u64, tenant: Arc<str>, lines: u64, bytes: u64) -> Self {
-        Batch { id, tenant, lines, bytes, begun: Duration::ZERO, body: Mutex::new(Body::Away) }
+        Batch { id, tenant, lines, bytes, begun: Duration::ZERO, repeatable: true, body: Mutex::new(Body::Away) }
     }
 
     /// The message as one snappy block. Nothing if it is only on disk.

@@ -54,7 +54,7 @@ pub struct ClientConfig {
 pub struct BackoffConfig {
     /// Default 500 ms.
     pub min_period: Duration,
-    /// Default 5 m.
+    /// Default 30 s; Promtail's is 5 m, after which it gives up: who goes on for ever should notice soon that Loki is back.
     pub max_period: Duration,
     /// Attempts; `None` where the file doesn't say: weir then goes on for ever, Promtail gives up after 10.
     pub max_retries: Option<u64>,
@@ -193,7 +193,7 @@ impl BackoffConfig {
     fn from_optional(node: Option<&Node>, d: &mut Diagnostics) -> Self {
         let mut config = BackoffConfig {
             min_period: Duration::from_millis(500),
-            max_period: Duration::from_secs(300),
+            max_period: Duration::from_secs(30),
             max_retries: None,
         };
         if let Some(mut fields) = node.and_then(|node| Fields::new(node, "`backoff_config`", d)) {

@@ -49,6 +49,10 @@ impl Output for Forwarder {
         self.clients.iter().any(|client| client.outbox.is_full())
     }
 
+    fn wants_cut(&self) -> bool {
+        self.clients.iter().any(|client| client.outbox.wants_cut())
+    }
+
     fn is_backed_up(&self) -> bool {
         // One that is dead for good must not keep the others from old logs.
         !self.clients.is_empty() && self.clients.iter().all(|client| client.outbox.is_backed_up())

@@ -30,6 +30,11 @@ impl Outboxes {
         saved.into_iter().collect()
     }
 
+    /// The last cut is durable, or never will be.
+    pub fn cut_is_durable(&self) {
+        self.all().iter().for_each(|outbox| outbox.cut_is_durable());
+    }
+
     /// Makes room in memory.
     pub fn relieve(&self) {
         self.all().iter().for_each(|outbox| outbox.relieve());

@@ -39,6 +39,8 @@ pub struct LineBuffer {
     skipping: bool,
     /// NULs in front of lines since `begin`.
     nul_bytes: u64,
+    /// Bytes that are read at once.
+    fill_max: usize,
 }
 
 impl Default for LineBuffer {
@@ -53,7 +55,22 @@ impl LineBuffer {
     pub fn new(capacity: usize, line_bytes_max: usize) -> Self {
         let capacity = capacity.max(line_bytes_max + 1 + OVERLAP_BYTES);
         let bytes = vec![0; capacity].into_boxed_slice();
-        LineBuffer { bytes, start: 0, scanned: 0, end: 0, base: 0, line_bytes_max, skipping: false, nul_bytes: 0 }
+        LineBuffer {
+            bytes,
+            start: 0,
+            scanned: 0,
+            end: 0,
+            base: 0,
+            line_bytes_max,
+            skipping: false,
+            nul_bytes: 0,
+            fill_max: usize::MAX,
+        }
+    }
+
+    /// At most so many bytes are read at once, at least 1; by default as many as there is room for.
+    pub fn set_fill_max(&mut self, bytes: usize) {
+        self.fill_max = bytes.max(1);
     }
 
     /// Forgets everything, and expects the byte at `offset` next; with `skipping`, in the middle of a cut line.
@@ -72,7 +89,8 @@ impl LineBuffer {
             self.base += from as u64;
         }
         let at = self.end;
-        let count = read(&mut self.bytes[at..], self.base + at as u64)?;
+        let room = self.bytes.len().min(at.saturating_add(self.fill_max));
+        let count = read(&mut self.bytes[at..room], self.base + at as u64)?;
         self.end += count;
         Ok(&self.bytes[at..self.end])
     }

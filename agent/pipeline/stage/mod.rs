@@ -47,6 +47,11 @@ pub trait Run {
     /// Puts the entry that [`due`](Run::due) named into the record.
     fn release(&mut self, _when: When, _record: &mut Record<'_>) {}
 
+    /// Until when no source is to be read, in monotonic time; `None`: the stage never makes them wait.
+    fn paused_until(&self) -> Option<Duration> {
+        None
+    }
+
     /// A source was read to its end at this moment of monotonic time.
     fn caught_up(&mut self, _source: usize, _monotonic: Duration) {}
 
@@ -129,6 +134,10 @@ macro_rules! stages {
                 match self { $(Stage::$stage(stage) => stage.release(when, record),)* }
             }
 
+            fn paused_until(&self) -> Option<Duration> {
+                match self { $(Stage::$stage(stage) => stage.paused_until(),)* }
+            }
+
             fn caught_up(&mut self, source: usize, monotonic: Duration) {
                 match self { $(Stage::$stage(stage) => stage.caught_up(source, monotonic),)* }
             }
@@ -166,6 +175,7 @@ stages! {
     "labelallow" => labelallow::LabelAllow / LabelAllowConfig,
     "labeldrop" => labeldrop::LabelDrop / LabelDropConfig,
     "labels" => labels::Labels / LabelsConfig,
+    "limit" => limit::Limit / LimitConfig,
     "logfmt" => logfmt::Logfmt / LogfmtConfig,
     "match" => r#match::Match / MatchConfig,
     "metrics" => metrics::Metrics / MetricsConfig,
@@ -173,6 +183,7 @@ stages! {
     "multiline" => multiline::Multiline / MultilineConfig,
     "output" => output::Output / OutputConfig,
     "pack" => pack::Pack / PackConfig,
+    "redact" => redact::Redact / RedactConfig,
     "regex" => regex::Regex / RegexConfig,
     "replace" => replace::Replace / ReplaceConfig,
     "sampling" => sampling::Sampling / SamplingConfig,
@@ -184,7 +195,7 @@ stages! {
 }
 
 /// Promtail's stages that weir does not have yet. Leaving one out would change what is counted or sent.
-const NOT_YET: &[&str] = &["eventlogmessage", "limit"];
+const NOT_YET: &[&str] = &["eventlogmessage"];
 
 /// Reads a list of stages; every item is a map of one key.
 ///

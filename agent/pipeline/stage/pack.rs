@@ -77,7 +77,7 @@ impl Run for Pack {
         let packed = record.push(object);
         record.set_line(packed);
         if self.ingest_timestamp {
-            record.set_timestamp(context.wall);
+            record.set_timestamp_now(context.wall);
         }
         Flow::Next
     }

@@ -67,6 +67,8 @@ pub struct Collector {
     key: Vec<u8>,
     metadata: Vec<u8>,
     text: String,
+    /// The entry at hand would come again as it is.
+    repeatable: bool,
 }
 
 /// The entry at hand, in the form in which it is sent.
@@ -100,11 +102,13 @@ impl Collector {
             key: Vec::new(),
             metadata: Vec::new(),
             text: String::new(),
+            repeatable: true,
         }
     }
 
     /// Takes one entry. `now` is the time of the turn by the clock that never goes back.
     pub fn entry(&mut self, record: &Record<'_>, now: Duration) {
+        self.repeatable = record.is_repeatable();
         self.add(record.labels(), record.timestamp(), record.line(), record.metadata(), now);
     }
 
@@ -154,6 +158,7 @@ impl Collector {
         }
         let Some(stream) = self.streams.get_mut(number) else { return };
         let open = tenant.open.get_or_insert_with(|| self.sealing.open(entry.now));
+        open.repeatable &= self.repeatable;
         let before = open.encoded_len();
         if stream.chain.is_empty() {
             if self.limits.refuse_stream(open.streams.len()) {

@@ -33,6 +33,8 @@ struct Piece {
 pub(super) struct OpenBatch {
     /// When its first entry came.
     pub(super) begun: Duration,
+    /// Each entry in it would come again as it is, if its lines were read again.
+    pub(super) repeatable: bool,
     pub(super) lines: u64,
     /// Of lines and structured metadata.
     pub(super) bytes: u64,
@@ -96,7 +98,7 @@ impl OpenBatch {
     }
 
     pub(super) fn clear(&mut self) {
-        let OpenBatch { begun: _, lines, bytes, streams, encoded, pieces, heads } = self;
+        let OpenBatch { begun: _, repeatable: _, lines, bytes, streams, encoded, pieces, heads } = self;
         (*lines, *bytes, *heads) = (0, 0, 0);
         streams.clear();
         encoded.clear();

@@ -24,6 +24,8 @@ pub struct Sealed {
     pub bytes: u64,
     /// When its first entry came.
     pub begun: Duration,
+    /// Each entry in it would come again as it is, if its lines were read again.
+    pub repeatable: bool,
     /// A `PushRequest` ([`wire`](crate::sink::wire)).
     pub message: Vec<u8>,
 }
@@ -68,6 +70,7 @@ impl Sealing {
     pub(super) fn open(&mut self, now: Duration) -> OpenBatch {
         let mut open = self.opens.pop().unwrap_or_default();
         open.begun = now;
+        open.repeatable = true;
         open
     }
 
@@ -81,8 +84,8 @@ impl Sealing {
             }
         }
         self.open_bytes = self.open_bytes.saturating_sub(open.encoded_len());
-        let (lines, bytes, begun) = (open.lines, open.bytes, open.begun);
-        self.sealed.push(Sealed { tenant: tenant.name.clone(), lines, bytes, begun, message });
+        let (lines, bytes, begun, repeatable) = (open.lines, open.bytes, open.begun, open.repeatable);
+        self.sealed.push(Sealed { tenant: tenant.name.clone(), lines, bytes, begun, repeatable, message });
         open.clear();
         if self.opens.len() < SPARES_MAX && open.held_bytes() <= self.spare_bytes_max {
             self.opens.push(open);

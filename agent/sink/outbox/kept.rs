@@ -27,7 +27,8 @@ impl Outbox {
 
     /// Enters into a cut which batches are not settled.
     pub fn keep_batches(&self, number: u64, entries: &mut Entries) {
-        let state = self.lock();
+        let state = &mut *self.lock();
+        state.cut_at = state.next_id;
         for (id, unsettled) in &state.unsettled {
             entries.put(Slot { table: Table::OUTBOX, index: number << ID_BITS | id }, |writer| {
                 writer.number(unsettled.batch.lines);
@@ -114,7 +115,11 @@ impl Outbox {
         if !damaged.is_empty() {
             let _ = spool.forget(&damaged);
         }
-        self.lock().spool_bytes = Some(spool.disk_bytes());
+        {
+            let state = &mut *self.lock();
+            state.spool_bytes = Some(spool.disk_bytes());
+            state.held_from = Some(state.next_id);
+        }
         *self.spool() = Some(spool);
         self.changed.notify_waiters();
         lost

@@ -173,12 +173,32 @@ impl Outbox {
     /// [given back](Self::give_back).
     pub fn take(&self, tenant: &str) -> Option<Arc<Batch>> {
         let state = &mut *self.lock();
+        let next = state.unsettled.get(state.waiting.get(tenant)?.front()?)?;
+        if state.is_held(&next.batch) {
+            return None;
+        }
         let id = state.waiting.get_mut(tenant)?.pop_front()?;
         let unsettled = state.unsettled.get_mut(&id)?;
         unsettled.flying = true;
         let batch = Arc::clone(&unsettled.batch);
         self.measure(state);
         Some(batch)
+    }
+
+    /// Whether a batch waits for a cut.
+    pub fn wants_cut(&self) -> bool {
+        let state = self.lock();
+        let newer = state.held_from.map(|held_from| state.unsettled.range(held_from..));
+        newer.into_iter().flatten().any(|(_, unsettled)| !unsettled.batch.repeatable)
+    }
+
+    /// The last cut is durable, or never will be.
+    pub fn cut_is_durable(&self) {
+        {
+            let state = &mut *self.lock();
+            state.held_from = state.held_from.map(|_| state.cut_at);
+        }
+        self.changed.notify_waiters();
     }
 
     /// A batch that was taken is not sent after all.

@@ -21,6 +21,11 @@ pub(super) struct State {
     pub(super) books: ClientBooks,
     /// What the last cut of the run before says was not settled: batch and entries.
     pub(super) expected: Option<BTreeMap<u64, u64>>,
+    /// Batches from this one on may not be sent if their lines would make other entries: no durable cut knows of them. Only
+    /// where cuts are durable at all.
+    pub(super) held_from: Option<u64>,
+    /// The first batch that the last cut does not know of.
+    pub(super) cut_at: u64,
     /// Somebody was asked to make room.
     pub(super) pressed: bool,
     pub(super) spare: Vec<Vec<u8>>,
@@ -86,6 +91,11 @@ impl State {
     pub(super) fn idle_bytes(&self) -> usize {
         let resident = self.resident.iter().filter_map(|id| self.unsettled.get(id));
         resident.filter(|unsettled| !unsettled.flying).map(|unsettled| unsettled.batch.held_bytes()).sum()
+    }
+
+    /// Whether a batch must not be sent yet.
+    pub(super) fn is_held(&self, batch: &Batch) -> bool {
+        !batch.repeatable && self.held_from.is_some_and(|held_from| batch.id >= held_from)
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -9,7 +9,14 @@ const LIMITS: SpoolLimits =
 
 fn sealed(tenant: &str, lines: u64, text: &str) -> Sealed {
     let message = text.as_bytes().to_vec();
-    Sealed { tenant: tenant.into(), lines, bytes: lines * 10, begun: Duration::from_secs(lines), message }
+    Sealed {
+        tenant: tenant.into(),
+        lines,
+        bytes: lines * 10,
+        begun: Duration::from_secs(lines),
+        repeatable: true,
+        message,
+    }
 }
 
 /// Bytes that do not get smaller by packing.
@@ -213,6 +220,32 @@ fn after_a_kill_exactly_the_batches_of_the_cut_are_sent_again() {
     assert!(after.take("a").is_none(), "what came after the cut is read again");
     after.put(sealed("a", 8, "read again"));
     assert!(after.take("a").expect("the new one").id > 3);
+}
+
+#[test]
+fn what_cannot_be_made_again_waits_for_a_cut_that_knows_it() {
+    let outbox = outbox();
+    let unrepeatable = || Sealed { repeatable: false, ..sealed("a", 1, "x") };
+    // Where nothing is kept, nothing waits.
+    outbox.put(unrepeatable());
+    let first = outbox.take("a").expect("at once");
+    outbox.settle(first.id, &accepted(1));
+    attach(&outbox, &SimDisk::new(1), LIMITS);
+    outbox.put(unrepeatable());
+    outbox.put(sealed("a", 2, "behind it"));
+    outbox.put(sealed("b", 3, "beside it"));
+    assert!(outbox.wants_cut() && outbox.take("a").is_none(), "order stays");
+    assert_eq!(outbox.take("b").expect("another tenant").lines, 3);
+    cut(&outbox);
+    outbox.put(unrepeatable());
+    assert!(outbox.take("a").is_none(), "the cut is not durable yet");
+    outbox.cut_is_durable();
+    assert_eq!(outbox.take("a").expect("the first").lines, 1);
+    assert_eq!(outbox.take("a").expect("the second").lines, 2);
+    assert!(outbox.wants_cut() && outbox.take("a").is_none(), "it came after the cut");
+    cut(&outbox);
+    outbox.cut_is_durable();
+    assert!(!outbox.wants_cut() && outbox.take("a").is_some());
 }
 
 #[test]

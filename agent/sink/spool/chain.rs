@@ -190,8 +190,8 @@ impl Chain {
             self.segments.pop_back();
             self.rests.push(Aside { number: 0, name, size });
             self.remove_rests();
-        } else if !is_full(&error) {
-            // Where it is full the next write goes to the same place. Otherwise that place is not tried again.
+        } else {
+            // Some records may be whole, and what is noted of them must stand behind them.
             let _ = self.close_active();
         }
         Err(error)

@@ -9,7 +9,7 @@ use weir::geoip::{GeoIpSet, LookupCounts};
 use weir::labels::Labels;
 use weir::metrics::Store;
 use weir::pipeline::stage::read_stages;
-use weir::pipeline::{BindingId, Context, IngressHosts, Output, Pipeline, Record};
+use weir::pipeline::{BindingId, Context, IngressHosts, LineRate, Output, Pipeline, Record};
 use weir::sink::{ClientConfig, Collector, EntryLimits, Sealed, wire};
 use weir::yaml::{self, FromNode};
 
@@ -36,6 +36,7 @@ struct Bench {
     sources: Vec<BindingId>,
     hosts: IngressHosts,
     lookups: LookupCounts,
+    rate: LineRate,
 }
 
 impl Bench {
@@ -45,14 +46,16 @@ impl Bench {
         let mut pipeline =
             Pipeline::compile(&stages, &mut series, &GeoIpSet::default(), 1, &mut d).expect("a pipeline");
         let sources = (0..STREAMS).map(|at| pipeline.bind(&labels(at), &mut series)).collect();
-        let (hosts, lookups) = Default::default();
-        Bench { series, pipeline, sources, hosts, lookups }
+        let (hosts, lookups, rate) = Default::default();
+        Bench { series, pipeline, sources, hosts, lookups, rate }
     }
 
     fn line(&mut self, source: usize, line: &[u8], output: &mut dyn Output) {
         let mut context = Context {
             series: &mut self.series,
             now: 1,
+            monotonic: Duration::ZERO,
+            rate: &mut self.rate,
             wall: 0,
             overdue: false,
             hosts: &mut self.hosts,

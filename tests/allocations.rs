@@ -250,7 +250,7 @@ fn collecting_batches_allocates_nothing_per_line() {
     let sources: Vec<_> = (0..20).map(&mut bind).collect();
     let limits = EntryLimits { line_bytes_max: 300, truncate: true, ..EntryLimits::default() };
     let mut output = Forwarder { collector: Collector::new(&config.clients[0], &limits), now: Duration::ZERO };
-    let (mut hosts, mut lookups) = Default::default();
+    let (mut hosts, mut lookups, mut rate) = (Default::default(), Default::default(), Default::default());
     let (mut most, mut batches, mut taken) = (0, 0, Vec::new());
     for minute in 0..30 {
         // Twins of a coarse clock, bytes that are no UTF-8, lines that are too long; the time goes on.
@@ -269,6 +269,7 @@ fn collecting_batches_allocates_nothing_per_line() {
                 series: &mut series,
                 now: 1,
                 monotonic: output.now,
+                rate: &mut rate,
                 wall: 0,
                 overdue: false,
                 hosts: &mut hosts,
@@ -289,6 +290,7 @@ fn collecting_batches_allocates_nothing_per_line() {
     }
     assert!(batches > 200, "{batches} batches");
     assert_eq!(most, 0, "allocations for 5000 lines");
+}
 
 #[test]
 fn stages_that_hold_limit_and_rewrite_lines_allocate_nothing_per_line() {

@@ -6,25 +6,23 @@ use crate::config::{self, Config};
 use crate::diagnostic::Diagnostics;
 use crate::ledger::JobBooks;
 use crate::pipeline::{Output, Record};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// Lines by the file that they are from.
 #[derive(Clone, Default)]
-struct Lines(Rc<RefCell<BTreeMap<String, Vec<String>>>>);
+struct Lines(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
 
 impl Output for Lines {
     fn entry(&mut self, record: &Record<'_>) {
         let file = record.labels().find(|(name, _)| *name == "filename").map(|(_, value)| value).unwrap_or_default();
         let name = String::from_utf8_lossy(file).rsplit('/').next().unwrap_or_default().to_string();
         let line = String::from_utf8_lossy(record.line()).into_owned();
-        self.0.borrow_mut().entry(name).or_default().push(line);
+        self.0.lock().expect("no panic").entry(name).or_default().push(line);
     }
 }
 
@@ -72,15 +70,15 @@ impl Machine {
     }
 
     fn read(&self) -> BTreeMap<String, usize> {
-        self.lines.0.borrow().iter().map(|(name, lines)| (name.clone(), lines.len())).collect()
+        self.lines.0.lock().expect("no panic").iter().map(|(name, lines)| (name.clone(), lines.len())).collect()
     }
 
     fn assert_whole(&self) {
         let wanted: Vec<String> = (0..LINES).map(|n| format!("{n:0$}", LINE_BYTES - 1)).collect();
-        for (name, lines) in self.lines.0.borrow().iter() {
+        for (name, lines) in self.lines.0.lock().expect("no panic").iter() {
             assert!(*lines == wanted, "{name}: {} lines", lines.len());
         }
-        assert_eq!(self.lines.0.borrow().len(), 4);
+        assert_eq!(self.lines.0.lock().expect("no panic").len(), 4);
         assert!(self.engine.books().iter().all(JobBooks::balanced));
     }
 }
@@ -175,7 +173,7 @@ fn a_line_longer_than_a_piece_is_read() {
     machine.append("a.log", &format!("{}\nend\n", "x".repeat(100_000)));
     machine.engine.refresh();
     (0..20).for_each(|_| _ = machine.step());
-    let lines = machine.lines.0.borrow();
+    let lines = machine.lines.0.lock().expect("no panic");
     let lengths: Vec<usize> = lines["a.log"][LINES..].iter().map(String::len).collect();
     assert_eq!(lengths, [100_000, 3]);
 }

@@ -27,6 +27,8 @@ use std::time::Duration;
 
 /// Bytes that a turn may read: scrapes and signals are answered between turns.
 const TURN_BYTES: u64 = 32 << 20;
+/// How often it looks whether the output takes something again; who makes room wakes it, too.
+const FULL_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub struct Engine {
     pub(super) jobs: Vec<Job>,
@@ -193,7 +195,8 @@ impl Engine {
         let refresh =
             self.refreshed.map_or(Duration::ZERO, |at| (at + self.refresh_every.max(self.rest)).saturating_sub(now));
         let sealing = self.output.due().map_or(Duration::MAX, |at| at.saturating_sub(now));
-        self.reader.pause(now).min(refresh).min(sealing)
+        let reading = if self.output.is_full() { FULL_LOOK_EVERY } else { self.reader.pause(now) };
+        reading.min(refresh).min(sealing)
     }
 
     /// Reads what was written until now, of every source, up to one turn's budget.

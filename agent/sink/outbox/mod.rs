@@ -115,8 +115,8 @@ impl Outbox {
             state.next_id += 1;
             state.books.entered += sealed.lines;
             state.add(Arc::new(Batch::of(id, sealed)), false);
-            let memory = self.measure(&state);
-            memory > self.memory_bytes_max && !std::mem::replace(&mut state.pressed, true)
+            let idle = self.measure(&state);
+            idle > self.memory_bytes_max && !std::mem::replace(&mut state.pressed, true)
         };
         self.changed.notify_waiters();
         if press && let Some(pressure) = self.pressure.get() {
@@ -180,7 +180,9 @@ impl Outbox {
         let id = state.waiting.get_mut(tenant)?.pop_front()?;
         let unsettled = state.unsettled.get_mut(&id)?;
         unsettled.flying = true;
-        Some(Arc::clone(&unsettled.batch))
+        let batch = Arc::clone(&unsettled.batch);
+        self.measure(state);
+        Some(batch)
     }
 
     /// Whether a batch waits for a cut.
@@ -278,23 +280,20 @@ impl Outbox {
 
     /// Makes room in memory: what can be stored is, and what cannot is given up if there is too much of it.
     pub fn relieve(&self) {
-        loop {
-            let stored = self.save(false).is_ok() && self.has_spool();
-            let unstored = self.forget_stored();
-            // Packed it takes a fifth.
-            unstored.iter().for_each(|batch| drop(batch.packed()));
+        let stored = self.save(false).is_ok() && self.has_spool();
+        // Packed it takes a fifth.
+        self.forget_stored().iter().for_each(|batch| drop(batch.packed()));
+        let press = {
             let state = &mut *self.lock();
-            if self.measure(state) > self.memory_bytes_max {
-                // They came while others were being stored, and the spool may well have room for them.
-                if stored && !unstored.is_empty() {
-                    continue;
-                }
-                if !stored && self.when_full == WhenFull::DropOldest {
-                    self.give_up_oldest(state);
-                }
+            if !stored && self.when_full == WhenFull::DropOldest {
+                self.give_up_oldest(state);
             }
-            state.pressed = false;
-            return;
+            // Others came meanwhile. They have their turn after whatever else the disk has to do.
+            state.pressed = stored && self.measure(state) > self.memory_bytes_max;
+            state.pressed
+        };
+        if press && let Some(pressure) = self.pressure.get() {
+            pressure();
         }
     }
 
@@ -352,10 +351,11 @@ impl Outbox {
 
     /// Notes how much memory is taken.
     fn measure(&self, state: &State) -> usize {
-        let memory = state.memory_bytes();
+        // What is under way stays for as long as Loki is away. It is one batch of each tenant, and must hold up nobody.
+        let (memory, idle) = (state.memory_bytes(), state.idle_bytes());
         // Storing goes on beside reading: only if it falls behind must that wait.
         let full = match self.when_full {
-            WhenFull::DropOldest => memory > 2 * self.memory_bytes_max,
+            WhenFull::DropOldest => idle > 2 * self.memory_bytes_max,
             WhenFull::Wait => memory > self.memory_bytes_max,
         };
         self.is_full.store(full, Relaxed);
@@ -364,7 +364,7 @@ impl Outbox {
             None => memory > self.memory_bytes_max / 2,
         };
         self.is_backed_up.store(backed_up, Relaxed);
-        memory
+        idle
     }
 
     /// A panic of another thread leaves nothing half-done behind these locks.

@@ -87,6 +87,12 @@ impl State {
         *self.dropped.entry((Arc::clone(tenant), reason.to_string())).or_default() += lot;
     }
 
+    /// Bytes in memory that nobody is sending.
+    pub(super) fn idle_bytes(&self) -> usize {
+        let resident = self.resident.iter().filter_map(|id| self.unsettled.get(id));
+        resident.filter(|unsettled| !unsettled.flying).map(|unsettled| unsettled.batch.held_bytes()).sum()
+    }
+
     /// Whether a batch must not be sent yet.
     pub(super) fn is_held(&self, batch: &Batch) -> bool {
         !batch.repeatable && self.held_from.is_some_and(|held_from| batch.id >= held_from)

@@ -136,6 +136,23 @@ fn pressure_is_told_once_until_room_was_made() {
     assert_eq!(told.load(Relaxed), 2);
 }
 
+/// It may be under way for as long as Loki is away.
+#[test]
+fn a_batch_under_way_that_is_larger_than_the_memory_holds_up_nobody() {
+    let outbox = outbox();
+    attach(&outbox, &SimDisk::new(1), LIMITS);
+    outbox.put(sealed("a", 1, &noise(10 * MEMORY_BYTES)));
+    assert!(outbox.is_full());
+    outbox.take("a").expect("it");
+    assert!(!outbox.is_full());
+    for _ in 0..50 {
+        outbox.put(sealed("a", 1, &noise(MEMORY_BYTES / 2)));
+        outbox.relieve();
+        assert!(!outbox.is_full());
+    }
+    assert_eq!(balanced(&outbox).books.dropped_entries(), 0);
+}
+
 /// Batches come while others are stored: the spool has room for them too.
 #[test]
 fn what_comes_while_room_is_made_is_not_given_up() {

@@ -20,7 +20,7 @@ const WAITED_FOR: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct Scrapers<P> {
     peers: Vec<Peer<P>>,
-    /// When the first of all came.
+    /// When the first of all came, since nobody did for long.
     first: Option<Duration>,
     /// Between two scrapes of one peer.
     longest_gap: Option<Duration>,
@@ -43,7 +43,11 @@ impl<P> Default for Scrapers<P> {
 impl<P: PartialEq> Scrapers<P> {
     /// A scraper came.
     pub fn came(&mut self, name: P, at: Duration) {
-        self.first.get_or_insert(at);
+        // A time in which nobody came says nothing of who is there.
+        let last = self.peers.iter().map(|peer| peer.last).max();
+        if last.is_none_or(|last| at.saturating_sub(last) > HOLD_MAX) {
+            self.first = Some(at);
+        }
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.name == name) {
             let gap = at.saturating_sub(peer.last);
             if gap <= GAP_MAX {
@@ -62,7 +66,7 @@ impl<P: PartialEq> Scrapers<P> {
     }
 
     /// What `birth_hold: auto` means: one and a half times the longest gap between two scrapes of one scraper, from 20 to
-    /// 150 seconds; not less than 65 seconds in the first ten minutes, and while one is there that has come only once.
+    /// 150 seconds; not less than 65 seconds in the first ten minutes, also after nobody came for 150 seconds, and while one is there that has come only once.
     /// `gap`: the longest one that is known otherwise.
     pub fn hold(&self, gap: Option<Duration>, now: Duration) -> Duration {
         let lately = |peer: &Peer<P>| now.saturating_sub(peer.last) < KNOWN_AFTER;
@@ -134,6 +138,20 @@ mod tests {
             let known = (600..1000).contains(&at) || at >= 1600;
             assert_eq!(scrapers.hold(None, at * SECOND), if known { 20 } else { 65 } * SECOND, "at {at}");
         }
+    }
+
+    /// Two come once and are away for ten minutes; then the one that comes more often is back first.
+    #[test]
+    fn after_a_time_in_which_nobody_came_nobody_is_known() {
+        let mut scrapers = Scrapers::default();
+        for (who, at) in [(1, 0), (2, 1), (2, 610), (2, 640)] {
+            scrapers.came(peer(who), at * SECOND);
+        }
+        assert_eq!(scrapers.hold(None, 641 * SECOND), 65 * SECOND);
+        for at in (670..=1210).step_by(30) {
+            scrapers.came(peer(2), at * SECOND);
+        }
+        assert_eq!(scrapers.hold(None, 1210 * SECOND), 45 * SECOND);
     }
 
     #[test]

@@ -116,14 +116,6 @@ impl Generation {
         matches!(self.reader, Reader::Gz(_))
     }
 
-    /// Whether it is compressed and cannot be unpacked to its end, which is tried.
-    pub fn is_broken(&mut self) -> bool {
-        match &mut self.reader {
-            Reader::Gz(gz) => gz.is_broken(),
-            Reader::Plain(_) | Reader::Closed => false,
-        }
-    }
-
     pub fn gz(&self) -> Option<&GzReader> {
         match &self.reader {
             Reader::Gz(gz) => Some(gz),
@@ -255,11 +247,10 @@ impl Generation {
             return same_birth && (self.phase != Phase::Done || self.identity.born.is_some());
         }
         if self.identity.mending {
-            // What it is known by may be gone in part, or be NULs now; of what is compressed it may be anything.
+            // What it is known by may be gone in part, or be NULs now.
             let same_name = self.lasting_name().is_some() && self.lasting_name() == candidate.lasting_name();
-            let same =
-                if candidate.is_gz() { same_birth || same_name } else { same_birth && self.may_be_damaged_to(head) };
-            return same || self.identity.fingerprint.matches(head);
+            let same = same_birth || (same_name && candidate.is_gz());
+            return self.identity.fingerprint.matches(head) || (same && self.may_be_damaged_to(head));
         }
         let stands = match &candidate.reader {
             Reader::Plain(file) => self.identity.cursor.stands_in(&**file).unwrap_or(false),

@@ -241,12 +241,8 @@ impl FileSource {
                 (!known.was_seen(), !named_alike, !known.identity.has_birth_of(&metadata))
             });
         let known = known.map(|known| known.id);
-        let is_missing = |known: &&Generation| free(known) && known.identity.mending && known.was_seen();
-        // What is damaged may be unpacked to anything.
-        let damaged = known.is_none() && self.generations.iter().any(|known| is_missing(&known)) && opened.is_broken();
-        let may_have_been =
-            |known: &&Generation| opened.is_gz() && is_missing(known) && (damaged || known.may_be_damaged_to(head));
-        let missing = || self.generations.iter().rfind(may_have_been).map(|known| known.id);
+        let may_have_been = |known: &&Generation| known.may_be_damaged_to(head) && opened.is_gz() && known.was_seen();
+        let missing = || self.generations.iter().filter(free).rfind(may_have_been).map(|known| known.id);
         let known = match known {
             None if !entry.damaged && missing().is_some() => {
                 entry.damaged = true;

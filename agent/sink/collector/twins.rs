@@ -200,29 +200,32 @@ fn is_coarse(stamp: UnixNanos) -> bool {
 /// wants two to be equal; he gains a nanosecond.
 #[inline]
 fn hash_of(text: &[u8]) -> u64 {
-    // Two lanes of 16 bytes: one multiplication need not wait for the other.
-    let mut lanes = [SEEDS[0] ^ text.len() as u64, SEEDS[1]];
-    let (steps, rest) = text.as_chunks::<32>();
+    // Four lanes of 16 bytes: no multiplication has to wait for that of another.
+    let mut lanes = SEEDS;
+    lanes[0] ^= text.len() as u64;
+    let (steps, rest) = text.as_chunks::<64>();
     for step in steps {
         mix(&mut lanes, step);
     }
     if !rest.is_empty() {
-        let mut step = [0; 32];
+        let mut step = [0; 64];
         step[..rest.len()].copy_from_slice(rest);
         mix(&mut lanes, &step);
     }
-    fold(lanes[0] ^ SEEDS[2], lanes[1] ^ SEEDS[3])
+    let [a, b, c, d] = lanes;
+    fold(fold(a ^ SEEDS[2], b ^ SEEDS[3]) ^ SEEDS[0], fold(c ^ SEEDS[2], d ^ SEEDS[3]) ^ SEEDS[1])
 }
 
 /// Any odd numbers without a pattern: these are digits of π.
 const SEEDS: [u64; 4] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89];
 
 #[inline]
-fn mix(lanes: &mut [u64; 2], step: &[u8; 32]) {
+fn mix(lanes: &mut [u64; 4], step: &[u8; 64]) {
     let (words, _) = step.as_chunks::<8>();
-    let word = |at: usize| u64::from_le_bytes(words[at]);
-    lanes[0] = fold(word(0) ^ lanes[0], word(1) ^ SEEDS[2]);
-    lanes[1] = fold(word(2) ^ lanes[1], word(3) ^ SEEDS[3]);
+    for (at, lane) in lanes.iter_mut().enumerate() {
+        let word = |word: usize| u64::from_le_bytes(words[2 * at + word]);
+        *lane = fold(word(0) ^ *lane, word(1) ^ SEEDS[3 - at]);
+    }
 }
 
 /// The product's two halves, one on the other.

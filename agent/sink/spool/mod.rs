@@ -31,7 +31,7 @@ pub struct SpoolLimits {
     pub bytes_max: u64,
     /// Percent of the file system that stay free.
     pub free_percent: u8,
-    /// Batches, for the sake of memory: about 100 bytes each.
+    /// Batches, for the sake of memory: about 100 bytes each. When the spool is opened twice as many are read.
     pub batches_max: usize,
     /// The newest so many bytes of wanted batches are looked at when the spool is opened, the others when they are read.
     pub checked_bytes_max: u64,

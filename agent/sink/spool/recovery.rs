@@ -213,7 +213,8 @@ impl<'l> Recovery<'l> {
     fn batch(&mut self, head: Head<'_>, place: Place) {
         let Head { id, lines, bytes, .. } = head;
         self.next_id = self.next_id.max(id + 1);
-        if self.index.len() >= self.limits.batches_max && !self.index.contains_key(&id) {
+        // A loss of power brings back what was evicted, until the note of it is reached: so twice as many.
+        if self.index.len() / 2 >= self.limits.batches_max && !self.index.contains_key(&id) {
             let Notice::Surplus { batches, lines: all_lines, bytes: all_bytes } = &mut self.surplus else { return };
             *batches += 1;
             *all_lines = all_lines.saturating_add(lines);

@@ -207,6 +207,34 @@ fn the_quickstart_allocates_nothing_per_line() {
 }
 
 #[test]
+fn templates_and_redaction_allocate_nothing_per_line() {
+    let (node, mut logs) = demo();
+    for (_, lines) in &mut logs {
+        let some = lines.split_inclusive(|byte| *byte == b'\n').take(500).map(<[u8]>::len).sum();
+        lines.truncate(some);
+    }
+    let text = format!(
+        r##"
+scrape_configs:
+  - job_name: rewritten
+    pod_directory_sd_configs: [{{root: "{}"}}]
+    pipeline_stages:
+      - cri: {{}}
+      - json: {{expressions: {{path: , status: , request: , ip: remote_address}}}}
+      - replace: {{expression: '"(GET|POST) (?P<uri>[^" ]*)', replace: '{{{{ .Value | ToLower | trunc 20 }}}}'}}
+      - template: {{source: class, template: '{{{{ if ge (int .status) 500 }}}}bad{{{{ else }}}}{{{{ trunc 1 .status }}}}xx{{{{ end }}}}'}}
+      - template: {{source: first, template: '{{{{ $parts := split "/" .path }}}}{{{{ $parts._1 | default "-" | printf "%5.3s" | quote }}}}'}}
+      - template: {{source: ip, template: '{{{{ Sha2Hash "salt" .Value }}}}{{{{ Hash "salt" .Value }}}}{{{{ float64 .status }}}}{{{{ int "0x1f" }}}}'}}
+      - template: {{source: uri, template: '{{{{ regexReplaceAll "[0-9]+" .Value "<$0>" }}}}{{{{ splitList "/" .Value | join "|" | b64enc }}}}'}}
+      - redact: {{addresses: {{mode: hash, hash_key: 0123456789abcdef}}, labels: [filename], values: [uri, request]}}
+      - redact: {{query: [page], addresses: {{}}}}
+"##,
+        node.pods().to_str().expect("a path in UTF-8")
+    );
+    check(&config(&text, &[]), logs);
+}
+
+#[test]
 fn reading_a_file_allocates_nothing_per_line() {
     let node = Node::new();
     let log = node.path("plain.log");

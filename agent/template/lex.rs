@@ -245,12 +245,11 @@ fn close(rest: &str) -> Option<(usize, bool)> {
 /// `strconv.ParseInt(text, 0, 64)`: a sign, a base (`0x`, `0o`, `0b`, or octal behind a `0`), and underscores.
 pub(super) fn int(text: &str) -> Option<i64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let prefix = unsigned.get(..2).map(str::to_ascii_lowercase);
-    let (base, digits) = match prefix.as_deref() {
-        Some("0x") => (16, &unsigned[2..]),
-        Some("0o") => (8, &unsigned[2..]),
-        Some("0b") => (2, &unsigned[2..]),
-        _ if unsigned.len() > 1 && unsigned.starts_with('0') => (8, &unsigned[1..]),
+    let (base, digits) = match unsigned.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &unsigned[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &unsigned[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &unsigned[2..]),
+        [b'0', _, ..] => (8, &unsigned[1..]),
         _ => (10, unsigned),
     };
     let prefixed = digits.len() < unsigned.len();

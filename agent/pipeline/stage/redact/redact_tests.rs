@@ -87,6 +87,7 @@ fn headers_are_taken_out_of_json_and_of_text() {
         (r#"{"a":"no cookie:","b":"c d","cookie:":1,"Cookie: ":"e"}"#, r#"{"a":"no cookie:","b":"c d","cookie:":1,"Cookie: ":"e"}"#),
         (r#"cookie="a b" authorization=abc c=d"#, r##"cookie="#" authorization=# c=d"##),
         (r#"{"a":"cookie=","b":"c","d":"cookie=\"e f\" g"}"#, r##"{"a":"cookie=","b":"c","d":"cookie=\"#\" g"}"##),
+        (r#"{"m":"{\"a\":\"no cookie:\",\"b\":\"c\"}"}"#, r#"{"m":"{\"a\":\"no cookie:\",\"b\":\"c\"}"}"#),
         ("cookies: yes, cookiecutter: x", "cookies: yes, cookiecutter: x"),
         ("a=1; session=abc; theme=dark", "a=1; session=# theme=dark"),
     ]);

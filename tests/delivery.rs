@@ -344,6 +344,33 @@ fn lines_of_one_time_and_text_stay_as_many_through_kills() {
     run.assert_delivered(&agent, &[&writer]);
 }
 
+/// Entries with the time of their reading, in lives that end in the middle of it: each is there once all the same.
+#[test]
+fn what_time_has_made_comes_once_through_kills() {
+    let mut run = Run::new(loki());
+    run.stages = vec!["pack: {labels: [stream]}".to_string()];
+    let mut writer = run.writer("web");
+    for round in 0..5 {
+        writer.lines(60);
+        let agent = run.start();
+        if round % 2 == 0 {
+            // Some of them are in Loki, and the next cut may not be made.
+            let before = run.server.with(|loki| loki.count());
+            run.server.wait_until("an entry", PATIENCE, |loki| loki.count() > before);
+        } else {
+            run.assert_counted(&agent, &[&writer]);
+        }
+        agent.kill();
+    }
+    let agent = run.start();
+    writer.lines(1);
+    run.server.wait_until("all", PATIENCE, |loki| loki.count() >= writer.written.len());
+    run.assert_counted(&agent, &[&writer]);
+    let held = run.server.with(|loki| loki.held());
+    let texts: BTreeSet<&str> = held.iter().map(|held| held.entry.line.as_str()).collect();
+    assert_eq!((held.len(), texts.len()), (writer.written.len(), writer.written.len()));
+}
+
 /// Fault 72.
 #[test]
 fn sigterm_with_a_dead_loki_ends_in_time_and_the_next_start_delivers() {

@@ -98,8 +98,7 @@ impl World {
         let fault = self.operate(process)?;
         let used = self.used_bytes();
         let length = self.files[file].bytes.len();
-        let (wanted, free) =
-            (bytes.len(), self.capacity_bytes.map(|capacity| capacity.saturating_sub(used) as usize));
+        let (wanted, free) = (bytes.len(), self.capacity_bytes.map(|capacity| capacity.saturating_sub(used) as usize));
         let fits = free.map_or(wanted, |free| wanted.min((length + free).saturating_sub(offset)));
         let (done, result) = match fault {
             None if fits < wanted => (fits, Err(Errno::NOSPC.into())),

@@ -6,8 +6,8 @@ use super::chain::{Aside, Chain, Place, Segment, aside_of, file_name, sequence_o
 use super::notice::Notice;
 use super::ranges::Ranges;
 use super::segment::{
-    ALIGN_BYTES, HEAD_BYTES, HEADER_BYTES, Head, Header, Kind, NOTE_BYTES_MAX, NUMBER_MAX, NoHeader, Owner, SECTOR_BYTES,
-    SEGMENT_BYTES_MAX, check_of, life_of, ranges_of, tenant_bytes_of,
+    ALIGN_BYTES, HEAD_BYTES, HEADER_BYTES, Head, Header, Kind, NOTE_BYTES_MAX, NUMBER_MAX, NoHeader, Owner,
+    SECTOR_BYTES, SEGMENT_BYTES_MAX, check_of, life_of, ranges_of, tenant_bytes_of,
 };
 use super::{Stored, StoredBatch};
 use crate::disk::{Disk, DiskFile};

@@ -281,8 +281,7 @@ impl Spool {
             if !self.fits(0) {
                 self.begin()?;
             }
-            let is_unsynced =
-                |stored: &Stored| stored.place.sequence == sequence && stored.place.offset >= durable;
+            let is_unsynced = |stored: &Stored| stored.place.sequence == sequence && stored.place.offset >= durable;
             let ids: Vec<u64> =
                 self.index.iter().filter(|(_, stored)| is_unsynced(stored)).map(|(id, _)| *id).collect();
             for id in ids {

@@ -328,7 +328,10 @@ mod tests {
         let many: Ranges = (0..NOTE_RANGES_MAX as u64 + 1).map(|number| number * (1 << 40)).collect();
         let notes = notes_of(&many);
         assert!(notes.len() == 2 && notes.iter().all(|note| note.len() <= NOTE_BYTES_MAX));
-        assert_eq!(notes.iter().filter_map(|note| ranges_of(note)).flatten().collect::<Vec<_>>(), many.iter().collect::<Vec<_>>());
+        assert_eq!(
+            notes.iter().filter_map(|note| ranges_of(note)).flatten().collect::<Vec<_>>(),
+            many.iter().collect::<Vec<_>>()
+        );
         assert_eq!(ranges_of(&notes.concat()), None, "more than one record holds");
     }
 }

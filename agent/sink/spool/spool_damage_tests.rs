@@ -60,7 +60,7 @@ fn go_on(disk: &SimDisk, there: &[u64], what: &str) {
 }
 
 #[test]
-fn every_flipped_byte() {
+fn every_flipped_byte_of_a_segment() {
     let files = directory();
     let bytes = &files["segment.1"];
     let mut seen = BTreeMap::new();
@@ -89,7 +89,7 @@ fn every_flipped_byte() {
 }
 
 #[test]
-fn every_prefix() {
+fn every_prefix_of_a_segment() {
     let files = directory();
     let bytes = &files["segment.1"];
     let mut seen = BTreeMap::new();
@@ -110,7 +110,7 @@ fn every_prefix() {
 }
 
 #[test]
-fn a_sector_that_cannot_be_read_takes_no_more_with_it_than_it_must() {
+fn a_bad_sector_of_a_segment_takes_no_more_with_it_than_it_must() {
     let disk = SimDisk::new(5);
     let (mut spool, _) = open(disk.mount());
     let batches: Vec<_> = (0..20).map(|id| batch(id, 500)).collect();
@@ -198,7 +198,9 @@ fn files_of_no_use_are_set_aside_and_told() {
     assert_eq!(files.keys().collect::<Vec<_>>(), [asides.as_slice(), &others].concat());
     let (spool, found) = open(disk.mount());
     assert_eq!((ids(&found.batches), found.notices), (vec![0, 3, 9], vec![]));
-    let counted = files.iter().filter(|(name, _)| name.starts_with("aside") || ["segment.1", "segment.8"].contains(&name.as_str()));
+    let counted = files
+        .iter()
+        .filter(|(name, _)| name.starts_with("aside") || ["segment.1", "segment.8"].contains(&name.as_str()));
     assert_eq!(spool.disk_bytes(), counted.map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
 }
 

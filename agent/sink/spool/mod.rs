@@ -99,7 +99,7 @@ pub struct Spool {
     next_id: u64,
     /// To be noted with the next write, and whether that is urgent: a restart would find these batches.
     notes: Notes,
-    /// Given up and noted since the last sync.
+    /// Given up and noted, by the run before or since the last sync.
     gone_unsynced: Ranges,
     /// Not stored as far as anyone was told, but a restart may find them: a write failed, or they are damaged.
     doubtful: BTreeSet<u64>,
@@ -142,7 +142,7 @@ impl Spool {
             settled: found.settled,
             next_id: found.next_id,
             notes: Notes::default(),
-            gone_unsynced: Ranges::default(),
+            gone_unsynced: found.gone,
             doubtful: found.damaged.iter().map(|batch| batch.id).collect(),
             staged: Vec::new(),
         };

@@ -28,6 +28,8 @@ pub struct Recovered {
     /// Batches that are wanted, and whole as far as was looked.
     pub index: BTreeMap<u64, Stored>,
     pub settled: Ranges,
+    /// Batches that were noted as given up.
+    pub gone: Ranges,
     pub next_id: u64,
     /// Batches that are wanted and damaged.
     pub damaged: Vec<StoredBatch>,
@@ -84,6 +86,7 @@ struct Recovery<'l> {
     /// Where the same batch was written before, the newest last: a sync or a write failed.
     earlier: BTreeMap<u64, Vec<Stored>>,
     settled: Ranges,
+    gone: Ranges,
     next_id: u64,
     notices: Vec<Notice>,
     /// Each text once.
@@ -100,6 +103,7 @@ impl<'l> Recovery<'l> {
             index: BTreeMap::new(),
             earlier: BTreeMap::new(),
             settled: Ranges::default(),
+            gone: Ranges::default(),
             next_id: 0,
             notices: Vec::new(),
             tenants: BTreeSet::new(),
@@ -227,6 +231,7 @@ impl<'l> Recovery<'l> {
         };
         self.tenants.insert(tenant.clone());
         self.settled.remove(id);
+        self.gone.remove(id);
         let stored = Stored { place, stored_bytes: head.stored_bytes(), tenant, lines, bytes };
         if let Some(earlier) = self.index.insert(id, stored) {
             let copies = self.earlier.entry(id).or_default();
@@ -245,8 +250,11 @@ impl<'l> Recovery<'l> {
             if kind == Kind::Settled {
                 self.settled.insert_range(start, end);
                 self.next_id = self.next_id.max(end);
+            } else {
+                self.gone.insert_range(start, end);
             }
         }
+        self.gone.keep_highest(super::SETTLED_RANGES_MAX);
         self.settled.keep_highest(super::SETTLED_RANGES_MAX);
         true
     }
@@ -283,8 +291,8 @@ impl<'l> Recovery<'l> {
         if !matches!(self.surplus, Notice::Surplus { batches: 0, .. }) {
             self.notices.push(self.surplus);
         }
-        let Recovery { chain, index, settled, next_id, notices, .. } = self;
-        Recovered { chain, index, settled, next_id, damaged, notices }
+        let Recovery { chain, index, settled, gone, next_id, notices, .. } = self;
+        Recovered { chain, index, settled, gone, next_id, damaged, notices }
     }
 
     /// `open`: the file that was looked at last.

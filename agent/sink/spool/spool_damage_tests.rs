@@ -60,7 +60,7 @@ fn go_on(disk: &SimDisk, there: &[u64], what: &str) {
 }
 
 #[test]
-fn every_flipped_byte() {
+fn every_flipped_byte_of_a_segment() {
     let files = directory();
     let bytes = &files["segment.1"];
     let mut seen = BTreeMap::new();
@@ -89,7 +89,7 @@ fn every_flipped_byte() {
 }
 
 #[test]
-fn every_prefix() {
+fn every_prefix_of_a_segment() {
     let files = directory();
     let bytes = &files["segment.1"];
     let mut seen = BTreeMap::new();
@@ -110,7 +110,7 @@ fn every_prefix() {
 }
 
 #[test]
-fn a_sector_that_cannot_be_read_takes_no_more_with_it_than_it_must() {
+fn a_bad_sector_of_a_segment_takes_no_more_with_it_than_it_must() {
     let disk = SimDisk::new(5);
     let (mut spool, _) = open(disk.mount());
     let batches: Vec<_> = (0..20).map(|id| batch(id, 500)).collect();

@@ -89,16 +89,6 @@ impl World {
         let noted: Vec<usize> = ended.iter().copied().filter(may_come_back).collect();
         let saved = self.spool.save(&batches, &ended.iter().map(|id| *id as u64).collect::<Vec<_>>(), sync);
         assert_eq!(saved.lost, []);
-        if std::env::var("DBG").is_ok() {
-            eprintln!(
-                "given {given:?} ended {ended:?} sync {sync} -> {:?} evicted {:?} ops {} files {:?} {:?}",
-                saved.result,
-                ids(&saved.evicted),
-                self.disk.operations(),
-                self.disk.files().iter().map(|(n, b)| (n.clone(), b.len())).collect::<Vec<_>>(),
-                self.spool.chain.segments
-            );
-        }
         let is_kept = saved.result.is_ok();
         self.account(&given, &saved.evicted, &ended, is_kept);
         for id in noted {
@@ -185,17 +175,6 @@ impl World {
         let (spool, found) = Spool::open(self.disk.mount(), LIMITS).expect("opened");
         assert_eq!(files, self.disk.files(), "opening changes nothing");
         self.spool = spool;
-        if std::env::var("DBG").is_ok() {
-            eprintln!(
-                "power {power_loss}: found {:?} damaged {:?} settled {:?} notices {:?} files {:?} next {}",
-                ids(&found.batches),
-                ids(&found.damaged),
-                self.spool.settled,
-                found.notices,
-                files.iter().map(|(n, b)| (n.clone(), b.len())).collect::<Vec<_>>(),
-                found.next_id
-            );
-        }
         let need = if power_loss { Synced } else { Written };
         self.unsynced_lost |= power_loss;
         for (id, known) in self.known.iter_mut().enumerate() {
@@ -315,7 +294,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
-    fn any_life_keeps_what_it_promised(seed in any::<u64>(), steps in vec(step(), 1..60)) {
+    fn any_life_of_a_spool_keeps_what_it_promised(seed in any::<u64>(), steps in vec(step(), 1..60)) {
         live(seed, steps);
     }
 }
@@ -330,7 +309,7 @@ fn ordinary(world: &mut World, turns: Range<usize>, sync: bool) -> bool {
 
 /// The process dies at each operation of a life with several segments, and the machine too.
 #[test]
-fn a_death_at_each_operation() {
+fn a_death_at_each_operation_of_a_spool() {
     for sync in [true, false] {
         let mut operation = 1;
         loop {
@@ -354,7 +333,7 @@ fn a_death_at_each_operation() {
 
 /// The disk fails once, at each operation: a save does what it can about it.
 #[test]
-fn a_fault_at_each_operation() {
+fn a_fault_at_each_operation_of_a_spool() {
     for fault in [Fault::Io, Fault::NoSpace, Fault::ReadOnly] {
         for operation in 1..70 {
             let mut world = World::new(operation);
@@ -387,36 +366,4 @@ fn syncs_that_fail_for_a_while() {
     while !world.save(&[], &[0, 1, 2, 3], &[], true) {}
     world.restart(true);
     assert!(world.live().starts_with(&[0, 1, 2]), "{:?}", world.live());
-}
-#[test]
-fn debug_life() {
-    live(
-        13790221577071393276,
-        vec![
-            Step::Save { new: vec![0, 9568], again: vec![], settled: vec![], sync: true },
-            Step::Save { new: vec![0, 0], again: vec![], settled: vec![], sync: false },
-            Step::Fault { after: 1, fault: Fault::NoSpace },
-            Step::Save { new: vec![392], again: vec![], settled: vec![], sync: false },
-            Step::Crash,
-            Step::Save { new: vec![0, 0, 0], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![0, 0], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![0, 0], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![0, 0], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![0, 0], again: vec![], settled: vec![], sync: false },
-            Step::Forget(vec![]),
-            Step::Save { new: vec![0], again: vec![], settled: vec![], sync: false },
-            Step::Crash,
-            Step::Save { new: vec![250000, 0, 0], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![0, 0], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![0, 0, 0], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![0, 0], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![], again: vec![], settled: vec![], sync: false },
-            Step::PowerLoss,
-            Step::Save { new: vec![0, 0], again: vec![], settled: vec![], sync: false },
-            Step::Save { new: vec![], again: vec![], settled: vec![], sync: false },
-        ],
-    );
 }

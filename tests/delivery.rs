@@ -500,7 +500,9 @@ fn random_lives_lose_nothing() {
 fn random_life(seed: u64) {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut random = move |below: usize| {
-        (state ^= state << 13, state ^= state >> 7, state ^= state << 17);
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
         (state >> 16) as usize % below
     };
     let mut run = Run::new(loki());

@@ -6,6 +6,7 @@ mod support;
 use prost::Message;
 use support::loki::Push;
 use support::loki::proto::{EntryAdapter, LabelPairAdapter, PushRequest, StreamAdapter, Timestamp};
+use weir::sink::wire::write;
 
 /// A stream of the fixed input: its labels as they are sent, and its entries with nanoseconds since 1970.
 struct Stream {
@@ -113,6 +114,27 @@ fn assert_same(made: &[u8], expected: &[u8]) {
 #[test]
 fn what_protobuf_s_own_code_makes_is_what_stands_here() {
     assert_same(&by_prost(&input()), &expected());
+}
+
+/// The agent's own writer of it, of which the agent's collector makes its batches.
+fn by_weir(input: &[Stream]) -> Vec<u8> {
+    let mut message = Vec::new();
+    for stream in input {
+        let mut entries = Vec::new();
+        for (nanos, line, metadata) in &stream.entries {
+            let mut pairs = Vec::new();
+            metadata.iter().for_each(|(name, value)| write::metadata_pair(&mut pairs, name, value));
+            write::entry(&mut entries, *nanos, line, &pairs);
+        }
+        write::stream_head(&mut message, &stream.labels, entries.len());
+        message.extend(entries);
+    }
+    message
+}
+
+#[test]
+fn what_the_agent_makes_is_what_stands_here() {
+    assert_same(&by_weir(&input()), &expected());
 }
 
 /// The decoder of the fake Loki gets out of it what went in.

@@ -285,7 +285,7 @@ fn collecting_batches_allocates_nothing_per_line() {
         let line = |at: usize| {
             let time = format!("2026-11-21T02:{minute:02}:{:02}Z stdout F ", at / 100);
             let text = "0123456789".repeat(at % 41);
-            [time.as_bytes(), text.as_bytes(), if at % 9 == 0 { b"\xff" } else { b"" }].concat()
+            [time.as_bytes(), text.as_bytes(), if at.is_multiple_of(9) { b"\xff" } else { b"" }].concat()
         };
         let lines: Vec<Vec<u8>> = (0..5_000).map(line).collect();
         if minute == 10 {

@@ -21,8 +21,10 @@ enum Step {
     Restart,
 }
 
+type Labels = &'static [(&'static str, &'static str)];
+
 /// Labels of entries with tenant and stream that they come to.
-const STREAMS: [(&[(&str, &str)], &str, &str); 5] = [
+const STREAMS: [(Labels, &str, &str); 5] = [
     (&[], "usual", r#"{node="n"}"#),
     (&[("app", "a")], "usual", r#"{app="a", node="n"}"#),
     (&[("app", ""), ("node", "own")], "usual", r#"{app="", node="own"}"#),

@@ -89,7 +89,7 @@ fn a_crowd_is_bounded_and_nothing_of_it_is_lost() {
     let mut moved = 0;
     for number in (0..3 * TEXTS_MAX).chain(0..3 * TEXTS_MAX) {
         moved += usize::from(place(&mut twins, COARSE, number));
-        if number % 1000 == 0 {
+        if number.is_multiple_of(1000) {
             twins = restarted(&twins);
         }
     }

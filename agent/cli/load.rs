@@ -79,7 +79,7 @@ impl Loaded {
 
 /// What stands behind a key for a secret, and who stands in a URL. By the look of a line, as the text may be no YAML.
 static SECRETS: LazyLock<Regex> = LazyLock::new(|| {
-    const KEYS: &str = "password|credentials|bearer_token|client_secret|license_key";
+    const KEYS: &str = "password|credentials|bearer_token|client_secret|license_key|hash_key";
     let value = r#""(?:[^"\\]|\\.)*"|'[^']*'|[^\s,}]+"#;
     let forms = [
         &format!(r#"\b(?:{KEYS})["']?:\s*({value})"#),

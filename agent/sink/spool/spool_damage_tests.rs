@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-const SIZES: [usize; 4] = [300, 900, 40, 200];
+const SIZES: [usize; 4] = [200, 300, 40, 150];
 
 /// Batches 0 to 3 in one segment, of which 1 is noted as settled and 2 as given up.
 fn directory() -> BTreeMap<String, Vec<u8>> {

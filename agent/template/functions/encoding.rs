@@ -11,9 +11,9 @@ use std::io::Write;
 type Given = Result<Value, Failed>;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    function("Hash", &[T, T], T, |texts, a| hash::<Sha3_256>(texts, a)),
-    function("Sha2Hash", &[T, T], T, |texts, a| hash::<Sha256>(texts, a)),
-    function("sha256sum", &[T], T, |texts, a| hash::<Sha256>(texts, a)),
+    function("Hash", &[T, T], T, hash::<Sha3_256>),
+    function("Sha2Hash", &[T, T], T, hash::<Sha256>),
+    function("sha256sum", &[T], T, hash::<Sha256>),
     function("b64enc", &[T], T, |texts, a| made(texts, a[0], encode)),
     function("b64dec", &[T], T, |texts, a| made(texts, a[0], decode)),
 ];

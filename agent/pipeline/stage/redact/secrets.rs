@@ -74,9 +74,10 @@ impl Finder<'_> {
     /// `name=value`, the `=` being at hand; it is encoded `level` times.
     fn equals(&mut self, value: usize, level: u32) {
         let (name, before) = self.parameter();
-        let is_header = self.secrets.headers.has_end(name.bytes());
         let in_query = matches!(before, None | Some(b'?' | b'&' | b';' | b'#' | b'"' | b'\'' | b'`'));
-        if !is_header && !(in_query && self.secrets.query.has_part(name.bytes())) {
+        let is_secret = self.secrets.headers.has_end(name.bytes())
+            || in_query && self.secrets.query.has_part(name.bytes());
+        if !is_secret {
             return self.skip_to(value);
         }
         match self.quoted(value) {

@@ -195,7 +195,7 @@ mod tests {
     }
 
     /// As Promtail 3.6 prints a client of which only the URL is given, but for what has no effect here
-    /// (`follow_redirects`, `enable_http2`) and the attempts, whose default is another one.
+    /// (`follow_redirects`, `enable_http2`) and the back-off, whose defaults are others.
     #[test]
     fn a_plain_client_is_shown_as_promtail_shows_it() {
         let wanted = "Clients configured:
@@ -205,7 +205,7 @@ batchwait: 1s
 batchsize: 1048576
 backoff_config:
   min_period: 500ms
-  max_period: 5m0s
+  max_period: 30s
   max_retries: 0
 timeout: 10s
 tenant_id: \"\"
@@ -244,9 +244,9 @@ drop_rate_limited_batches: false
             assert!(tree.get("url").is_some() && !d.has_errors(), "{document}");
         }
         for part in [
-            "name: one\nurl: https://<secret>@loki/push?x=1\n",
+            "name: one\nurl: https://loki/push?x=1\n",
             "basic_auth:\n  username: me\n  password: <secret>\ntls_config:\n  ca_file: /ca.pem\n  insecure_skip_verify: true\n",
-            "proxy_url: http://<secret>@proxy:3128\nheaders:\n  X-Token: <secret>\n",
+            "proxy_url: http://<secret>@proxy:3128\nheaders:\n  x-token: <secret>\n",
             "  max_retries: 3\nexternal_labels: |\n  cluster: a\n  zone: \"on\"\n",
             "tenant_id: \"a: b\"\n",
             "authorization:\n  type: Bearer\n  credentials: <secret>\n",

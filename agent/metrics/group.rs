@@ -32,6 +32,12 @@ impl Row {
     pub fn is_limited(self) -> bool {
         self.limited
     }
+
+    /// Whether the row is of the very label set that was asked for: it stays so as long as the row lives, while one that
+    /// stands for another may give way to a row of its own.
+    pub fn is_own(self) -> bool {
+        !self.limited && self.capped == 0
+    }
 }
 
 /// One metric of a group.
@@ -177,6 +183,8 @@ pub(super) struct Group {
     table: HashTable<u32>,
     /// Rows to be used again; all their words are 0.
     free: Vec<u32>,
+    /// How often rows were given up.
+    pub epoch: u64,
 }
 
 impl Group {
@@ -189,6 +197,7 @@ impl Group {
             keys: Keys::default(),
             table: HashTable::new(),
             free: Vec::new(),
+            epoch: 0,
         }
     }
 
@@ -262,6 +271,7 @@ impl Group {
 
     /// Gives up the rows without a living cell.
     pub fn free_empty(&mut self, hasher: &RandomState) {
+        let free_before = self.free.len();
         for (row, words) in self.words.chunks_exact(self.stride).enumerate() {
             let row = row as u32;
             let Some(key) = self.keys.of(row) else { continue };
@@ -275,5 +285,6 @@ impl Group {
             self.keys.free(row);
             self.free.push(row);
         }
+        self.epoch += u64::from(self.free.len() > free_before);
     }
 }

@@ -10,11 +10,13 @@
 
 mod civil;
 mod element;
+mod latest;
 mod reader;
 #[cfg(test)]
 mod tests;
 
 pub use civil::parse_rfc3339_nanos;
+pub use latest::LatestSecond;
 
 use crate::clock::UnixNanos;
 use civil::{NANOS_PER_SECOND, year_and_month};

@@ -6,6 +6,7 @@
 
 use super::{Flow, Held, Keeper, Kept, Rebound, Run, StageConfig, When};
 use crate::decode::cri::{self, Stream};
+use crate::decode::time_layout::LatestSecond;
 use crate::diagnostic::Diagnostics;
 use crate::pipeline::{
     Chains, Content, Context, JOINED_BYTES_MAX, LabelId, ReasonId, Record, Scope, Slot, Text, Value, torn,
@@ -60,6 +61,7 @@ impl StageConfig for CriConfig {
             stderr: scope.constant("stderr"),
             partial_flag: scope.constant("P"),
             torn: scope.reason(torn::TORN),
+            latest: LatestSecond::default(),
             chains: Chains::new(
                 usize::try_from(self.max_partial_lines).unwrap_or(usize::MAX),
                 if cut { wanted.min(JOINED_BYTES_MAX) } else { JOINED_BYTES_MAX },
@@ -78,6 +80,7 @@ pub struct Cri {
     stderr: Text,
     partial_flag: Text,
     torn: ReasonId,
+    latest: LatestSecond,
     chains: Chains,
 }
 
@@ -117,7 +120,7 @@ impl Cri {
         let line = record.line_text();
         let whole = record.bytes(line);
         let parsed = cri::parse(whole);
-        let timestamp = parsed.and_then(|parsed| cri::parse_rfc3339_nanos(parsed.time));
+        let timestamp = parsed.and_then(|parsed| self.latest.parse(parsed.time));
         let as_written = timestamp.is_some() && parsed.is_some_and(|parsed| torn::are_flags(parsed.flags));
         if !as_written && let Some(behind) = behind_torn_header(record) {
             // Nothing in it is the program's: it ends here.

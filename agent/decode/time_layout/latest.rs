@@ -1,0 +1,75 @@
+//! RFC 3339 for lines that come in the order of time: most share their second with the line before.
+
+use super::civil::{NANOS_PER_SECOND, fraction, parse_rfc3339_nanos};
+use crate::clock::UnixNanos;
+
+const HEAD: usize = "2006-01-02T15:04:05".len();
+
+/// The latest second that was read, in UTC. It changes only how long it takes to read a time.
+#[derive(Clone, Debug)]
+pub struct LatestSecond {
+    head: [u8; HEAD],
+    unix_seconds: i64,
+}
+
+impl Default for LatestSecond {
+    fn default() -> Self {
+        LatestSecond { head: *b"1970-01-01T00:00:00", unix_seconds: 0 }
+    }
+}
+
+impl LatestSecond {
+    /// As [`parse_rfc3339_nanos`].
+    #[inline]
+    pub fn parse(&mut self, text: &[u8]) -> Option<UnixNanos> {
+        let (head, rest) = text.split_first_chunk::<HEAD>()?;
+        if *head == self.head
+            && let (nanos, b"Z") = fraction(rest)
+        {
+            // It fitted with another fraction, and the first and the last second that fit are not kept.
+            return Some(self.unix_seconds * NANOS_PER_SECOND + nanos);
+        }
+        self.parse_anew(text, head)
+    }
+
+    #[cold]
+    fn parse_anew(&mut self, text: &[u8], head: &[u8; HEAD]) -> Option<UnixNanos> {
+        let nanos = parse_rfc3339_nanos(text)?;
+        let second = nanos.div_euclid(NANOS_PER_SECOND);
+        let fits = |second: i64| second.checked_mul(NANOS_PER_SECOND).is_some();
+        if text.ends_with(b"Z") && fits(second - 1) && fits(second + 1) {
+            *self = LatestSecond { head: *head, unix_seconds: second };
+        }
+        Some(nanos)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn time() -> impl Strategy<Value = String> {
+        let head = prop_oneof![
+            "2026-11-21T02:25:3[0-3]",
+            "(1677-09-21T00:12:4[2-5]|2262-04-11T23:47:1[5-7])",
+            "2026-1[0-3]-.{2}T02:25:3."
+        ];
+        (
+            head,
+            prop_oneof![r"\.[0-9]{0,11}", "", ",[0-9]{3}", r"\.[0-9]{3}x"],
+            prop_oneof![4 => Just("Z"), 1 => Just("+01:00"), 1 => Just("")],
+        )
+            .prop_map(|(head, fraction, zone)| head + &fraction + zone)
+    }
+
+    proptest! {
+        #[test]
+        fn a_time_is_read_alike_whatever_came_before(times in proptest::collection::vec(time(), 1..40)) {
+            let mut latest = LatestSecond::default();
+            for time in times {
+                prop_assert_eq!(latest.parse(time.as_bytes()), parse_rfc3339_nanos(time.as_bytes()), "{}", time);
+            }
+        }
+    }
+}

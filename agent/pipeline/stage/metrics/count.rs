@@ -1,15 +1,14 @@
 //! What the `metrics` stage does with a line: the row of each group of metrics, and the updates of its cells.
 
-use super::memo::{Numbers, Rows};
+use super::memo::{LabelSet, Numbers, Rows};
 use super::super::{Flow, Run};
 use super::{Action, MetricConfig};
-use crate::metrics::{Family, GroupId, LabelKey, LabelName};
+use crate::metrics::{Family, GroupId, LabelKey, LabelName, Row};
 use crate::pipeline::{Binding, Context, LabelId, Place, Record, Scope, Slot, Text, Value};
 
 pub struct Metrics {
     groups: Vec<Group>,
     sources: Sources,
-    key: LabelKey,
 }
 
 /// Metrics with the same labels.
@@ -23,8 +22,8 @@ struct Group {
 enum Labels {
     /// All labels of the entry.
     All,
-    /// In the order of their names, each with the place of its source.
-    Named(Vec<(LabelName, usize)>),
+    /// In the order of their names; their sources are at the same places of the other list.
+    Named(Vec<LabelName>, Vec<u16>),
 }
 
 /// What one metric does with a line.
@@ -39,31 +38,22 @@ impl Metrics {
     pub fn compile(groups: &[Vec<&MetricConfig>], scope: &mut Scope<'_>) -> Option<Metrics> {
         let mut sources = Sources::default();
         let compiled: Vec<_> = groups.iter().map(|members| Group::compile(members, &mut sources, scope)).collect();
-        Some(Metrics { groups: compiled.into_iter().collect::<Option<_>>()?, sources, key: LabelKey::new() })
+        Some(Metrics { groups: compiled.into_iter().collect::<Option<_>>()?, sources })
     }
 }
 
 impl Run for Metrics {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         context.series.tell(context.now);
-        self.sources.forget();
+        self.sources.read(record);
         for group in &mut self.groups {
+            let Group { id, labels, updates, rows } = group;
             // The row is looked up for the first metric that this line touches.
-            let mut updates = group.updates.iter().enumerate();
+            let mut updates = updates.iter().enumerate();
             let first = updates.find_map(|(at, update)| Some((at, update.change(record)?)));
             let Some((at, change)) = first else { continue };
-            let epoch = context.series.epoch(group.id);
-            let is_known = self.sources.number(&group.labels, record);
-            let remembered = if is_known { group.rows.get(&self.sources.label_set, epoch) } else { None };
-            let row = remembered.unwrap_or_else(|| {
-                group.labels.fill(&mut self.key, &self.sources, record);
-                let row = context.series.row(group.id, &mut self.key, context.now);
-                if is_known && row.is_own() {
-                    group.rows.put(&self.sources.label_set, row, epoch);
-                }
-                row
-            });
-            let mut cells = context.series.cells(group.id, row);
+            let row = self.sources.row(labels, rows, *id, record, context);
+            let mut cells = context.series.cells(*id, row);
             // What a cell refuses (a negative number for a counter), the store counts.
             let mut apply = |at, change| {
                 let _ = match change {
@@ -92,12 +82,15 @@ impl Run for Metrics {
 struct Sources {
     /// What the metrics name.
     named: Vec<Source>,
-    /// The labels of the entry, by their ids.
-    labels: Vec<Numbers>,
-    /// The numbers of the named sources in this line, as far as they are known.
+    /// The numbers of their values in this line.
     numbers: Vec<u64>,
-    /// What was made last: a serial of the target, and a number for each value.
-    label_set: Vec<u64>,
+    /// All labels of the entry, by their ids, where a group has all.
+    labels: Vec<Numbers>,
+    /// Their numbers in this line, and which others there are; empty as long as nobody asked.
+    all: Vec<u64>,
+    /// The places in it: 0, 1, 2 and so on.
+    all_places: Vec<u16>,
+    key: LabelKey,
 }
 
 struct Source {
@@ -108,58 +101,77 @@ struct Source {
 
 /// The number of a value that is not there.
 const ABSENT: u64 = 0;
-/// A value that has not been looked at in this line.
-const UNKNOWN: u64 = u64::MAX;
 /// A value without a number.
-const NONE: u64 = u64::MAX - 1;
+const NONE: u64 = u64::MAX;
 /// Marks values that are named by their place, which holds the same bytes for the target or for ever.
 const OF_TARGET: u64 = 1 << 63;
 const FIXED: u64 = 1 << 62;
 
 impl Sources {
     /// The place of a source.
-    fn add(&mut self, slot: Slot, label: LabelId) -> usize {
-        self.named.iter().position(|known| (known.slot, known.label) == (slot, label)).unwrap_or_else(|| {
+    fn add(&mut self, slot: Slot, label: LabelId) -> u16 {
+        let known = self.named.iter().position(|known| (known.slot, known.label) == (slot, label));
+        let place = known.unwrap_or_else(|| {
             self.named.push(Source { slot, label, numbers: Numbers::default() });
-            self.numbers.push(UNKNOWN);
+            self.numbers.push(ABSENT);
             self.named.len() - 1
-        })
+        });
+        place as u16 // As many as there are slots.
     }
 
-    /// A new line.
-    fn forget(&mut self) {
-        self.numbers.fill(UNKNOWN);
-    }
-
-    /// Makes the label set of these labels, in numbers; false where it has none.
+    /// Reads the values of a new line.
     #[inline]
-    fn number(&mut self, labels: &Labels, record: &mut Record<'_>) -> bool {
-        self.label_set.clear();
-        self.label_set.push(record.binding().serial());
-        match labels {
-            Labels::Named(labels) => labels.iter().all(|&(_, source)| {
-                if self.numbers[source] == UNKNOWN {
-                    let source_of = &mut self.named[source];
-                    let text = source_of.text(record);
-                    self.numbers[source] = number(&mut source_of.numbers, record, text);
-                }
-                self.label_set.push(self.numbers[source]);
-                self.numbers[source] != NONE
-            }),
-            Labels::All => self.number_all(record),
+    fn read(&mut self, record: &mut Record<'_>) {
+        self.all.clear();
+        for (number, source) in self.numbers.iter_mut().zip(&mut self.named) {
+            let text = source.text(record);
+            *number = number_of(&mut source.numbers, record, text);
         }
     }
 
-    fn number_all(&mut self, record: &Record<'_>) -> bool {
+    /// As [`read`](Self::read), for all labels of the entry.
+    fn read_all(&mut self, record: &Record<'_>) {
         let binding = record.binding();
-        let Some(others) = others(binding, record) else { return false };
-        self.label_set.push(others);
-        self.labels.resize_with(self.labels.len().max(binding.named_labels().len()), Numbers::default);
-        binding.named_labels().zip(&mut self.labels).all(|(label, numbers)| {
-            let number = number(numbers, record, record.label(label));
-            self.label_set.push(number);
-            number != NONE
-        })
+        let labels = binding.named_labels();
+        if self.labels.len() != labels.len() {
+            self.labels.resize_with(labels.len(), Numbers::default);
+            self.all_places = (0..=labels.len() as u16).collect();
+        }
+        self.all.push(others(binding, record).unwrap_or(NONE));
+        self.all.extend(labels.zip(&mut self.labels).map(|(id, known)| number_of(known, record, record.label(id))));
+    }
+
+    /// The row of a group in this line: the one remembered for its values, or what the store says.
+    #[inline]
+    fn row(
+        &mut self,
+        labels: &Labels,
+        rows: &mut Rows,
+        id: GroupId,
+        record: &mut Record<'_>,
+        context: &mut Context<'_>,
+    ) -> Row {
+        let epoch = context.series.epoch(id);
+        let (numbers, places) = match labels {
+            Labels::Named(_, places) => (&self.numbers, places),
+            Labels::All => {
+                if self.all.is_empty() {
+                    self.read_all(record);
+                }
+                (&self.all, &self.all_places)
+            }
+        };
+        let set = LabelSet { target: record.binding().serial(), numbers, places };
+        if let Some(row) = rows.get(set, epoch) {
+            return row;
+        }
+        let is_known = !set.values().any(|number| number == NONE);
+        labels.fill(&mut self.key, &self.named, record);
+        let row = context.series.row(id, &mut self.key, context.now);
+        if is_known && row.is_own() {
+            rows.put(set, row, epoch);
+        }
+        row
     }
 }
 
@@ -174,7 +186,7 @@ impl Source {
 }
 
 #[inline]
-fn number(numbers: &mut Numbers, record: &Record<'_>, text: Option<Text>) -> u64 {
+fn number_of(numbers: &mut Numbers, record: &Record<'_>, text: Option<Text>) -> u64 {
     let Some(text) = text else { return ABSENT };
     let place = || u64::from(text.start) << 31 | u64::from(text.end);
     match text.place {
@@ -237,7 +249,8 @@ impl Group {
                     let place = sources.add(scope.slot(source), scope.label(source));
                     (scope.series.label_name(&label.value), place)
                 });
-                Labels::Named(named.collect())
+                let (names, places) = named.unzip();
+                Labels::Named(names, places)
             }
         };
         let updates = members.iter().map(|metric| Update {
@@ -251,7 +264,7 @@ impl Group {
 
 impl Labels {
     /// Fills the key with the labels of this line.
-    fn fill(&self, key: &mut LabelKey, sources: &Sources, record: &mut Record<'_>) {
+    fn fill(&self, key: &mut LabelKey, sources: &[Source], record: &mut Record<'_>) {
         key.clear();
         match self {
             Labels::All => {
@@ -261,9 +274,9 @@ impl Labels {
                     }
                 }
             }
-            Labels::Named(labels) => {
-                for &(name, source) in labels {
-                    if let Some(text) = sources.named[source].text(record) {
+            Labels::Named(names, places) => {
+                for (&name, &place) in names.iter().zip(places) {
+                    if let Some(text) = sources[usize::from(place)].text(record) {
                         key.push(name, record.bytes(text));
                     }
                 }

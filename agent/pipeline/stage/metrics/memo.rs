@@ -94,14 +94,36 @@ impl Numbered {
     }
 }
 
+/// A label set by the numbers of its values.
+#[derive(Clone, Copy)]
+pub struct LabelSet<'n> {
+    /// The number of the target: what is marked as the target's own means its values.
+    pub target: u64,
+    /// Numbers of values, by place.
+    pub numbers: &'n [u64],
+    /// The places of the set's own.
+    pub places: &'n [u16],
+}
+
+impl LabelSet<'_> {
+    #[inline]
+    pub fn values(&self) -> impl Iterator<Item = u64> {
+        self.places.iter().map(|place| self.numbers[usize::from(*place)])
+    }
+
+    #[inline]
+    fn hash(&self) -> u64 {
+        self.values().fold(self.target, mix)
+    }
+}
+
 /// Rows for the latest label sets of one group.
 #[derive(Default)]
 pub struct Rows {
-    /// Numbers in a label set: the same for all of a group.
-    width: usize,
-    /// The label sets of all places, one after another.
-    keys: Vec<u64>,
-    rows: Vec<Option<Row>>,
+    /// Targets and rows by hash of the label set.
+    rows: Vec<Option<(u64, Row)>>,
+    /// The numbers of these label sets, one after another.
+    numbers: Vec<u64>,
     /// The group's epoch in which the rows are good.
     epoch: u64,
     taken: usize,
@@ -110,31 +132,30 @@ pub struct Rows {
 impl Rows {
     /// The row that was put for these numbers in this epoch.
     #[inline]
-    pub fn get(&self, key: &[u64], epoch: u64) -> Option<Row> {
-        if epoch != self.epoch {
-            return None;
-        }
-        let at = place(hash(key), self.rows.len());
-        let row = *self.rows.get(at)?;
-        let known = &self.keys[at * self.width..][..self.width];
-        row.filter(|_| known.iter().zip(key).all(|(a, b)| a == b))
+    pub fn get(&self, set: LabelSet<'_>, epoch: u64) -> Option<Row> {
+        let at = place(set.hash(), self.rows.len());
+        let (target, row) = (*self.rows.get(at)?)?;
+        let width = set.places.len();
+        let known = &self.numbers[at * width..][..width];
+        let is_same = target == set.target && epoch == self.epoch && set.values().zip(known).all(|(a, b)| a == *b);
+        is_same.then_some(row)
     }
 
-    /// Remembers a row. One of another epoch voids all rows known so far.
+    /// Remembers a row; all label sets of a group have as many values. One of another epoch voids all rows known so far.
     #[cold]
-    pub fn put(&mut self, key: &[u64], row: Row, epoch: u64) {
+    pub fn put(&mut self, set: LabelSet<'_>, row: Row, epoch: u64) {
+        let width = set.places.len();
         if epoch != self.epoch {
             self.rows.fill(None);
             self.epoch = epoch;
         }
         if let Some(places) = more_places(self.rows.len(), &mut self.taken) {
-            self.width = key.len();
             self.rows = vec![None; places];
-            self.keys = vec![0; places * self.width];
+            self.numbers = vec![0; places * width];
         }
-        let at = place(hash(key), self.rows.len());
-        self.rows[at] = Some(row);
-        self.keys[at * self.width..][..self.width].copy_from_slice(key);
+        let at = place(set.hash(), self.rows.len());
+        self.rows[at] = Some((set.target, row));
+        self.numbers[at * width..][..width].iter_mut().zip(set.values()).for_each(|(known, number)| *known = number);
     }
 }
 
@@ -152,11 +173,6 @@ fn more_places(places: usize, taken: &mut usize) -> Option<usize> {
 #[inline]
 fn place(hash: u64, places: usize) -> usize {
     (hash >> 32) as usize & places.wrapping_sub(1)
-}
-
-#[inline]
-fn hash(key: &[u64]) -> u64 {
-    key.iter().fold(0, |hash, number| mix(hash, *number))
 }
 
 /// Odd, its bits without pattern: the golden ratio.

@@ -47,15 +47,16 @@ proptest! {
         let (mut made, mut epoch) = (HashMap::new(), 0);
         for (a, b, next) in keys {
             let key = [a, b];
-            match rows.get(&key, epoch) {
+            let set = LabelSet { target: a % 3, numbers: &[7, b, 7, a], places: &[3, 1] };
+            match rows.get(set, epoch) {
                 Some(row) => prop_assert_eq!(made.get(&(key, epoch)), Some(&row)),
                 None => {
                     let mut label = crate::metrics::LabelKey::new();
                     label.push(name, format!("{key:?}").as_bytes());
                     let row = store.row(group, &mut label, 1);
                     made.insert((key, epoch), row);
-                    rows.put(&key, row, epoch);
-                    prop_assert_eq!(rows.get(&key, epoch), Some(row));
+                    rows.put(set, row, epoch);
+                    prop_assert_eq!(rows.get(set, epoch), Some(row));
                 }
             }
             epoch += u64::from(next && a == 0);

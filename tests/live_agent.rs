@@ -351,12 +351,16 @@ fn a_reload_over_http_is_there_only_where_it_was_enabled() {
     assert_eq!(closed.scrape().get("promtail_config_reload_success_total", &[]), 0.0);
 }
 
+/// With nowhere to send to, and with a Loki that is not there, which it waits for no longer than it is told.
 #[test]
 fn a_signal_ends_it_with_0_and_at_once() {
-    for signal in [Signal::TERM, Signal::INT] {
+    let alone = PODS.replace("clients:\n  - url: http://me:hunter2@loki.example/push\n", "");
+    assert_ne!(alone, PODS);
+    let waiting = format!("delivery: {{shutdown_grace: 100ms}}\n{PODS}");
+    for (signal, config) in [Signal::TERM, Signal::INT].into_iter().flat_map(|s| [(s, &alone), (s, &waiting)]) {
         let node = Node::new();
         lines(&mut node.log(WEB), 1000, INFO);
-        let mut agent = Agent::start(&node.configure(PODS), &[]);
+        let mut agent = Agent::start(&node.configure(config), &[]);
         agent.until_read("web", 1000);
         // A client that says nothing keeps it no longer.
         let _silent = std::net::TcpStream::connect(agent.address).expect("connected");

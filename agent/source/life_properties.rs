@@ -43,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Whether there is nothing to be told. That an empty file was compressed unseen, with what it then held, shows nowhere:
-/// it is told as gone.
+/// it is told as gone where no older one is there.
 fn all_is_well(progress: &Progress) -> bool {
     progress.notices.iter().all(|notice| matches!(notice, Notice::Vanished { offset: 0, .. }))
 }

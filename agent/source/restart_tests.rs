@@ -83,6 +83,30 @@ fn an_empty_file_that_is_gone_is_told() {
     }
 }
 
+/// Nothing tells which one it is by then. But who deletes logs begins with the oldest.
+#[test]
+fn an_empty_file_that_was_compressed_unseen_is_no_loss_while_an_older_one_is_there() {
+    for (older_is_there, compressed) in [(true, true), (false, true), (true, false)] {
+        let mut tail = stopped("a\n");
+        tail.rotate(OLDER);
+        tail.gives("");
+        tail.restart();
+        tail.fs.append(LOG, "b\n");
+        tail.rotate(OLD);
+        tail.fs.append(LOG, "c\n");
+        match compressed {
+            true => tail.fs.compress(OLD),
+            false => tail.fs.unlink(OLD),
+        }
+        if !older_is_there {
+            tail.fs.unlink(OLDER);
+        }
+        let told = tail.gives(if compressed { "b c" } else { "c" }).notices;
+        let is_told = matches!(told[..], [Notice::Vanished { offset: 0, .. }]);
+        assert_eq!((is_told, told.is_empty()), (!(older_is_there && compressed), older_is_there && compressed));
+    }
+}
+
 #[test]
 fn files_that_begin_alike_are_told_apart_by_their_birth() {
     let mut tail = stopped("banner\na1\n");

@@ -104,7 +104,11 @@ impl FileSource {
         }
         // Where a file cannot be opened, it may be any that is known.
         let blocked = self.look || self.refusal().is_some();
-        self.forget_unseen(moment, &matched.seen, blocked, progress);
+        let is_packed = |entry: &Found| {
+            entry.sibling.compressed && matches!(&entry.is, Which::New(new, _) if new.phase != Phase::Done)
+        };
+        let packed = found.iter().filter(|entry| is_packed(entry)).count();
+        self.forget_unseen(moment, &matched.seen, packed, blocked, progress);
         (self.looked, self.moved) = (true, false);
         self.resumed &= blocked;
         self.insert_new(found);
@@ -323,10 +327,18 @@ impl FileSource {
         self.generations.splice(at..at, new.into_iter().map(|(generation, _)| *generation));
     }
 
-    /// Files that are not there any more need not be known any more.
-    fn forget_unseen(&mut self, moment: Moment<'_>, seen: &[u32], blocked: bool, progress: &mut Progress) {
+    /// Files that are not there any more need not be known any more. `packed`: so many compressed ones are new.
+    fn forget_unseen(
+        &mut self,
+        moment: Moment<'_>,
+        seen: &[u32],
+        mut packed: usize,
+        blocked: bool,
+        progress: &mut Progress,
+    ) {
         let home = self.home(moment.fs).unwrap_or_else(|_| self.path().to_path_buf());
         let few = self.generations.len() <= KNOWN_MAX;
+        let mut older_is_there = false;
         self.generations.retain(|generation| {
             let held = generation.is_held() || generation.phase == Phase::Current;
             let identity = &generation.identity;
@@ -334,7 +346,15 @@ impl FileSource {
             // One that was empty, and has no birth that is known, may live on, with content, as a file that was not known
             // again.
             let known = generation.was_seen() || identity.born.is_some();
-            if !keep && !identity.settled && !identity.done && known {
+            let mut gone = !keep && !identity.settled && !identity.done && known;
+            // What was empty and is compressed now has nothing by which it is known: it is new, and read from its
+            // beginning. It was not deleted, or an older one would have been before it.
+            if gone && !generation.was_seen() && older_is_there && packed > 0 {
+                packed -= 1;
+                gone = false;
+            }
+            older_is_there |= seen.contains(&generation.id);
+            if gone {
                 let path = identity.name.as_ref().map_or(home.clone(), |name| home.with_file_name(name));
                 let offset = identity.cursor.offset;
                 progress.notices.push(match generation.truncated {

@@ -1,7 +1,7 @@
 //! Client addresses as access logs write them.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The longest text of an address, in bytes: six groups of IPv6 and a dotted quad.
 pub const TEXT_BYTES_MAX: usize = 45;
@@ -33,13 +33,27 @@ pub(super) fn parse_plain(text: &[u8]) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
-/// Appends the network of `v4_bits` or `v6_bits` leading bits that `ip` is in, as `network/bits`; with all bits (32, 128
-/// or more) the address alone. IPv6 is written as RFC 5952 says. An IPv4-mapped address is its IPv4 address.
-pub fn prefix_text(ip: IpAddr, v4_bits: u8, v6_bits: u8, out: &mut Vec<u8>) {
-    let (bits, bits_max) = match ip.to_canonical() {
+/// The first address of the network of `v4_bits` or `v6_bits` leading bits that `ip` is in. An IPv4-mapped address is its
+/// IPv4 address.
+pub fn network(ip: IpAddr, v4_bits: u8, v6_bits: u8) -> IpAddr {
+    match ip.to_canonical() {
         IpAddr::V4(v4) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(v4_bits.min(32))).unwrap_or(0);
-            let [first, rest @ ..] = (v4.to_bits() & mask).to_be_bytes();
+            Ipv4Addr::from_bits(v4.to_bits() & mask).into()
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(v6_bits.min(128))).unwrap_or(0);
+            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+        }
+    }
+}
+
+/// Appends the [`network`] that `ip` is in, as `network/bits`; with all bits (32, 128 or more) the address alone. IPv6 is
+/// written as RFC 5952 says.
+pub fn prefix_text(ip: IpAddr, v4_bits: u8, v6_bits: u8, out: &mut Vec<u8>) {
+    let (bits, bits_max) = match network(ip, v4_bits, v6_bits) {
+        IpAddr::V4(v4) => {
+            let [first, rest @ ..] = v4.octets();
             push_decimal(first, out);
             for octet in rest {
                 out.push(b'.');
@@ -48,8 +62,7 @@ pub fn prefix_text(ip: IpAddr, v4_bits: u8, v6_bits: u8, out: &mut Vec<u8>) {
             (v4_bits, 32)
         }
         IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(v6_bits.min(128))).unwrap_or(0);
-            write!(out, "{}", Ipv6Addr::from_bits(v6.to_bits() & mask)).expect("a Vec takes every write");
+            write!(out, "{v6}").expect("a Vec takes every write");
             (v6_bits, 128)
         }
     };
@@ -104,8 +117,6 @@ fn push_decimal(number: u8, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use proptest::prelude::*;
 
     use super::*;

@@ -4,6 +4,16 @@
 //! that the configuration gives; other lines are tried as the controller's default text format, then as nginx's
 //! combined one. Numbers are taken leniently: nginx writes a status of 009 when an upstream sends no status line, and
 //! such a line counts like any other.
+//!
+//! Of all addresses that a line names the client's is found (`origin`, `resolver`), and the name that labels give it
+//! (`client`).
+
+mod client;
+mod networks;
+mod origin;
+mod resolver;
+
+pub(super) use client::{Client, ClientConfig};
 
 use super::json::rewrite;
 use super::{Flow, Run, StageConfig};
@@ -11,9 +21,9 @@ use crate::decode::json::{self, Field, Mode, Picker};
 use crate::decode::nginx::{self, TextAccess};
 use crate::decode::number;
 use crate::diagnostic::{Diagnostics, did_you_mean};
-use crate::geoip::address;
 use crate::pipeline::{Context, ReasonId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, Node, Spanned};
+use resolver::{Resolver, ResolverConfig};
 
 /// What a line gives, and under which JSON keys, the usual ones first.
 const NAMES: [(&str, &[&str]); N] = [
@@ -43,15 +53,24 @@ const NAMES: [(&str, &[&str]); N] = [
     ("protocol", &["request_proto", "protocol", "server_protocol"]),
     ("remote_user", &["remote_user"]),
     ("x_forwarded_for", &["x_forwarded_for", "http_x_forwarded_for"]),
+    ("client_header", &["cf_connecting_ip", "http_cf_connecting_ip"]),
+    ("peer", &["realip_remote_addr"]),
 ];
-const N: usize = 26;
+const N: usize = 28;
 const CLIENT_IP: usize = 1;
 const METHOD: usize = 2;
 const STATUS: usize = 4;
 const HOST: usize = 5;
 const NAMESPACE: usize = 6;
 const INGRESS: usize = 7;
+const SERVICE: usize = 8;
+const REQUEST_BYTES: usize = 10;
+const UPSTREAM_ADDR: usize = 13;
 const UPSTREAM_RESPONSE_TIME: usize = 15;
+const UPSTREAM_NAME: usize = 17;
+const X_FORWARDED_FOR: usize = 25;
+const CLIENT_HEADER: usize = 26;
+const PEER: usize = 27;
 
 /// JSON keys that one line is searched for.
 const KEYS_MAX: usize = 64;
@@ -70,10 +89,8 @@ pub struct IngressNginxConfig {
     pub format: Format,
     /// Extracted name → JSON key, in place of the usual ones.
     pub fields: Vec<(Spanned<String>, Spanned<String>)>,
-    /// Bits of an IPv6 address that make one client (default 64).
-    pub ipv6_prefix_bits: u8,
-    /// Bits of an IPv4 address that make one client (default 32).
-    pub ipv4_prefix_bits: u8,
+    pub resolver: ResolverConfig,
+    pub client: ClientConfig,
     /// What becomes of a line that is no access line.
     pub other: Other,
 }
@@ -114,8 +131,8 @@ impl StageConfig for IngressNginxConfig {
         let config = IngressNginxConfig {
             format,
             fields: fields.optional("fields", d).unwrap_or_default(),
-            ipv6_prefix_bits: prefix_bits(&mut fields, "ipv6_prefix", 64, 128, d),
-            ipv4_prefix_bits: prefix_bits(&mut fields, "ipv4_prefix", 32, 32, d),
+            resolver: ResolverConfig::read(&mut fields, d),
+            client: ClientConfig::read(&mut fields, d),
             other: read_other(&mut fields, d),
         };
         fields.finish(d);
@@ -151,7 +168,11 @@ impl StageConfig for IngressNginxConfig {
             picker: Picker::new(&keys),
             target,
             slots: NAMES.map(|(name, _)| scope.slot(name)),
-            client: Client::new(self.ipv4_prefix_bits, self.ipv6_prefix_bits, scope),
+            resolver: self.resolver.compile(),
+            client: self.client.compile(scope)?,
+            remote_address: scope.slot("remote_address"),
+            private_client: scope.slot("private_client"),
+            one: scope.constant("1"),
             status_class: scope.slot("status_class"),
             upstream_duration: scope.slot("upstream_duration"),
             methods: METHODS.map(|method| scope.constant(method)),
@@ -177,65 +198,23 @@ pub(super) fn read_other(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Other 
     }
 }
 
-pub(super) fn prefix_bits(
-    fields: &mut Fields<'_>,
-    key: &'static str,
-    default: u8,
-    most: u8,
-    d: &mut Diagnostics,
-) -> u8 {
-    let Some(bits) = fields.optional::<Spanned<u64>>(key, d) else { return default };
-    match u8::try_from(bits.value) {
-        Ok(value) if value <= most => value,
-        _ => {
-            d.error(bits.span, format!("`{key}` is a number of bits from 0 to {most}"));
-            default
-        }
-    }
-}
-
 pub struct IngressNginx {
     format: Format,
     picker: Picker,
     /// Which of [`NAMES`] each picked key gives.
     target: Vec<usize>,
     slots: [Slot; N],
+    resolver: Resolver,
     client: Client,
+    remote_address: Slot,
+    private_client: Slot,
+    one: Text,
     status_class: Slot,
     upstream_duration: Slot,
     methods: [Text; METHODS.len()],
     other_method: Text,
     refused: Option<ReasonId>,
     spare: Vec<u8>,
-}
-
-/// The client that an address stands for: the address itself, or its network.
-pub(super) struct Client {
-    ipv4_prefix_bits: u8,
-    ipv6_prefix_bits: u8,
-    slot: Slot,
-}
-
-impl Client {
-    pub(super) fn new(ipv4_prefix_bits: u8, ipv6_prefix_bits: u8, scope: &mut Scope<'_>) -> Self {
-        Client { ipv4_prefix_bits, ipv6_prefix_bits, slot: scope.slot("client") }
-    }
-
-    /// Extracts `client` from the text of an address; what is no address stands for itself.
-    pub(super) fn extract(&self, record: &mut Record<'_>, address: Text) {
-        let raw = record.bytes(address);
-        // An IPv4 address in its usual form is its own name.
-        if self.ipv4_prefix_bits == 32 && !raw.contains(&b':') {
-            return record.set_value(self.slot, Value::Text(address));
-        }
-        let client = match address::parse_client(raw) {
-            Some(ip) => record.build(|out| {
-                address::prefix_text(ip, self.ipv4_prefix_bits, self.ipv6_prefix_bits, out);
-            }),
-            None => address,
-        };
-        record.set_value(self.slot, Value::Text(client));
-    }
 }
 
 impl Run for IngressNginx {
@@ -246,17 +225,15 @@ impl Run for IngressNginx {
             line = line.slice(0, line.len() - 1);
         }
         let json = record.bytes(line).first() == Some(&b'{');
-        let read = match self.format {
-            Format::Json => self.read_json(record, line),
-            Format::Auto if json => self.read_json(record, line),
-            Format::Auto | Format::Text => self.read_text(record, line),
-        };
+        let as_json = self.format == Format::Json || self.format == Format::Auto && json;
+        let read = if as_json { self.read_json(record, line) } else { self.read_text(record, line) };
         if !read {
             if let Some(reason) = self.refused {
                 record.refuse(reason);
             }
             return Flow::Next;
         }
+        self.find_client(record, as_json);
         self.derive(record, context);
         Flow::Next
     }
@@ -312,9 +289,6 @@ impl IngressNginx {
 
     /// What follows from the fields: bounded forms for labels, and the ingress of the host.
     fn derive(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) {
-        if let Value::Text(address) = record.value(self.slots[CLIENT_IP]) {
-            self.client.extract(record, address);
-        }
         if let Value::Text(method) = record.value(self.slots[METHOD]) {
             let known = self.method(record.bytes(method));
             record.set_value(self.slots[METHOD], Value::Text(known));
@@ -378,6 +352,8 @@ fn parts_of<'a>(access: &TextAccess<'a>) -> [&'a [u8]; N] {
         query_of(access.path),
         access.protocol,
         access.remote_user,
+        b"",
+        b"",
         b"",
     ]
 }

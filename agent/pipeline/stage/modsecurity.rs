@@ -3,7 +3,7 @@
 //! A denied request writes one line for the denial and one for each rule that matched, so rules are counted by line
 //! and requests by transaction: `blocked_transaction` is extracted only from the first denial of a transaction.
 
-use super::ingress_nginx::{Client, Other, prefix_bits, read_other};
+use super::ingress_nginx::{Client, ClientConfig, Other, read_other};
 use super::transactions::Transactions;
 use super::{Flow, Keeper, Kept, Rebound, Run, StageConfig};
 use crate::decode::modsecurity::{self, Action, Event};
@@ -23,10 +23,7 @@ const SERVER: usize = 12;
 
 #[derive(Debug)]
 pub struct ModSecurityConfig {
-    /// Bits of an IPv6 address that make one client (default 64).
-    pub ipv6_prefix_bits: u8,
-    /// Bits of an IPv4 address that make one client (default 32).
-    pub ipv4_prefix_bits: u8,
+    pub client: ClientConfig,
     /// What becomes of a line that is none of ModSecurity's.
     pub other: Other,
 }
@@ -37,8 +34,7 @@ impl StageConfig for ModSecurityConfig {
     fn from_node(node: &Node, d: &mut Diagnostics) -> Option<Self> {
         let mut fields = Fields::new(node, "the `modsecurity` stage", d)?;
         let config = ModSecurityConfig {
-            ipv6_prefix_bits: prefix_bits(&mut fields, "ipv6_prefix", 64, 128, d),
-            ipv4_prefix_bits: prefix_bits(&mut fields, "ipv4_prefix", 32, 32, d),
+            client: ClientConfig::read(&mut fields, d),
             other: read_other(&mut fields, d),
         };
         fields.finish(d);
@@ -48,7 +44,7 @@ impl StageConfig for ModSecurityConfig {
     fn compile(&self, scope: &mut Scope<'_>) -> Option<ModSecurity> {
         Some(ModSecurity {
             slots: NAMES.map(|name| scope.slot(name)),
-            client: Client::new(self.ipv4_prefix_bits, self.ipv6_prefix_bits, scope),
+            client: self.client.compile(scope)?,
             action: scope.slot("action"),
             blocked: scope.constant("blocked"),
             detected: scope.constant("detected"),

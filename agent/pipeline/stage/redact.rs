@@ -17,7 +17,7 @@ use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Text, Value};
 use crate::span::Span;
 use crate::template::Buffer;
 use crate::yaml::{Fields, FromNode, Node, Spanned};
-use addresses::{Disguise, KeyedSha256};
+use addresses::KeyedSha256;
 use names::{NAME_BYTES_MAX, Names};
 use secrets::Secrets;
 use std::fmt;
@@ -25,6 +25,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::ops::Range;
+
+pub(super) use addresses::Disguise;
 
 /// Parameters that hold secrets where nothing is said.
 const QUERY: &[&str] = &[
@@ -108,12 +110,7 @@ impl StageConfig for RedactConfig {
     fn compile(&self, scope: &mut Scope<'_>) -> Option<Redact> {
         let disguise = match &self.addresses {
             None => None,
-            Some(AddressesConfig::Truncate { ipv4_bits, ipv6_bits }) => {
-                Some(Disguise::Truncate { ipv4_bits: *ipv4_bits, ipv6_bits: *ipv6_bits })
-            }
-            Some(AddressesConfig::Hash(key)) => {
-                Some(Disguise::Hash(Box::new(KeyedSha256::new(&key.bytes(scope.diagnostics)?))))
-            }
+            Some(addresses) => Some(addresses.compile(scope.diagnostics)?),
         };
         Some(Redact {
             labels: self.labels.iter().map(|name| scope.label(name)).collect(),
@@ -157,7 +154,7 @@ fn replacement(given: Option<Spanned<String>>, diagnostics: &mut Diagnostics) ->
 
 impl FromNode for AddressesConfig {
     fn from_node(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let mut fields = Fields::new(node, "`addresses` of the `redact` stage", diagnostics)?;
+        let mut fields = Fields::new(node, "the disguise of addresses", diagnostics)?;
         let span = fields.span();
         let mode = fields.optional::<Spanned<String>>("mode", diagnostics);
         let ipv4_bits = fields.optional::<Spanned<u64>>("ipv4_bits", diagnostics);
@@ -195,6 +192,18 @@ impl FromNode for AddressesConfig {
                 None
             }
         }
+    }
+}
+
+impl AddressesConfig {
+    /// Reads the key of a hash; reports where it cannot be had.
+    pub(super) fn compile(&self, diagnostics: &mut Diagnostics) -> Option<Disguise> {
+        Some(match self {
+            AddressesConfig::Truncate { ipv4_bits, ipv6_bits } => {
+                Disguise::Truncate { ipv4_bits: *ipv4_bits, ipv6_bits: *ipv6_bits }
+            }
+            AddressesConfig::Hash(key) => Disguise::Hash(Box::new(KeyedSha256::new(&key.bytes(diagnostics)?))),
+        })
     }
 }
 

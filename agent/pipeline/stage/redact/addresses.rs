@@ -16,7 +16,7 @@ const HASH_BYTES: usize = 8;
 const BLOCK_BYTES: usize = 64;
 
 /// What stands in the place of an address.
-pub(super) enum Disguise {
+pub enum Disguise {
     /// The network of so many leading bits, as an address: `203.0.113.0`.
     Truncate { ipv4_bits: u8, ipv6_bits: u8 },
     /// HMAC-SHA-256 with a key, its first bytes in hexadecimal digits.
@@ -47,7 +47,7 @@ fn write_hash(hash: &[u8], out: &mut Buffer) -> std::io::Result<()> {
 }
 
 /// HMAC-SHA-256 (RFC 2104): the two hashes that its key begins, to go on from.
-pub(super) struct KeyedSha256 {
+pub struct KeyedSha256 {
     inner: Sha256,
     outer: Sha256,
 }

@@ -1,0 +1,104 @@
+//! The client that an address stands for, as labels name it: the address, its network, or a hash of it.
+//!
+//! It is another extracted value than the address itself, which the `geoip` stage still needs.
+
+use crate::diagnostic::Diagnostics;
+use crate::geoip::address;
+use crate::pipeline::stage::redact::{AddressesConfig, Disguise};
+use crate::pipeline::{Record, Scope, Slot, Text, Value};
+use crate::template::Buffer;
+use crate::yaml::{Fields, Spanned};
+use std::net::IpAddr;
+
+#[derive(Debug)]
+pub struct ClientConfig {
+    /// Bits of an IPv4 address that make one client (default 32).
+    pub ipv4_prefix_bits: u8,
+    /// Bits of an IPv6 address that make one client (default 64).
+    pub ipv6_prefix_bits: u8,
+    /// What keeps labels from telling who it was; nothing where that is not asked for.
+    pub anonymize: Option<AddressesConfig>,
+}
+
+impl ClientConfig {
+    /// Reads the keys of this among those of a stage.
+    pub fn read(fields: &mut Fields<'_>, d: &mut Diagnostics) -> ClientConfig {
+        ClientConfig {
+            ipv4_prefix_bits: prefix_bits(fields, "ipv4_prefix", 32, 32, d),
+            ipv6_prefix_bits: prefix_bits(fields, "ipv6_prefix", 64, 128, d),
+            anonymize: fields.optional("anonymize", d),
+        }
+    }
+
+    pub fn compile(&self, scope: &mut Scope<'_>) -> Option<Client> {
+        let (mut ipv4_prefix_bits, mut ipv6_prefix_bits) = (self.ipv4_prefix_bits, self.ipv6_prefix_bits);
+        let mut hash = None;
+        match &self.anonymize {
+            None => {}
+            // A client is a network already; it becomes the larger one.
+            Some(AddressesConfig::Truncate { ipv4_bits, ipv6_bits }) => {
+                ipv4_prefix_bits = ipv4_prefix_bits.min(*ipv4_bits);
+                ipv6_prefix_bits = ipv6_prefix_bits.min(*ipv6_bits);
+            }
+            Some(hashed @ AddressesConfig::Hash(_)) => {
+                hash = Some((hashed.compile(scope.diagnostics)?, Buffer::default()));
+            }
+        }
+        Some(Client { ipv4_prefix_bits, ipv6_prefix_bits, hash, slot: scope.slot("client") })
+    }
+}
+
+fn prefix_bits(fields: &mut Fields<'_>, key: &'static str, default: u8, most: u8, d: &mut Diagnostics) -> u8 {
+    let Some(bits) = fields.optional::<Spanned<u64>>(key, d) else { return default };
+    match u8::try_from(bits.value) {
+        Ok(value) if value <= most => value,
+        _ => {
+            d.error(bits.span, format!("`{key}` is a number of bits from 0 to {most}"));
+            default
+        }
+    }
+}
+
+pub struct Client {
+    ipv4_prefix_bits: u8,
+    ipv6_prefix_bits: u8,
+    /// The hash, and room for its text.
+    hash: Option<(Disguise, Buffer)>,
+    slot: Slot,
+}
+
+impl Client {
+    /// Extracts `client` from the text of an address. What is no address stands for itself, and is nobody where hashes
+    /// are asked for.
+    pub fn extract(&mut self, record: &mut Record<'_>, address: Text) {
+        let raw = record.bytes(address);
+        // An IPv4 address in its usual form is its own name.
+        let usual = self.ipv4_prefix_bits == 32 && self.hash.is_none() && !raw.contains(&b':');
+        match if usual { None } else { address::parse_client(raw) } {
+            Some(ip) => self.extract_address(record, ip),
+            None if self.hash.is_some() => self.extract_nobody(record),
+            None => record.set_value(self.slot, Value::Text(address)),
+        }
+    }
+
+    /// As [`extract`](Self::extract), of an address.
+    fn extract_address(&mut self, record: &mut Record<'_>, ip: IpAddr) {
+        let text = match &mut self.hash {
+            None => {
+                record.build(|out| address::prefix_text(ip, self.ipv4_prefix_bits, self.ipv6_prefix_bits, out))
+            }
+            // All addresses of one client have one hash.
+            Some((hash, out)) => {
+                out.clear();
+                hash.write(address::network(ip, self.ipv4_prefix_bits, self.ipv6_prefix_bits), out);
+                record.push(out.bytes())
+            }
+        };
+        record.set_value(self.slot, Value::Text(text));
+    }
+
+    /// Says that nobody knows the client: nil, so that no label of the target stands in for it.
+    pub fn extract_nobody(&self, record: &mut Record<'_>) {
+        record.set_value(self.slot, Value::Nil);
+    }
+}

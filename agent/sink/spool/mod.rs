@@ -101,8 +101,10 @@ pub struct Spool {
     notes: Notes,
     /// Given up and noted, by the run before or since the last sync.
     gone_unsynced: Ranges,
-    /// Not stored as far as anyone was told, but a restart may find them: a write failed, or they are damaged.
+    /// Not stored as far as anyone was told, but a restart may find them: their save failed.
     doubtful: BTreeSet<u64>,
+    /// Found damaged: each restart names them again.
+    damaged: BTreeSet<u64>,
     /// Records that wait in the buffer of the active segment.
     staged: Vec<(u64, Stored)>,
 }
@@ -143,7 +145,8 @@ impl Spool {
             next_id: found.next_id,
             notes: Notes::default(),
             gone_unsynced: found.gone,
-            doubtful: found.damaged.iter().map(|batch| batch.id).collect(),
+            doubtful: BTreeSet::new(),
+            damaged: found.damaged.iter().map(|batch| batch.id).collect(),
             staged: Vec::new(),
         };
         let (damaged, next_id, notices) = (found.damaged, found.next_id, found.notices);
@@ -219,7 +222,8 @@ impl Spool {
     /// A batch is not wanted any more.
     fn end(&mut self, id: u64, kind: Kind) {
         let was_stored = self.unlist(id).is_some();
-        self.notes.urgent |= self.doubtful.remove(&id) || was_stored;
+        let was_there = self.doubtful.remove(&id) | self.damaged.remove(&id);
+        self.notes.urgent |= was_there || was_stored;
         if kind == Kind::Settled {
             self.settled.insert(id);
             self.notes.settled.insert(id);

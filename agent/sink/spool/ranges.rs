@@ -10,10 +10,6 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
     pub fn contains(&self, number: u64) -> bool {
         self.ends.range(..=number).next_back().is_some_and(|(_, end)| number < *end)
     }

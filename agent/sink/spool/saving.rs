@@ -134,17 +134,22 @@ impl Spool {
         if self.limits.bytes_max > 0 {
             self.make_room(SECTOR_BYTES, work)?;
         }
-        for kind in [Kind::Settled, Kind::Gone] {
-            let ids = if kind == Kind::Settled { &self.notes.settled } else { &self.notes.gone };
-            for body in notes_of(ids) {
-                let record = Record::note(kind, &body);
-                if !self.fits(record.stored_bytes().unwrap_or(u64::MAX)) {
-                    self.begin()?;
-                }
-                self.chain.append(&record)?;
-            }
-        }
+        let (settled, gone) = (notes_of(&self.notes.settled), notes_of(&self.notes.gone));
+        self.append_notes(Kind::Settled, &settled)?;
+        self.append_notes(Kind::Gone, &gone)?;
         Ok(true)
+    }
+
+    /// Puts records that name ids into the buffer.
+    fn append_notes(&mut self, kind: Kind, bodies: &[Vec<u8>]) -> io::Result<()> {
+        for body in bodies {
+            let record = Record::note(kind, body);
+            if !self.fits(record.stored_bytes().unwrap_or(u64::MAX)) {
+                self.begin()?;
+            }
+            self.chain.append(&record)?;
+        }
+        Ok(())
     }
 
     /// Writes what is buffered: now it counts.
@@ -156,6 +161,7 @@ impl Spool {
                 segment.batches += 1;
             }
             self.doubtful.remove(&id);
+            self.damaged.remove(&id);
             self.index.insert(id, stored);
         }
         Ok(())
@@ -275,12 +281,15 @@ impl Spool {
     fn move_unsynced(&mut self, work: &mut Work<'_>) -> io::Result<()> {
         while let Some(segment) = self.chain.segments.iter().find(|segment| segment.failed) {
             let (sequence, durable) = (segment.owner.sequence, segment.durable);
-            // So are notes: of settled batches at the beginning of each segment, of those that were given up at its end.
-            self.notes.gone.extend(&self.gone_unsynced);
-            self.notes.urgent |= !self.gone_unsynced.is_empty();
             if !self.fits(0) {
                 self.begin()?;
             }
+            // So are notes, before the file may go: of settled batches at the beginning of each segment, of those that were
+            // given up here. And a batch whose save failed may stand there: a restart must not find it, because it would
+            // sync the file with success, and that would not make it durable.
+            let mut gone: Ranges = self.doubtful.iter().copied().collect();
+            gone.extend(&self.gone_unsynced);
+            self.append_notes(Kind::Gone, &notes_of(&gone))?;
             let is_unsynced = |stored: &Stored| stored.place.sequence == sequence && stored.place.offset >= durable;
             let ids: Vec<u64> =
                 self.index.iter().filter(|(_, stored)| is_unsynced(stored)).map(|(id, _)| *id).collect();

@@ -85,7 +85,10 @@ impl World {
         let batches: Vec<_> = given.iter().map(|id| self.known[*id].batch.clone()).collect();
         let (live, disk_bytes) = (self.live(), self.spool.disk_bytes());
         // Of others nobody needs to know that they are settled.
-        let may_come_back = |id: &usize| self.spool.contains(*id as u64) || self.spool.doubtful.contains(&(*id as u64));
+        let may_come_back = |id: &usize| {
+            let (spool, id) = (&self.spool, *id as u64);
+            spool.contains(id) || spool.doubtful.contains(&id) || spool.damaged.contains(&id)
+        };
         let noted: Vec<usize> = ended.iter().copied().filter(may_come_back).collect();
         let saved = self.spool.save(&batches, &ended.iter().map(|id| *id as u64).collect::<Vec<_>>(), sync);
         assert_eq!(saved.lost, []);
@@ -366,4 +369,45 @@ fn syncs_that_fail_for_a_while() {
     while !world.save(&[], &[0, 1, 2, 3], &[], true) {}
     world.restart(true);
     assert!(world.live().starts_with(&[0, 1, 2]), "{:?}", world.live());
+}
+
+/// A save fails with its sync and is not tried again. Nobody may find that batch: its file can be synced by then, and is
+/// not durable all the same.
+#[test]
+fn what_a_sync_that_failed_left_is_not_found_once_its_file_was_given_up() {
+    for seed in 0..8 {
+        let mut world = World::new(seed);
+        assert!(world.save(&[0], &[], &[], true));
+        // It is written; its sync fails, and so does each file that is to take it instead.
+        (2..6).for_each(|operation| world.disk.fail_at(operation, Fault::Io));
+        assert!(!world.save(&[0], &[], &[], true));
+        assert!(world.save(&[0], &[], &[], false));
+        world.restart(false);
+        assert_eq!(world.live(), [0, 2]);
+        assert!(world.save(&[], &[], &[], true));
+        world.restart(true);
+        assert_eq!(world.live(), [0, 2]);
+    }
+}
+
+/// The note that a batch was given up stands alone in a segment whose sync fails, and the process dies at any operation
+/// of what is done about that.
+#[test]
+fn what_was_given_up_stays_so_when_the_file_of_its_note_goes() {
+    for operation in 1..9 {
+        let mut world = World::new(operation);
+        // All that fits into one segment, but for the note.
+        for new in [&[0, 0][..], &[59_335], &[348, 51]] {
+            assert!(world.save(new, &[], &[], false));
+        }
+        world.forget(&[0]);
+        assert_eq!(world.spool.chain.segments.len(), 2);
+        world.disk.fail(Some(Fault::NoSpace));
+        assert!(!world.save(&[0], &[], &[], false));
+        world.disk.fail(None);
+        world.disk.fail_at(operation, Fault::Death);
+        world.save(&[], &[], &[], false);
+        world.restart(false);
+        assert_eq!(world.live()[..4], [0, 1, 2, 3]);
+    }
 }

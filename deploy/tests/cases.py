@@ -59,6 +59,9 @@ CASES = {
         "extraPipelineStages": [{"redact": {}}, {"limit": {"rate": 100, "burst": 100, "drop": True}}],
         "extraScrapeConfigs": [{"job_name": "syslog", "static_configs": [{"labels": {"__path__": "/var/log/syslog"}}]}],
         "extraConfig": {"limits_config": {"max_line_size": "256kb"}, "delivery": {"spool": "1GiB"}}},
+    "clients behind proxies": {
+        "trustedProxies": ["private", "203.0.113.0/24"], "clientSources": ["client_header", "x_forwarded_for"],
+        "anonymize": {"ipv4_bits": 24}},
     "own configuration as text": {"config": OWN, "rollOnConfigChange": False, "expandEnv": True},
     "own configuration as a map": {"config": {"scrape_configs": [
         {"job_name": "a", "static_configs": [{"labels": {"__path__": "/var/log/a.log"}}]}]}},
@@ -72,10 +75,10 @@ CASES = {
     "countries from MaxMind": {"geoip": {"source": "maxmind", "maxmind": {
         "existingSecret": "maxmind", "accountIdKey": "id", "licenseKeyKey": "key", "schedule": "0 4 * * 6",
         "editions": ["GeoLite2-Country", "GeoLite2-City"], "resources": {"limits": {"memory": "64Mi"}},
-        "image": {"registry": "r.example", "repository": "m/g", "tag": "v8", "digest": "sha256:" + "1" * 64, "pullPolicy": "Always"},
+        "image": {"registry": "r.example", "repository": "m/g", "digest": "sha256:" + "1" * 64, "pullPolicy": "Always"},
         "persistence": {"storageClassName": "longhorn", "accessModes": ["ReadWriteOnce"], "size": "1Gi"}}}},
     "countries from MaxMind in a claim": {"geoip": {"source": "maxmind", "maxmind": {
-        "existingSecret": "maxmind", "persistence": {"existingClaim": "geoip"}}}, "imagePullSecrets": [{"name": "p"}]},
+        "existingSecret": "maxmind", "image": {"tag": "v8"}, "persistence": {"existingClaim": "geoip"}}}, "imagePullSecrets": [{"name": "p"}]},
     "nonRoot": {"securityProfile": "nonRoot", "persistence": {"chownInit": {"enabled": True, "image": "r/busybox:1"}}},
     "nonRoot, folder made": {"securityProfile": "nonRoot", "persistence": {"hostPath": {"path": "/srv/weir", "type": "Directory"}}},
     "readAll": {"securityProfile": "readAll"},

@@ -16,7 +16,7 @@ COPIES = [chart.CHART / "files/kubernetes.yaml", chart.DEPLOY / "kustomize/agent
 # Maps whose keys are the user's or Kubernetes'.
 OPEN = {
     "config", "extraConfig", "resources", "affinity", "dnsConfig", "livenessProbe", "readinessProbe", "startupProbe",
-    "updateStrategy", "podSecurityContext", "containerSecurityContext", "geoip.maxmind.resources",
+    "updateStrategy", "anonymize", "podSecurityContext", "containerSecurityContext", "geoip.maxmind.resources",
 }
 NOT_READ = {"enabled", "global.storageClass"}
 

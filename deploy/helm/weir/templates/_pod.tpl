@@ -79,6 +79,16 @@ containers:
         valueFrom: {fieldRef: {fieldPath: metadata.name}}
       - name: WEIR_INGRESS_NAMESPACES
         value: {{ join ", " .Values.ingressNamespaces | quote }}
+      {{- with .Values.trustedProxies }}
+      - name: WEIR_TRUSTED_PROXIES
+        value: {{ join ", " . | quote }}
+      - name: WEIR_CLIENT_SOURCES
+        value: {{ join ", " $.Values.clientSources | quote }}
+      {{- end }}
+      {{- with .Values.anonymize }}
+      - name: WEIR_ANONYMIZE
+        value: {{ toJson . | quote }}
+      {{- end }}
       {{- with include "weir.geoipFile" . }}
       - name: WEIR_GEOIP_DB
         value: {{ . }}

@@ -34,10 +34,19 @@ struct Tree {
     closed: Vec<FileRef>,
     /// Files that the agent knew and that went while it did not hold them: it cannot know whether there was more in them.
     vanished: u64,
-    /// Files that it knew and that went since its last cut: to what it comes back to after a crash they are there.
-    unsettled: u64,
+    /// Files that it knew and that went while it held them.
+    went: Vec<Went>,
     /// Files that were made.
     made: u64,
+}
+
+/// A file that lost its name while the agent held it.
+struct Went {
+    file: Weak<Mutex<Node>>,
+    /// In which look the agent's state came to know it, and after which it had let go of it: a state of a look in
+    /// between knows a file that is gone for who goes on from there.
+    known: u64,
+    closed: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -219,21 +228,28 @@ impl SimFs {
         self.tree().vanished
     }
 
-    /// A cut knows what went.
-    pub fn settle(&self) {
-        self.tree().unsettled = 0;
-    }
-
     /// The agent closes a file.
     pub fn closed(&self, file: &FileRef) {
         file.node().opened -= 1;
         self.tree().closed.push(file.clone());
     }
 
-    /// The agent's look is over, and the oracle has seen what came of it.
-    pub fn forget_closed(&self) {
-        let closed = std::mem::take(&mut self.tree().closed);
+    /// The agent's look of this number is over, and the oracle has seen what came of it.
+    pub fn forget_closed(&self, look: u64) {
+        let mut tree = self.tree();
+        let closed = std::mem::take(&mut tree.closed);
+        for went in tree.went.iter_mut().filter(|went| went.closed.is_none()) {
+            let held = went.file.upgrade().is_some_and(|file| lock(&file).opened > 0);
+            went.closed = (!held).then_some(look);
+        }
         drop(closed);
+    }
+
+    /// The agent goes on from its state of this look.
+    pub fn back_to(&self, look: u64) {
+        let mut tree = self.tree();
+        let is_missed = |went: &&Went| went.known <= look && went.closed.is_none_or(|closed| closed > look);
+        tree.vanished += tree.went.iter().filter(is_missed).count() as u64;
     }
 
     /// What was written until now survives lost power.
@@ -246,9 +262,6 @@ impl SimFs {
 
     /// The agent's process is gone, and its handles are with it.
     pub fn forget_process(&self) {
-        let mut tree = self.tree();
-        tree.vanished += std::mem::take(&mut tree.unsettled);
-        drop(tree);
         for file in self.files() {
             file.node().read_to = 0;
         }
@@ -308,9 +321,9 @@ impl Tree {
             let mut packed = path.as_os_str().to_os_string();
             packed.push(".gz");
             let copied = self.child(Path::new(&packed)).is_some();
-            if node.known.is_some() && !copied {
+            if let Some(known) = node.known.filter(|_| !copied) {
                 self.vanished += u64::from(node.opened == 0);
-                self.unsettled += 1;
+                self.went.push(Went { file: Arc::downgrade(&file.0), known, closed: None });
             }
         }
     }

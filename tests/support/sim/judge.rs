@@ -82,7 +82,7 @@ impl Judge {
     /// The agent looked at its files: what it can read it has read.
     pub fn looked(&mut self, machine: &mut Machine, started_ms: u64) -> Result<(), String> {
         machine.oracle.looked(&machine.fs);
-        machine.fs.forget_closed();
+        machine.fs.forget_closed(machine.oracle.looks);
         let now = machine.clock.elapsed_ms();
         if now < started_ms + READ_WITHIN_MS {
             return Ok(());

@@ -148,6 +148,7 @@ impl Oracle {
                 (part.read, part.known) = (read, known);
             }
         }
+        fs.back_to(look);
         for part in &mut self.parts {
             part.read = part.read.filter(|read| *read <= look);
             part.known = part.known.filter(|known| *known <= look);

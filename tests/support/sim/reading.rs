@@ -79,13 +79,9 @@ impl File for Handle {
         let rest = node.bytes.get(offset as usize..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
-        // A look at a beginning or an end, to know the file again, reads no line that was left out before.
-        let left_out = node.parts.partition_point(|(end, _)| *end <= node.read_to);
-        let leaves_out = match node.packed {
-            true => offset > node.read_to,
-            false => node.parts.get(left_out).is_some_and(|(end, _)| *end <= offset),
-        };
-        if !leaves_out {
+        // A look at a beginning or an end, to know the file again, reads no line that was left out before, whether it falls
+        // behind its beginning or where nothing stands yet.
+        if offset <= node.read_to {
             node.read_to = node.read_to.max(offset + count as u64);
         }
         Ok(count)

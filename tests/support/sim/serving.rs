@@ -67,9 +67,6 @@ impl Day<'_> {
 
     pub(super) fn publish(&mut self, cut: Arc<Cut>, verdict: &Verdict) {
         self.judge.committed(&cut, verdict);
-        if verdict.publish && self.pending.is_none() {
-            self.machine.fs.settle();
-        }
         if verdict.publish && cut.for_scrape {
             self.shown = Some(cut);
         }

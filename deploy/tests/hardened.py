@@ -248,10 +248,10 @@ class Profiles(unittest.TestCase):
         seen = node.metrics()
         self.assertEqual(total(seen, "weir_lines_read_total", 'job="ingress-nginx"'), ingress)
         self.assertEqual(total(seen, "weir_http_client_requests_total"), truth["access"]["total"])
-        self.assertGreater(total(seen, "weir_http_country_requests_total", 'country="'), 0)
         self.assertEqual(seen["weir_files_unreadable"], unreadable)
         self.has_given_all_up(node)
         node.eventually(lambda: node.metrics()["weir_state_durable"], 1)
+        node.eventually(lambda: total(node.metrics(), "weir_geoip_database_loaded"), 1)
         node.eventually(lambda: total(node.metrics(), "weir_client_pending_entries"), 0)
 
         # Its end, lines meanwhile, and the next run: nothing is read twice, nothing is missed, counters go on.

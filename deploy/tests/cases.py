@@ -86,7 +86,8 @@ CASES = {
     "docker": {"docker": {"enabled": True, "path": "/data/docker/containers"}},
     "other log folder": {
         "defaultVolumes": [{"name": "pods", "hostPath": {"path": "/data/pods"}}],
-        "defaultVolumeMounts": [{"name": "pods", "mountPath": "/var/log/pods", "readOnly": True}]},
+        "defaultVolumeMounts": [
+            {"name": "pods", "mountPath": "/var/log/pods", "readOnly": True, "mountPropagation": "HostToContainer"}]},
     "nothing kept": {"persistence": {"enabled": False}},
     "scheduling": {
         "resources": {"limits": {"memory": "64Mi"}}, "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}],

@@ -16,3 +16,13 @@ fmt:
 # plays real logs through an agent, here in the terminal
 demo *flags:
     cargo run --release -- demo {{ flags }}
+
+# everything that benches/README.md has figures of; about half an hour
+bench:
+    cargo bench --bench end_to_end
+    cargo bench --bench forward
+    cargo bench --bench stages
+    cargo bench --bench collector
+    cargo bench --bench scale
+    WEIR_REAL_PARTS=1 cargo test --test instructions -- --nocapture
+    benches/peers/run

@@ -147,11 +147,14 @@ impl Resolver {
         if !self.trusted.contain(remote) {
             return None;
         }
-        let mut asked = self.sources.iter().map(|source| match source {
-            Source::Header => one(addresses.header),
-            Source::ForwardedFor => self.forwarded(addresses.forwarded_for),
-        });
-        asked.find_map(|found| found).filter(|found| *found != remote)
+        self.sources.iter().find_map(|source| {
+            let found = match source {
+                Source::Header => one(addresses.header),
+                Source::ForwardedFor => self.forwarded(addresses.forwarded_for),
+            };
+            // nginx appends the remote address to the list: then it says nothing new.
+            found.filter(|found| *found != remote)
+        })
     }
 
     /// The right-most address of `X-Forwarded-For` that is no trusted proxy; of trusted ones only, the left-most. What is

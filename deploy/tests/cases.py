@@ -94,7 +94,7 @@ CASES = {
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
             {"matchExpressions": [{"key": "k", "operator": "Exists"}]}]}}},
         "priorityClassName": "system-node-critical", "revisionHistoryLimit": 0, "minReadySeconds": 5,
-        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%"}},
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": 0}},
         "terminationGracePeriodSeconds": 30},
     "network of the node": {
         "hostNetwork": True, "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["loki"]}], "enableServiceLinks": True},
@@ -155,6 +155,7 @@ CONTRADICTIONS = [
     ({"geoip": {"maxmind": {"existingSecret": "a"}}}, "geoip.maxmind is not used with geoip.source: bundled"),
     ({"securityProfile": "nonRoot"}, "cannot write to /var/lib/weir"),
     ({"persistence": {"chownInit": {"enabled": True}}}, "chownInit is for securityProfile: nonRoot"),
+    ({"updateStrategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}}, "the update would never end"),
     ({"extraArgs": ["--config.file=/x"]}, "the chart sets it"),
     *[({name: value}, f"{name} is a value of another chart") for name, value in (
         ("daemonset", {"enabled": True}), ("deployment", {}), ("configmap", {"enabled": True}), ("secret", {"labels": {}}),

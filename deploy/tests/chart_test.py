@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import tempfile
 import unittest
 
@@ -368,6 +369,21 @@ class Configurations(unittest.TestCase):
         new = [line.strip() for line in api if line not in path]
         self.assertEqual(new.count("kubernetes_sd_configs:"), 2)
         self.assertEqual(new.count("replacement: /var/log/pods/*$1/*.log"), 4)
+
+    def test_api_discovery_finds_the_logs_of_pods_and_of_static_pods(self):
+        text = chart.config(chart.objects({"discovery": "api"}))
+        block = text.split("kubernetes_sd_configs:\n      - role: pod\n    relabel_configs:\n")[1].split("    pipeline_stages:")[0]
+        pod = {"__meta_kubernetes_pod_uid": "uid-1", "__meta_kubernetes_pod_container_name": "app"}
+        static = {**pod, "__meta_kubernetes_pod_annotationpresent_kubernetes_io_config_hash": "true",
+                  "__meta_kubernetes_pod_annotation_kubernetes_io_config_hash": "hash-1"}
+        for labels, path in ((pod, "/var/log/pods/*uid-1/app/*.log"), (static, "/var/log/pods/*hash-1/app/*.log")):
+            labels = dict(labels)
+            for rule in yaml.safe_load(block):
+                value = rule.get("separator", ";").join(labels.get(name, "") for name in rule["source_labels"])
+                found = re.fullmatch(rule.get("regex", "(.*)"), value)
+                if found:
+                    labels[rule["target_label"]] = rule.get("replacement", "$1").replace("$1", found[1])
+            self.assertEqual(labels["__path__"], path)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class Refused(Exception):
 
 
 def weir_check(text, expand=True, **variables):
-    """What `weir check` says of a configuration, None where there is no binary. Raises Refused where it finds errors."""
+    """What `weir check` says of a configuration, None without a binary. Raises Refused where it finds errors."""
     binary = os.environ.get("WEIR_BIN")
     if not binary:
         return None

@@ -1,4 +1,4 @@
-"""The chart: every value has an effect, every rendering is valid, and the default one asks for nothing it can do without."""
+"""The chart: every value has an effect, every rendering is valid, and the default one asks for nothing needless."""
 
 import copy
 import json

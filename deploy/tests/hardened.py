@@ -1,8 +1,8 @@
 """The agent at its whole job, as the chart's security profiles run it, without a cluster.
 
 For each profile the chart is rendered, and what its DaemonSet says is done by hand: a root file system that holds the
-program and nothing else, read-only; the node's folders mounted as its mounts say; its user, its group, its capabilities, no
-new privileges; its arguments and variables. The logs are root's, mode 0640, as containerd writes them. Left to a real
+program and nothing else, read-only; the node's folders mounted as its mounts say; its user, its group, its capabilities,
+no new privileges; its arguments and variables. The logs are root's, mode 0640, as containerd writes them. Left to a real
 cluster: the seccomp filter of the container runtime, AppArmor, SELinux.
 """
 
@@ -87,7 +87,7 @@ def become(spec):
     os.execve("/weir", ["/weir", *spec["arguments"]], spec["environment"])
 
 
-# --------------------------------------------------------------------------------------------- outside: the node, and Loki
+# ------------------------------------------------------------------------------------------ outside: the node, and Loki
 
 
 class Loki(http.server.BaseHTTPRequestHandler):

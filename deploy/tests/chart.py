@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import json
 import os
 import subprocess
 import tempfile
@@ -21,11 +22,22 @@ UPDATE = bool(os.environ.get("WEIR_UPDATE"))
 CUSTOM = {"PodMonitor", "ServiceMonitor"}
 
 
+@functools.cache
+def _chart():
+    """Loaded once: the tests render it hundreds of times."""
+    return helm.Chart.load(str(CHART))
+
+
+@functools.cache
+def _render(values, name, namespace):
+    values = json.loads(values)
+    _chart().validate_schema(values)
+    return _chart().render(values, name=name, namespace=namespace)
+
+
 def render(values=None, name="weir", namespace="logging"):
     """The texts of the templates by path. Raises helm.HelmError where the chart refuses the values."""
-    with helm.Chart.load(str(CHART)) as chart:
-        chart.validate_schema(values or {})
-        return chart.render(values or {}, name=name, namespace=namespace)
+    return dict(_render(json.dumps(values or {}), name, namespace))
 
 
 def objects(values=None, **release):
@@ -105,7 +117,7 @@ class Refused(Exception):
 
 
 def weir_check(text, expand=True, **variables):
-    """What `weir check` says of a configuration, None where there is no binary. Raises Refused where it finds errors."""
+    """What `weir check` says of a configuration, None without a binary. Raises Refused where it finds errors."""
     binary = os.environ.get("WEIR_BIN")
     if not binary:
         return None

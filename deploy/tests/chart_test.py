@@ -1,7 +1,8 @@
-"""The chart: every value has an effect, every rendering is valid, and the default one asks for nothing it can do without."""
+"""The chart: every value has an effect, every rendering is valid, and the default one asks for nothing needless."""
 
 import copy
 import json
+import re
 import tempfile
 import unittest
 
@@ -9,14 +10,25 @@ import helm_python as helm
 import yaml
 
 import chart
-from cases import CASES, CONTRADICTIONS, MISTAKES, OWN, PROMTAIL
+from cases import CASES, CONTRADICTIONS, MISTAKES, OWN
 
 SHIPPED = chart.ROOT / "config/kubernetes.yaml"
 COPIES = [chart.CHART / "files/kubernetes.yaml", chart.DEPLOY / "kustomize/agent/weir.yaml"]
 # Maps whose keys are the user's or Kubernetes'.
 OPEN = {
-    "config", "extraConfig", "resources", "affinity", "dnsConfig", "livenessProbe", "readinessProbe", "startupProbe",
-    "updateStrategy", "anonymize", "podSecurityContext", "containerSecurityContext", "geoip.maxmind.resources",
+    "config",
+    "extraConfig",
+    "resources",
+    "affinity",
+    "dnsConfig",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "updateStrategy",
+    "anonymize",
+    "podSecurityContext",
+    "containerSecurityContext",
+    "geoip.maxmind.resources",
 }
 NOT_READ = {"enabled", "global.storageClass"}
 
@@ -33,8 +45,15 @@ def leaves(values, path=()):
 
 def is_map_of_texts(path):
     return path[-1] in {
-        "annotations", "labels", "additionalLabels", "podLabels", "podAnnotations", "commonLabels", "nodeSelector",
-        "podSelector", "namespaceSelector",
+        "annotations",
+        "labels",
+        "additionalLabels",
+        "podLabels",
+        "podAnnotations",
+        "commonLabels",
+        "nodeSelector",
+        "podSelector",
+        "namespaceSelector",
     }
 
 
@@ -93,7 +112,9 @@ class Values(unittest.TestCase):
     def test_every_value_is_set_by_a_case(self):
         said = {".".join(path) for values in CASES.values() for path, _ in leaves(values)}
         wanted = {".".join(path) for path, _ in leaves(self.defaults)}
-        self.assertEqual({path for path in wanted if not any(s == path or s.startswith(path + ".") for s in said)}, set())
+        self.assertEqual(
+            {path for path in wanted if not any(s == path or s.startswith(path + ".") for s in said)}, set()
+        )
 
     def test_every_value_of_a_case_has_an_effect(self):
         for name, values in CASES.items():
@@ -143,7 +164,9 @@ class Renderings(unittest.TestCase):
 
     def test_names_namespaces_and_selectors_fit_together(self):
         for name, values in CASES.items():
-            found = chart.objects(values, name="a-release-with-a-rather-long-name-of-53-characters-ok", namespace="logging")
+            found = chart.objects(
+                values, name="a-release-with-a-rather-long-name-of-53-characters-ok", namespace="logging"
+            )
             keys = [(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in found]
             self.assertEqual(len(keys), len(set(keys)), name)
             for kind, namespace, of in keys:
@@ -155,7 +178,9 @@ class Renderings(unittest.TestCase):
             self.assertLessEqual(daemonset["spec"]["selector"]["matchLabels"].items(), labels)
             for of in found:
                 selector = of.get("spec", {}).get("selector")
-                selector = selector.get("matchLabels", selector) if selector else of.get("spec", {}).get("podSelector", {})
+                selector = (
+                    selector.get("matchLabels", selector) if selector else of.get("spec", {}).get("podSelector", {})
+                )
                 self.assertLessEqual(selector.get("matchLabels", selector).items(), labels, f"{name}: {of['kind']}")
 
     def test_every_mount_has_its_volume_and_every_volume_its_mount(self):
@@ -181,7 +206,12 @@ class Renderings(unittest.TestCase):
     def test_the_notes_tell_three_commands(self):
         for name, values in CASES.items():
             notes = chart.render(values)["weir/templates/NOTES.txt"]
-            for words in ("rollout status daemonset/", "port-forward daemonset/", "logs daemonset/", "enforce=privileged"):
+            for words in (
+                "rollout status daemonset/",
+                "port-forward daemonset/",
+                "logs daemonset/",
+                "enforce=privileged",
+            ):
                 self.assertIn(words, notes, name)
         self.assertIn("forwarded nowhere", chart.render()["weir/templates/NOTES.txt"])
         self.assertIn("IP Geolocation by DB-IP", chart.render()["weir/templates/NOTES.txt"])
@@ -196,11 +226,18 @@ class Rights(unittest.TestCase):
         pod, agent = chart.pod(found), chart.agent(found)
         self.assertEqual(len(pod["containers"]), 1)
         self.assertNotIn("initContainers", pod)
-        self.assertEqual(pod["securityContext"], {
-            "runAsUser": 0, "runAsGroup": 0, "seccompProfile": {"type": "RuntimeDefault"}})
-        self.assertEqual(agent["securityContext"], {
-            "allowPrivilegeEscalation": False, "privileged": False, "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]}})
+        self.assertEqual(
+            pod["securityContext"], {"runAsUser": 0, "runAsGroup": 0, "seccompProfile": {"type": "RuntimeDefault"}}
+        )
+        self.assertEqual(
+            agent["securityContext"],
+            {
+                "allowPrivilegeEscalation": False,
+                "privileged": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+        )
         self.assertIs(pod["automountServiceAccountToken"], False)
         self.assertIs(chart.one(found, "ServiceAccount")["automountServiceAccountToken"], False)
         self.assertFalse({"hostNetwork", "hostPID", "hostIPC"} & pod.keys())
@@ -208,8 +245,9 @@ class Rights(unittest.TestCase):
         self.assertEqual({name for name, m in mounts.items() if not m.get("readOnly")}, {"state"})
         paths = {v["name"]: v["hostPath"]["path"] for v in pod["volumes"] if "hostPath" in v}
         self.assertEqual(paths, {"pods": "/var/log/pods", "state": "/var/lib/weir"})
-        self.assertEqual(agent["resources"], {
-            "requests": {"cpu": "20m", "memory": "20Mi"}, "limits": {"memory": "128Mi"}})
+        self.assertEqual(
+            agent["resources"], {"requests": {"cpu": "20m", "memory": "20Mi"}, "limits": {"memory": "128Mi"}}
+        )
 
     def test_a_token_and_a_role_are_there_with_api_discovery_only(self):
         for name, values in CASES.items():
@@ -222,7 +260,11 @@ class Rights(unittest.TestCase):
         self.assertEqual(rules, [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}])
 
     def test_profiles_differ_in_the_user_and_one_capability(self):
-        for profile, user, added in (("strict", 0, None), ("nonRoot", 65532, None), ("readAll", 0, ["DAC_READ_SEARCH"])):
+        for profile, user, added in (
+            ("strict", 0, None),
+            ("nonRoot", 65532, None),
+            ("readAll", 0, ["DAC_READ_SEARCH"]),
+        ):
             found = chart.objects({"securityProfile": profile, "persistence": {"hostPath": {"type": "Directory"}}})
             pod, context = chart.pod(found), chart.agent(found)["securityContext"]
             self.assertEqual(pod["securityContext"]["runAsUser"], user)
@@ -240,7 +282,9 @@ class Rights(unittest.TestCase):
         self.assertIs(pod["automountServiceAccountToken"], False)
         self.assertIs(pod["securityContext"]["runAsNonRoot"], True)
         self.assertEqual(pod["containers"][0]["securityContext"]["capabilities"], {"drop": ["ALL"]})
-        self.assertNotIn("value", str([e for e in pod["containers"][0]["env"] if "LICENSE" in e["name"]]).replace("valueFrom", ""))
+        self.assertNotIn(
+            "value", str([e for e in pod["containers"][0]["env"] if "LICENSE" in e["name"]]).replace("valueFrom", "")
+        )
         volume = next(v for v in chart.pod(found)["volumes"] if v["name"] == "geoip")
         self.assertIs(volume["persistentVolumeClaim"]["readOnly"], True)
 
@@ -257,26 +301,53 @@ class Scraping(unittest.TestCase):
         self.assertEqual(self.identity({"podMonitor": {"enabled": True}}), "NODE_NAME")
         self.assertEqual(self.identity({"serviceMonitor": {"enabled": True}}), "NODE_NAME")
         self.assertEqual(self.identity({"identity": "node"}), "NODE_NAME")
-        fields = {e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in chart.agent(chart.objects())["env"] if "valueFrom" in e}
-        self.assertEqual(fields, {"HOSTNAME": "spec.nodeName", "NODE_NAME": "spec.nodeName", "POD_NAME": "metadata.name"})
+        fields = {
+            e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"]
+            for e in chart.agent(chart.objects())["env"]
+            if "valueFrom" in e
+        }
+        self.assertEqual(
+            fields, {"HOSTNAME": "spec.nodeName", "NODE_NAME": "spec.nodeName", "POD_NAME": "metadata.name"}
+        )
 
     def test_monitors_make_the_targets_labels_stable(self):
-        for kind, name, ends in (("PodMonitor", "podMonitor", "podMetricsEndpoints"), ("ServiceMonitor", "serviceMonitor", "endpoints")):
+        for kind, name, ends in (
+            ("PodMonitor", "podMonitor", "podMetricsEndpoints"),
+            ("ServiceMonitor", "serviceMonitor", "endpoints"),
+        ):
             found = chart.objects({name: {"enabled": True, "relabelings": [{"targetLabel": "z", "replacement": "z"}]}})
             (end,) = chart.one(found, kind)["spec"][ends]
-            self.assertEqual(end["relabelings"], [
-                {"action": "replace", "sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "instance"},
-                {"action": "labeldrop", "regex": "pod"},
-                {"targetLabel": "z", "replacement": "z"}])
+            self.assertEqual(
+                end["relabelings"],
+                [
+                    {
+                        "action": "replace",
+                        "sourceLabels": ["__meta_kubernetes_pod_node_name"],
+                        "targetLabel": "instance",
+                    },
+                    {"action": "labeldrop", "regex": "pod"},
+                    {"targetLabel": "z", "replacement": "z"},
+                ],
+            )
             self.assertEqual((end["port"], end["path"], end["honorLabels"]), ("http-metrics", "/metrics", True))
 
     def test_annotations_are_there_where_no_monitor_is(self):
         def annotations(values):
             return chart.one(chart.objects(values), "DaemonSet")["spec"]["template"]["metadata"]["annotations"]
-        self.assertLessEqual({
-            "prometheus.io/scrape": "true", "prometheus.io/port": "3101", "prometheus.io/path": "/x/metrics",
-        }.items(), annotations({"serverPort": 3101, "httpPathPrefix": "/x"}).items())
-        for values in ({"podMonitor": {"enabled": True}}, {"serviceMonitor": {"enabled": True}}, CASES["no annotations"]):
+
+        self.assertLessEqual(
+            {
+                "prometheus.io/scrape": "true",
+                "prometheus.io/port": "3101",
+                "prometheus.io/path": "/x/metrics",
+            }.items(),
+            annotations({"serverPort": 3101, "httpPathPrefix": "/x"}).items(),
+        )
+        for values in (
+            {"podMonitor": {"enabled": True}},
+            {"serviceMonitor": {"enabled": True}},
+            CASES["no annotations"],
+        ):
             self.assertNotIn("prometheus.io/scrape", annotations(values))
 
     def test_probes_ask_for_the_pages_under_the_prefix(self):
@@ -291,6 +362,7 @@ class Scraping(unittest.TestCase):
             policy = chart.one(chart.objects({**values, "networkPolicy": {"enabled": True}}), "NetworkPolicy")["spec"]
             self.assertEqual(policy["policyTypes"], ["Ingress", "Egress"])
             return [port["port"] for rule in policy["egress"] for port in rule["ports"]]
+
         self.assertEqual(egress({}), [])
         self.assertEqual(egress({"loki": {"url": "http://loki/"}}), [53, 53, 3100])
         self.assertEqual(egress({"discovery": "api"}), [53, 53, 443, 6443])
@@ -325,6 +397,7 @@ class Configurations(unittest.TestCase):
         def sum_of(values):
             template = chart.one(chart.objects(values), "DaemonSet")["spec"]["template"]
             return template["metadata"]["annotations"].get("checksum/config")
+
         self.assertNotEqual(sum_of({}), sum_of({"loki": {"url": "http://loki/"}}))
         self.assertEqual(sum_of({}), sum_of({"logLevel": "debug"}))
         self.assertIsNone(sum_of({"rollOnConfigChange": False}))
@@ -342,7 +415,9 @@ class Configurations(unittest.TestCase):
             except chart.Refused as refused:
                 # Built after the chart: an agent without it says so, and nothing else may be wrong then.
                 errors = [line for line in str(refused).splitlines() if "error: " in line]
-                self.assertTrue(errors and all("kubernetes_sd_configs" in line for line in errors), f"{name}:\n{refused}")
+                self.assertTrue(
+                    errors and all("kubernetes_sd_configs" in line for line in errors), f"{name}:\n{refused}"
+                )
                 not_built.append(name)
                 continue
             if said is None:
@@ -351,7 +426,9 @@ class Configurations(unittest.TestCase):
             checked += 1
         self.assertGreater(checked, 20)
         if not_built:
-            print(f"left out: {len(not_built)} configurations with kubernetes_sd_configs, which this binary has not yet")
+            print(
+                f"left out: {len(not_built)} configurations with kubernetes_sd_configs, which this binary has not yet"
+            )
 
     def test_an_error_in_a_rendered_configuration_is_seen(self):
         values = {"extraPipelineStages": [{"redcat": {}}]}
@@ -368,6 +445,26 @@ class Configurations(unittest.TestCase):
         new = [line.strip() for line in api if line not in path]
         self.assertEqual(new.count("kubernetes_sd_configs:"), 2)
         self.assertEqual(new.count("replacement: /var/log/pods/*$1/*.log"), 4)
+
+    def test_api_discovery_finds_the_logs_of_pods_and_of_static_pods(self):
+        text = chart.config(chart.objects({"discovery": "api"}))
+        block = text.split("kubernetes_sd_configs:\n      - role: pod\n    relabel_configs:\n")[1].split(
+            "    pipeline_stages:"
+        )[0]
+        pod = {"__meta_kubernetes_pod_uid": "uid-1", "__meta_kubernetes_pod_container_name": "app"}
+        static = {
+            **pod,
+            "__meta_kubernetes_pod_annotationpresent_kubernetes_io_config_hash": "true",
+            "__meta_kubernetes_pod_annotation_kubernetes_io_config_hash": "hash-1",
+        }
+        for labels, path in ((pod, "/var/log/pods/*uid-1/app/*.log"), (static, "/var/log/pods/*hash-1/app/*.log")):
+            labels = dict(labels)
+            for rule in yaml.safe_load(block):
+                value = rule.get("separator", ";").join(labels.get(name, "") for name in rule["source_labels"])
+                found = re.fullmatch(rule.get("regex", "(.*)"), value)
+                if found:
+                    labels[rule["target_label"]] = rule.get("replacement", "$1").replace("$1", found[1])
+            self.assertEqual(labels["__path__"], path)
 
 
 if __name__ == "__main__":

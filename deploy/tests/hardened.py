@@ -1,8 +1,8 @@
 """The agent at its whole job, as the chart's security profiles run it, without a cluster.
 
 For each profile the chart is rendered, and what its DaemonSet says is done by hand: a root file system that holds the
-program and nothing else, read-only; the node's folders mounted as its mounts say; its user, its group, its capabilities, no
-new privileges; its arguments and variables. The logs are root's, mode 0640, as containerd writes them. Left to a real
+program and nothing else, read-only; the node's folders mounted as its mounts say; its user, its group, its capabilities,
+no new privileges; its arguments and variables. The logs are root's, mode 0640, as containerd writes them. Left to a real
 cluster: the seccomp filter of the container runtime, AppArmor, SELinux.
 """
 
@@ -87,7 +87,7 @@ def become(spec):
     os.execve("/weir", ["/weir", *spec["arguments"]], spec["environment"])
 
 
-# --------------------------------------------------------------------------------------------- outside: the node, and Loki
+# ------------------------------------------------------------------------------------------ outside: the node, and Loki
 
 
 class Loki(http.server.BaseHTTPRequestHandler):
@@ -123,9 +123,15 @@ class Node:
         self.folder, self.port, self.profile = Path(folder), free_port(), profile
         for name in ("root", "config", "state", "pods"):
             (self.folder / name).mkdir()
-        found = chart.objects({
-            "securityProfile": profile, "persistence": {"hostPath": {"type": "Directory"}}, "serverPort": self.port,
-            "identity": "node", "loki": {"url": f"http://127.0.0.1:{loki_port}/loki/api/v1/push"}})
+        found = chart.objects(
+            {
+                "securityProfile": profile,
+                "persistence": {"hostPath": {"type": "Directory"}},
+                "serverPort": self.port,
+                "identity": "node",
+                "loki": {"url": f"http://127.0.0.1:{loki_port}/loki/api/v1/push"},
+            }
+        )
         pod, agent = chart.pod(found), chart.agent(found)
         (self.folder / "config/weir.yaml").write_text(chart.config(found))
         context = {**pod["securityContext"], **agent["securityContext"]}
@@ -133,18 +139,28 @@ class Node:
         assert context["capabilities"]["drop"] == ["ALL"]
         fields = {"spec.nodeName": "node-a", "metadata.name": "weir-x"}
         environment = {
-            e["name"]: e["value"] if "value" in e else fields[e["valueFrom"]["fieldRef"]["fieldPath"]] for e in agent["env"]}
+            e["name"]: e["value"] if "value" in e else fields[e["valueFrom"]["fieldRef"]["fieldPath"]]
+            for e in agent["env"]
+        }
         binary = str(Path(os.environ["WEIR_BIN"]).resolve())
         places = {"config": "config", "state": "state", "pods": "pods"}
-        mounts = [(str(self.folder / places[m["name"]]), m["mountPath"], m.get("readOnly", False)) for m in agent["volumeMounts"]]
+        mounts = [
+            (str(self.folder / places[m["name"]]), m["mountPath"], m.get("readOnly", False))
+            for m in agent["volumeMounts"]
+        ]
         mounts += [(binary, "/weir", True), (DATABASE, environment["WEIR_GEOIP_DB"], True)]
         mounts += [(library, library, True) for library in libraries(binary)]
         self.user = context["runAsUser"]
         os.chown(self.folder / "state", self.user, 0)
         self.spec = {
-            "root": str(self.folder / "root"), "mounts": mounts, "user": self.user, "group": context["runAsGroup"],
-            "capabilities": context["capabilities"].get("add", []), "arguments": agent["args"],
-            "environment": {**environment, "KUBERNETES_SERVICE_HOST": "10.96.0.1"}}
+            "root": str(self.folder / "root"),
+            "mounts": mounts,
+            "user": self.user,
+            "group": context["runAsGroup"],
+            "capabilities": context["capabilities"].get("add", []),
+            "arguments": agent["args"],
+            "environment": {**environment, "KUBERNETES_SERVICE_HOST": "10.96.0.1"},
+        }
 
     def write(self, name, data, mode=0o640):
         path = self.folder / "pods" / name

@@ -81,7 +81,9 @@ class Build(unittest.TestCase):
     def test_it_builds_into_valid_objects_of_one_namespace(self):
         found = build(AGENT)
         self.assertEqual(chart.faults(found), [])
-        self.assertEqual(sorted(o["kind"] for o in found), ["ConfigMap", "DaemonSet", "Namespace", "Secret", "ServiceAccount"])
+        self.assertEqual(
+            sorted(o["kind"] for o in found), ["ConfigMap", "DaemonSet", "Namespace", "Secret", "ServiceAccount"]
+        )
         self.assertEqual({o["metadata"].get("namespace", o["metadata"]["name"]) for o in found}, {"weir"})
         self.assertTrue(chart.agent(found)["image"].startswith("ghcr.io/weir/weir:"))
 
@@ -91,6 +93,7 @@ class Build(unittest.TestCase):
                 copy = Path(shutil.copytree(AGENT, Path(folder) / "agent"))
                 (copy / "weir.yaml").write_text(config)
                 return chart.pod(build(copy))
+
         one, same, other = pod("a: 1"), pod("a: 1"), pod("a: 2")
         self.assertEqual(one, same)
         self.assertNotEqual(one, other)

@@ -1,4 +1,4 @@
-"""What docs/migrate-from-promtail.md promises, tried: positions taken over, names kept, tables that name what is there."""
+"""What docs/migrate-from-promtail.md promises: positions are taken over, names are kept, tables name what is there."""
 
 import os
 import re
@@ -48,7 +48,10 @@ class Replaced(unittest.TestCase):
         (folder / "promtail.yaml").write_text(CONFIG.format(port=port, folder=folder))
         agent = subprocess.Popen(
             [Path(os.environ["WEIR_BIN"]).resolve(), f"-config.file={folder}/promtail.yaml"],
-            env={"HOSTNAME": "node-a"}, stderr=subprocess.PIPE, text=True)
+            env={"HOSTNAME": "node-a"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         page = ""
         try:
             until = time.monotonic() + 30
@@ -131,12 +134,21 @@ class Page(unittest.TestCase):
     def test_values_that_are_called_the_same_are_taken(self):
         # As in values files of the promtail chart.
         helm_values = {
-            "image": {"registry": "docker.io", "tag": "3"}, "imagePullSecrets": [{"name": "a"}], "priorityClassName": "high",
-            "rbac": {"create": True}, "serviceAccount": {"create": True, "name": "promtail", "annotations": {"a": "b"}},
+            "image": {"registry": "docker.io", "tag": "3"},
+            "imagePullSecrets": [{"name": "a"}],
+            "priorityClassName": "high",
+            "rbac": {"create": True},
+            "serviceAccount": {"create": True, "name": "promtail", "annotations": {"a": "b"}},
             "podSecurityContext": {"runAsUser": 0, "runAsGroup": 0},
             "containerSecurityContext": {
-                "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}, "allowPrivilegeEscalation": False},
-            "tolerations": [{"operator": "Exists"}], "httpPathPrefix": "", "extraArgs": [], "updateStrategy": {},
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+                "allowPrivilegeEscalation": False,
+            },
+            "tolerations": [{"operator": "Exists"}],
+            "httpPathPrefix": "",
+            "extraArgs": [],
+            "updateStrategy": {},
             "defaultVolumes": [{"name": "pods", "hostPath": {"path": "/var/log/pods"}}],
             "defaultVolumeMounts": [{"name": "pods", "mountPath": "/var/log/pods", "readOnly": True}],
             "serviceMonitor": {"enabled": True, "labels": {"release": "kps"}, "interval": "30s"},
@@ -144,7 +156,13 @@ class Page(unittest.TestCase):
         }
         self.assertEqual(chart.faults(chart.objects(helm_values)), [])
         with self.assertRaises(helm.HelmError) as refused:
-            chart.render({"config": {"clients": [], "snippets": {}}, "daemonset": {"enabled": True}, "configmap": {"enabled": True}})
+            chart.render(
+                {
+                    "config": {"clients": [], "snippets": {}},
+                    "daemonset": {"enabled": True},
+                    "configmap": {"enabled": True},
+                }
+            )
         self.assertEqual(str(refused.exception).count("\n  - "), 3)
 
 

@@ -26,7 +26,9 @@ class Image(unittest.TestCase):
         for source in copied():
             self.assertTrue((chart.ROOT / source).exists(), source)
             self.assertTrue(any(source == path or source.startswith(path + "/") for path in let_in), source)
-        self.assertEqual({path for path in let_in if not any(s == path or s.startswith(path + "/") for s in copied())}, set())
+        self.assertEqual(
+            {path for path in let_in if not any(s == path or s.startswith(path + "/") for s in copied())}, set()
+        )
 
     def test_all_that_the_program_includes_is_copied(self):
         included = set()
@@ -95,7 +97,13 @@ class Release(unittest.TestCase):
 
     def test_both_architectures_sbom_provenance_and_digest(self):
         text = RELEASE.read_text()
-        for words in ("linux/amd64,linux/arm64", "sbom: true", "provenance: mode=max", ".image.digest = strenv(DIGEST)", "cyclonedx"):
+        for words in (
+            "linux/amd64,linux/arm64",
+            "sbom: true",
+            "provenance: mode=max",
+            ".image.digest = strenv(DIGEST)",
+            "cyclonedx",
+        ):
             self.assertIn(words, text)
 
     def test_the_lines_that_it_greps_for_are_there(self):

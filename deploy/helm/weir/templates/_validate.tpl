@@ -92,6 +92,11 @@ that one run tells all of them.
 {{- $wrong = append $wrong "persistence.chownInit is for securityProfile: nonRoot with persistence; turn it off" }}
 {{- end }}
 
+{{- $surge := dig "rollingUpdate" "maxSurge" 0 $v.updateStrategy }}
+{{- if and $p.enabled (not (has (toString $surge) (list "0" "0%"))) }}
+{{- $wrong = append $wrong "updateStrategy.rollingUpdate.maxSurge: the new agent of a node waits until the old one lets go of its state, and is not ready before, so the update would never end; remove it, and use maxUnavailable" }}
+{{- end }}
+
 {{- range $v.extraArgs }}
 {{- if regexMatch "^--?config\\.(file|expand-env)" . }}
 {{- $wrong = append $wrong (printf "extraArgs has %s: the chart sets it; use config, existingSecret or existingConfigMap, and expandEnv" .) }}

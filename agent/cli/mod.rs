@@ -7,6 +7,7 @@ mod demo;
 mod exit;
 pub mod flags;
 pub mod golden;
+mod heap;
 pub mod load;
 mod once;
 mod promtail_flags;
@@ -26,6 +27,7 @@ commands:
 
 /// The program.
 pub fn main() -> ExitCode {
+    heap::share();
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     run(&args).into()
 }

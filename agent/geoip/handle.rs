@@ -14,6 +14,8 @@ pub struct GeoIp {
     /// Counts the databases that were put in place: readers look here, and take the lock only when it moved.
     generation: AtomicU64,
     state: Mutex<State>,
+    /// Held by who looks at the file. Readers don't need it.
+    looking: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -53,7 +55,12 @@ pub struct Facts {
 
 impl GeoIp {
     pub fn new(path: impl Into<PathBuf>) -> Arc<GeoIp> {
-        Arc::new(GeoIp { path: path.into(), generation: AtomicU64::new(0), state: Mutex::default() })
+        Arc::new(GeoIp {
+            path: path.into(),
+            generation: AtomicU64::new(0),
+            state: Mutex::default(),
+            looking: Mutex::default(),
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -64,8 +71,10 @@ impl GeoIp {
     /// every few seconds from then on, not on an async thread: one `stat` as a rule, a read of the file when it changed.
     ///
     /// The path is resolved anew each time, so that a rename over it, Kubernetes' swap of `..data` and an overwrite in
-    /// place are all seen. A bad file is tried again when it changes.
+    /// place are all seen. A bad file is tried again when it changes. A look waits for one that another thread has begun: who
+    /// comes back from it finds the database that was there.
     pub fn check(&self) -> Option<Event> {
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = match std::fs::metadata(&self.path) {
             Ok(metadata) => Stamp::of(&metadata),
             Err(error) => return self.unreachable(error),
@@ -216,6 +225,26 @@ mod tests {
         assert!(geoip.check().is_none());
         let facts = Facts { loaded: true, build_epoch_seconds: Some(1_700_000_000), loads: 1, failures: 0 };
         assert_eq!(geoip.facts(), facts);
+    }
+
+    #[test]
+    fn whoever_looks_comes_back_with_the_database_that_is_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("country.mmdb");
+        fs::write(&path, file("DE")).expect("write");
+        for _ in 0..200 {
+            let (geoip, together) = (GeoIp::new(&path), std::sync::Barrier::new(2));
+            let look = || {
+                together.wait();
+                geoip.check();
+                geoip.facts().loaded
+            };
+            let loaded = std::thread::scope(|threads| {
+                let other = threads.spawn(look);
+                (look(), other.join().expect("the other thread"))
+            });
+            assert_eq!(loaded, (true, true));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A plain state machine, so that a simulator can drive it; the agent gives it a thread of its own, for a disk may take
 //! its time. While the disk fails, scrapers see what they saw before. After a minute of that they get the present
-//! values all the same: from then on a crash can cost exactness, which is counted and shown.
+//! values all the same: from then on a crash can cost exactness, which is counted, and shown with the first such values.
 
 use super::cut::Cut;
 use crate::checkpoint::{Checkpoint, CheckpointError, ErrorKind, Notice};
@@ -190,12 +190,13 @@ impl Committer {
             verdict.trouble = Some(error);
             Failing { since: now, volatile: false }
         });
+        // The first cut that could be shown does not tell of this yet, and no disk will. The next one does.
+        verdict.publish = failing.volatile;
         if !failing.volatile && now >= failing.since + VOLATILE_AFTER {
             failing.volatile = true;
             verdict.broken = Some("volatile");
         }
-        verdict.publish = failing.volatile;
-        if failing.volatile {
+        if verdict.publish {
             self.facts.durable = false;
             if cut.for_scrape {
                 self.shown = Some(ShownSeries::Cut(Arc::clone(cut)));

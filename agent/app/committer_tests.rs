@@ -94,7 +94,7 @@ fn a_disk_that_fails_keeps_cuts_back_for_a_minute_and_is_taken_again_when_it_is_
         }
         assert_eq!(committer.facts().durable, !verdict.publish, "what is shown is durable or said not to be");
     }
-    assert_eq!(volatile, (62..=101).collect::<Vec<_>>());
+    assert_eq!(volatile, (63..=101).collect::<Vec<_>>(), "the first is the one that can tell of it");
     disk.fail(None);
     let cut = worker.cut(false);
     let verdict = committer.commit(&cut, worker.now, false);

@@ -245,7 +245,12 @@ impl FileSource {
                 (!known.was_seen(), !named_alike, !known.identity.has_birth_of(&metadata))
             });
         let known = known.map(|known| known.id);
-        let may_have_been = |known: &&Generation| known.may_be_damaged_to(head) && opened.is_gz() && known.was_seen();
+        // One that was seen under a name that stays with it is none of another name.
+        let renamed =
+            |known: &Generation| known.lasting_name().is_some() && known.lasting_name() != opened.lasting_name();
+        let may_have_been = |known: &&Generation| {
+            known.may_be_damaged_to(head) && opened.is_gz() && known.was_seen() && !renamed(known)
+        };
         let missing = || self.generations.iter().filter(free).rfind(may_have_been).map(|known| known.id);
         let known = match known {
             None if !entry.damaged && missing().is_some() => {

@@ -137,6 +137,11 @@ impl Agent {
         verdict
     }
 
+    /// Whether the disk holds what is shown.
+    pub fn is_durable(&self) -> bool {
+        self.committer.facts().durable
+    }
+
     /// A scraper is sent a cut.
     pub fn served(&mut self, number: u64, peer: SocketAddr) {
         let at = self.clock.monotonic();

@@ -11,7 +11,7 @@ use super::oracle::{Loss, SeriesId};
 use super::prometheus::Prometheus;
 use super::restarts::Account;
 use super::stats::Stats;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use weir::app::{Cut, Verdict};
 /// An agent that runs has read what stands in a file within this time.
 const READ_WITHIN_MS: u64 = 8_000;
 /// Cuts that are remembered whole.
-const CUTS_KEPT: usize = 64;
+const CUTS_KEPT: usize = 256;
 
 pub struct Judge {
     pub(super) plain: bool,
@@ -30,13 +30,15 @@ pub struct Judge {
     pub(super) account: Rc<Account>,
     pub(super) ages: u64,
     pub(super) recent: VecDeque<Made>,
-    /// The latest cut that somebody was told of, and the latest one that a scraper was.
+    /// The latest cut on the disk that somebody was told of, and the latest one that a scraper was.
     pub(super) published: Option<u64>,
     pub(super) published_for_scrape: Option<u64>,
+    /// The latest cut of this run that scrapers are shown though no disk holds it.
+    pub(super) volatile: Option<u64>,
     /// The state directory may not hold what was published.
     pub(super) harmed: bool,
     /// What scrapers were sent, by age.
-    sent: HashMap<u64, Sent>,
+    pub(super) sent: HashMap<u64, Sent>,
     /// The state directory was emptied, and nothing has reached the disk for certain since: an agent that ends now leaves
     /// nothing that could tell of it.
     pub(super) emptied: bool,
@@ -54,11 +56,15 @@ pub(super) struct Made {
 
 /// When each series was first sent to a scraper, and what was sent last.
 #[derive(Default)]
-struct Sent {
-    first_ms: HashMap<SeriesId, u64>,
+pub(super) struct Sent {
+    pub(super) first_ms: HashMap<SeriesId, u64>,
     /// With the shortest hold that was in force at a request since: that is when it may be shown.
-    held_until_ms: HashMap<SeriesId, u64>,
-    last: HashMap<SeriesId, u64>,
+    pub(super) held_until_ms: HashMap<SeriesId, u64>,
+    pub(super) last: HashMap<SeriesId, u64>,
+    /// The last cut of these that no disk held.
+    pub(super) volatile: Option<u64>,
+    /// They began in an earlier age, and go on from less than was shown.
+    pub(super) taken_back: HashSet<SeriesId>,
 }
 
 impl Judge {
@@ -71,6 +77,7 @@ impl Judge {
             recent: VecDeque::new(),
             published: None,
             published_for_scrape: None,
+            volatile: None,
             harmed: false,
             sent: HashMap::new(),
             emptied: false,
@@ -112,18 +119,21 @@ impl Judge {
         }
     }
 
-    pub fn committed(&mut self, cut: &Arc<Cut>, verdict: &Verdict) {
-        if verdict.publish {
+    /// `durable`: the disk holds what is shown.
+    pub fn committed(&mut self, cut: &Arc<Cut>, verdict: &Verdict, durable: bool) {
+        if verdict.broken.is_some() {
+            self.breaks.may();
+        }
+        if !verdict.publish {
+            return;
+        }
+        if durable {
             self.published = Some(cut.number);
-            if cut.for_scrape {
-                self.published_for_scrape = Some(cut.number);
-                self.emptied &= verdict.broken.is_some();
-            }
-            // Shown without being durable: a crash may cost it, and it was said so.
-            self.harmed |= verdict.broken.is_some();
-            if verdict.broken.is_some() {
-                self.breaks.may();
-            }
+        }
+        match (durable, cut.for_scrape) {
+            (true, true) => (self.published_for_scrape, self.emptied) = (Some(cut.number), false),
+            (false, true) => self.volatile = Some(cut.number),
+            (_, false) => {}
         }
     }
 
@@ -151,7 +161,14 @@ impl Judge {
         if self.plain {
             return Ok(());
         }
+        let told = cut.report.facts.breaks.iter().any(|(reason, _)| reason == "volatile");
+        if self.volatile == Some(cut.number) && !told {
+            return Err(format!("cut {} is on no disk, and does not say so", cut.number));
+        }
         let sent = self.sent.entry(self.account.age).or_default();
+        if self.volatile == Some(cut.number) {
+            sent.volatile = self.volatile;
+        }
         for (series, value) in page {
             let before = sent.last.insert(*series, *value).unwrap_or(0);
             if *value < before {
@@ -191,6 +208,9 @@ impl Judge {
         self.breaks.tell(&cut.report.facts.breaks);
         for (series, value) in std::mem::take(&mut prometheus.late) {
             let sent = self.sent.get(&self.account.age);
+            if sent.is_some_and(|sent| sent.taken_back.contains(&series)) {
+                continue;
+            }
             let first_ms = sent.and_then(|sent| sent.first_ms.get(&series)).copied().unwrap_or(0);
             if missed_ms < first_ms && !self.plain {
                 let name = machine.oracle.name(series);

@@ -185,15 +185,16 @@ fn fault(kind: u64, faults: Faults, random: &mut Random) -> What {
     let which = random.below(8);
     let prometheus = random.below(2) as usize;
     let down = *random.pick(&[0, 1, 3, 10, 30, 90]);
+    // After a minute values are shown that no disk holds, and a crash takes them back.
+    let state_fails = if faults == Faults::Harmless { down.min(30) } else { down } + 1;
     let what = match kind {
         0..14 => What::Kill(down),
         14..20 => What::Stop(down),
         20..28 => What::Rollout { down, killed: random.percent(40) },
         28..33 => What::Reboot { down, power: false },
         33..40 => What::Reboot { down, power: true },
-        // Not for a minute: then values are shown that no disk holds, and what a crash makes of them is told by nobody.
-        40..44 => What::StateFull(down.min(30) + 1),
-        44..48 => What::StateFails(down.min(30) + 1),
+        40..44 => What::StateFull(state_fails),
+        44..48 => What::StateFails(state_fails),
         48..52 => What::StateSlow(down + 1),
         52..54 => What::StateRemoved,
         54..56 => What::StateDamaged,

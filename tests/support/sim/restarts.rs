@@ -1,11 +1,11 @@
 //! What the values of the counters mean after a restart of the agent, given what it found again.
 
 use super::agent::{Found, Page, values};
-use super::judge::Judge;
+use super::judge::{Judge, Sent};
 use super::node::Machine;
 use super::oracle::SeriesId;
 use super::prometheus::Prometheus;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use weir::app::Cut;
@@ -68,7 +68,7 @@ impl Judge {
     }
 
     fn begun(&mut self, machine: &mut Machine) -> Result<(), String> {
-        (self.published, self.published_for_scrape) = (None, None);
+        (self.published, self.published_for_scrape, self.volatile) = (None, None, None);
         self.harmed = false;
         self.find_lost(machine);
         Ok(())
@@ -98,11 +98,17 @@ impl Judge {
             self.recent.range(..=at).rev().map(|made| Arc::clone(&made.cut)).filter(|cut| cut.for_scrape).collect();
         if goes_on {
             // Whether that is right the next page shows: then nothing has gone back.
-            return match off.iter().find(|(_, off)| **off > 0) {
-                _ if moved => Err("counters went on under other labels".to_string()),
-                Some((series, off)) => Err(format!("{} went on with {off} less", machine.oracle.name(*series))),
-                None => Ok(()),
-            };
+            if moved {
+                return Err("counters went on under other labels".to_string());
+            }
+            if let Some((series, off)) = off.iter().find(|(_, off)| **off > 0) {
+                return Err(format!("{} went on with {off} less", machine.oracle.name(*series)));
+            }
+            let volatile = self.sent.get(&self.account.age).and_then(|sent| sent.volatile);
+            if volatile.is_some_and(|shown| number < shown) {
+                self.take_back(before.into_keys().collect(), prometheis);
+            }
+            return Ok(());
         }
         let is_base = |cut: &Arc<Cut>, machine: &mut Machine| {
             let shown = values(&cut.report.snapshot, Shown::ToScraper, &mut machine.oracle);
@@ -141,6 +147,19 @@ impl Judge {
             }
         }
         self.account = Rc::new(account);
+    }
+
+    /// Scrapers were shown what no disk held, and these series go on from less: that ends an age, too, but not their holds.
+    fn take_back(&mut self, series: HashSet<SeriesId>, prometheis: &mut [&mut Prometheus]) {
+        let age = self.account.age;
+        self.end_age(HashMap::new(), prometheis);
+        let Some(before) = self.sent.get(&age) else { return };
+        let of = |map: &HashMap<SeriesId, u64>| {
+            series.iter().filter_map(|series| Some((*series, *map.get(series)?))).collect::<HashMap<_, _>>()
+        };
+        let (first_ms, held_until_ms) = (of(&before.first_ms), of(&before.held_until_ms));
+        let sent = Sent { first_ms, held_until_ms, taken_back: series, ..Sent::default() };
+        self.sent.insert(self.account.age, sent);
     }
 
     /// The counters begin at 0 for scrapers, `off` being taken off them.

@@ -1,6 +1,6 @@
 //! Cuts on their way to the disk and to the scrapers.
 
-use super::agent;
+use super::agent::{self, Agent};
 use super::day::Day;
 use super::prometheus::Prometheus;
 use super::random::Random;
@@ -66,7 +66,8 @@ impl Day<'_> {
     }
 
     pub(super) fn publish(&mut self, cut: Arc<Cut>, verdict: &Verdict) {
-        self.judge.committed(&cut, verdict);
+        let durable = self.agent.as_ref().is_some_and(Agent::is_durable);
+        self.judge.committed(&cut, verdict, durable);
         if verdict.publish && cut.for_scrape {
             self.shown = Some(cut);
         }

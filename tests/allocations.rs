@@ -27,7 +27,7 @@ use weir::geoip::GeoIpSet;
 use weir::labels::Labels;
 use weir::metrics::Store;
 use weir::pipeline::{Context, Output, Pipeline, Record};
-use weir::sink::{Collector, EntryLimits};
+use weir::sink::{ClientConfig, Collector, EntryLimits, Sealed};
 
 struct Counting;
 
@@ -82,8 +82,11 @@ struct Following {
 impl Following {
     fn start(config: &Config, logs: Vec<Log>) -> Following {
         let clock = Arc::new(ManualClock::at(1_795_228_200_000_000_000));
-        let engine = Engine::new(config, clock.clone());
+        let mut engine = Engine::new(config, clock.clone());
         engine.check_geoip();
+        if let Some(client) = config.active_clients().next() {
+            engine.set_output(Box::new(Forwarder::new(client, &EntryLimits::default())));
+        }
         let open = |(path, lines): Log| (File::options().append(true).open(path).expect("a log"), lines);
         let mut following = Following { engine, clock, logs: logs.into_iter().map(open).collect() };
         following.engine.refresh();
@@ -248,16 +251,56 @@ fn reading_a_file_allocates_nothing_per_line() {
     check(&config(&text, &[]), vec![(log, lines.concat())]);
 }
 
-/// Entries of some sources on their way into batches.
+/// Entries of some sources on their way into batches, whose buffers come back at once.
 struct Forwarder {
     collector: Collector,
     now: Duration,
+    batches: u64,
+    taken: Vec<Sealed>,
+}
+
+impl Forwarder {
+    fn new(client: &ClientConfig, limits: &EntryLimits) -> Forwarder {
+        Forwarder { collector: Collector::new(client, limits), now: Duration::ZERO, batches: 0, taken: Vec::new() }
+    }
+
+    fn take(&mut self) {
+        self.taken.extend(self.collector.sealed());
+        for sealed in self.taken.drain(..) {
+            self.batches += 1;
+            self.collector.recycle(sealed.message);
+        }
+    }
 }
 
 impl Output for Forwarder {
     fn entry(&mut self, record: &Record<'_>) {
         self.collector.entry(record, self.now);
+        self.take();
     }
+
+    fn tick(&mut self, now: Duration) {
+        self.now = now;
+        self.collector.tick(now);
+        self.take();
+    }
+}
+
+#[test]
+fn counting_and_forwarding_by_the_shipped_configuration_allocates_nothing_per_line() {
+    let (node, logs) = demo();
+    let (root, database) = (node.pods(), country());
+    let path = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+    let config = config(
+        KUBERNETES,
+        &[
+            ("WEIR_LOG_ROOT", &path(&root)),
+            ("WEIR_GEOIP_DB", &path(&database)),
+            ("LOKI_URL", "http://loki:3100/loki/api/v1/push"),
+        ],
+    );
+    assert_eq!(config.active_clients().count(), 1);
+    check(&config, logs);
 }
 
 #[test]
@@ -277,9 +320,9 @@ fn collecting_batches_allocates_nothing_per_line() {
     };
     let sources: Vec<_> = (0..20).map(&mut bind).collect();
     let limits = EntryLimits { line_bytes_max: 300, truncate: true, ..EntryLimits::default() };
-    let mut output = Forwarder { collector: Collector::new(&config.clients[0], &limits), now: Duration::ZERO };
+    let mut output = Forwarder::new(&config.clients[0], &limits);
     let (mut hosts, mut lookups, mut rate) = (Default::default(), Default::default(), Default::default());
-    let (mut most, mut batches, mut taken) = (0, 0, Vec::new());
+    let mut most = 0;
     for minute in 0..30 {
         // Twins of a coarse clock, bytes that are no UTF-8, lines that are too long; the time goes on.
         let line = |at: usize| {
@@ -303,20 +346,14 @@ fn collecting_batches_allocates_nothing_per_line() {
                 hosts: &mut hosts,
                 geoip: &mut lookups,
             };
-            output.now += Duration::from_millis(1);
             pipeline.process(sources[at * 7 % 20], line, &mut context, &mut output);
-            output.collector.tick(output.now);
-            taken.extend(output.collector.sealed());
-            for sealed in taken.drain(..) {
-                batches += 1;
-                output.collector.recycle(sealed.message);
-            }
+            output.tick(output.now + Duration::from_millis(1));
         }
         if minute >= 10 {
             most = most.max(ALLOCATIONS.get() - before);
         }
     }
-    assert!(batches > 200, "{batches} batches");
+    assert!(output.batches > 200, "{} batches", output.batches);
     assert_eq!(most, 0, "allocations for 5000 lines");
 }
 

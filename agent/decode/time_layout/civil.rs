@@ -94,12 +94,10 @@ pub fn parse_rfc3339_nanos(text: &[u8]) -> Option<UnixNanos> {
 /// A fraction of a second at the start of `text`, 0 if there is none, in nanoseconds; and what follows it.
 pub fn fraction(text: &[u8]) -> (i64, &[u8]) {
     let [b'.' | b',', digits @ ..] = text else { return (0, text) };
-    let (mut nanos, mut unit, mut length) = (0, NANOS_PER_SECOND, 0);
-    while let Some(digit) = digits.get(length).filter(|byte| byte.is_ascii_digit()) {
-        unit /= 10;
-        nanos += i64::from(digit - b'0') * unit;
-        length += 1;
-    }
+    let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let counted = &digits[..length.min(9)];
+    let number = counted.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
+    let nanos = number * 10_i64.pow(9 - counted.len() as u32);
     if length == 0 { (0, text) } else { (nanos, &digits[length..]) }
 }
 

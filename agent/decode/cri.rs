@@ -63,13 +63,37 @@ pub fn parse(line: &[u8]) -> Option<CriLine<'_>> {
 }
 
 /// `\S+?` and the space behind it. RE2's `\s` is tab, newline, form feed, carriage return and space.
+#[inline]
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = space_or_control(text)?;
+    if end > 0 && text[end] == b' ' {
+        return Some((&text[..end], &text[end + 1..]));
+    }
+    // The word may hold control characters, if they are none of the white ones.
     let end = memchr(b' ', text)?;
     let word = &text[..end];
     if word.is_empty() || word.iter().any(|byte| matches!(byte, b'\t' | b'\n' | b'\x0c' | b'\r')) {
         return None;
     }
     Some((word, &text[end + 1..]))
+}
+
+/// The first byte that is a space or below: eight bytes at a time.
+#[inline]
+fn space_or_control(text: &[u8]) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = text.as_chunks();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The high bit of each byte from which 0x21 cannot be taken. A borrow may spoil the bytes above the first such one.
+        let below = word.wrapping_sub(LOW * 0x21) & !word & HIGH;
+        if below != 0 {
+            return Some(8 * at + below.trailing_zeros() as usize / 8);
+        }
+    }
+    let before = text.len() - rest.len();
+    rest.iter().position(|byte| *byte <= b' ').map(|at| before + at)
 }
 
 #[cfg(test)]

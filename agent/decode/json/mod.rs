@@ -10,6 +10,7 @@
 mod document;
 mod expression;
 mod keys;
+mod learned;
 mod picker;
 mod scan;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod text;
 
 pub use document::write_compact;
 pub use expression::{Expression, Extracted};
+pub use learned::LearningPicker;
 pub use picker::Picker;
 pub use text::{quote, unescape};
 

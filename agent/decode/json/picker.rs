@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::Keys;
-use super::scan::Cursor;
+use super::scan::{Cursor, Quoted};
 use super::{Field, Malformed, Mode};
 
 /// A set of paths, compiled, to look up in any number of lines.
@@ -13,7 +13,7 @@ pub struct Picker {
 }
 
 /// The wanted keys of one object.
-struct Level {
+pub(super) struct Level {
     keys: Keys,
     /// By number of the key.
     wanted: Vec<Wanted>,
@@ -43,6 +43,10 @@ impl Picker {
 
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    pub(super) fn outermost(&self) -> &Level {
+        &self.outermost
     }
 
     /// Puts what each path leads to into the slot of its number. Of a key that stands there twice the last one counts.
@@ -97,35 +101,30 @@ impl Level {
         depth: usize,
         out: &mut [Field<'a>],
     ) -> Result<&'a [u8], Malformed> {
-        // A copy of its own can live in registers; the argument is the caller's memory.
-        let mut cursor = cursor.local();
+        let mut cursor = cursor;
         cursor.pass();
         if cursor.peek() == b'}' {
             cursor.pass();
             return Ok(cursor.rest());
         }
         // json-iterator reads the outermost object by another function, whose first key may be a bare null too.
-        let mut first = depth > 1;
+        self.members::<STRICT>(cursor, depth > 1, depth, out)
+    }
+
+    /// As [`pick`](Self::pick) from where a key begins, the `first` of an object or a later one.
+    pub(super) fn members<'a, const STRICT: bool>(
+        &self,
+        cursor: Cursor<'a>,
+        mut first: bool,
+        depth: usize,
+        out: &mut [Field<'a>],
+    ) -> Result<&'a [u8], Malformed> {
+        // A copy of its own can live in registers; the argument is the caller's memory.
+        let mut cursor = cursor.local();
         loop {
             let key = cursor.key::<STRICT>(first)?;
             first = false;
-            match self.keys.find(key) {
-                None => {
-                    cursor.value::<STRICT>(depth)?;
-                }
-                Some(number) => {
-                    let wanted = &self.wanted[number];
-                    let value = match &wanted.below {
-                        None => cursor.value::<STRICT>(depth)?,
-                        Some(below) => {
-                            let (value, rest) = below.pick_member::<STRICT>(cursor, depth, out)?;
-                            cursor.go(rest);
-                            value
-                        }
-                    };
-                    wanted.slots.iter().for_each(|slot| out[*slot] = value);
-                }
-            }
+            self.value::<STRICT>(self.find(key), &mut cursor, depth, out)?;
             match cursor.peek() {
                 b',' => cursor.pass(),
                 b'}' => {
@@ -135,6 +134,43 @@ impl Level {
                 _ => return Err(Malformed),
             }
         }
+    }
+
+    /// The number of the wanted key that `key` is.
+    #[inline(always)]
+    pub(super) fn find(&self, key: Quoted<'_>) -> Option<usize> {
+        self.keys.find(key)
+    }
+
+    /// The slot of a wanted key, if that is all that there is to fill.
+    pub(super) fn only_slot(&self, number: usize) -> Option<usize> {
+        match &self.wanted[number] {
+            Wanted { slots, below: None } if slots.len() == 1 => Some(slots[0]),
+            _ => None,
+        }
+    }
+
+    /// Passes the value of the wanted key of this number, or of one that nobody wants; `depth` objects stand open.
+    #[inline(always)]
+    pub(super) fn value<'a, const STRICT: bool>(
+        &self,
+        number: Option<usize>,
+        cursor: &mut Cursor<'a>,
+        depth: usize,
+        out: &mut [Field<'a>],
+    ) -> Result<(), Malformed> {
+        let Some(number) = number else { return cursor.value::<STRICT>(depth).map(|_| ()) };
+        let wanted = &self.wanted[number];
+        let value = match &wanted.below {
+            None => cursor.value::<STRICT>(depth)?,
+            Some(below) => {
+                let (value, rest) = below.pick_member::<STRICT>(*cursor, depth, out)?;
+                cursor.go(rest);
+                value
+            }
+        };
+        wanted.slots.iter().for_each(|slot| out[*slot] = value);
+        Ok(())
     }
 
     /// As [`pick`](Self::pick) from a value that may be no object. Answers with the value, too.

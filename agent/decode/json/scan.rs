@@ -1,7 +1,5 @@
 //! Walking over JSON text: tokens and whole values, checked as they are passed. No recursion, no allocation.
 
-use memchr::{memchr, memchr2};
-
 use super::{Field, Malformed};
 use crate::decode::number;
 
@@ -14,8 +12,8 @@ const DEPTH_MAX: usize = 10_001;
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],
-    /// No backslash in the line and, if `STRICT`, no control character: a string ends at the next quote.
-    plain: bool,
+    /// No control character in the line, or they are allowed: a string is what its escapes make it.
+    clean: bool,
 }
 
 /// A string's bytes between its quotes.
@@ -47,13 +45,13 @@ impl<'a> Visitor<'a> for Unseen {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new<const STRICT: bool>(line: &'a [u8]) -> Self {
-        // Two passes of vector code here are cheaper than a closer look at each string.
-        Self { rest: line, plain: !(STRICT && has_control(line)) && memchr(b'\\', line).is_none() }
+        // A pass of vector code here is cheaper than a closer look at each string.
+        Self { rest: line, clean: !(STRICT && has_control(line)) }
     }
 
     #[inline(always)]
     pub(super) fn local(&self) -> Self {
-        Self { rest: self.rest, plain: self.plain }
+        Self { rest: self.rest, clean: self.clean }
     }
 
     #[inline(always)]
@@ -154,11 +152,43 @@ impl<'a> Cursor<'a> {
     /// From an opening quote past the closing one.
     #[inline(always)]
     fn string<const STRICT: bool>(&mut self) -> Result<Quoted<'a>, Malformed> {
-        let text = self.rest.get(1..).ok_or(Malformed)?;
+        self.pass();
+        let text = self.rest;
+        let (raw, escaped) = self.quoted::<STRICT>()?;
+        Ok(Quoted { raw, escaped, head: head(text, raw.len()) })
+    }
+
+    /// From behind an opening quote past the closing one: what stands between them, and whether it has an escape.
+    #[inline(always)]
+    pub(super) fn quoted<const STRICT: bool>(&mut self) -> Result<(&'a [u8], bool), Malformed> {
+        let text = self.rest;
+        let first = quote_or_backslash(text).ok_or(Malformed)?;
         let (len, escaped) =
-            if self.plain { (quote(text).ok_or(Malformed)?, false) } else { string_len::<STRICT>(text)? };
+            if text[first] == b'"' && self.clean { (first, false) } else { string_len::<STRICT>(text, first)? };
         self.rest = text.get(len + 1..).ok_or(Malformed)?;
-        Ok(Quoted { raw: &text[..len], escaped, head: head(text, len) })
+        Ok((&text[..len], escaped))
+    }
+
+    /// A number as nearly all are: digits, perhaps with a point, up to a comma. Others are left to [`value`](Self::value).
+    #[inline(always)]
+    pub(super) fn decimal(&mut self) -> Option<&'a [u8]> {
+        let digits = |from: usize| from + self.rest[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let whole = digits(0);
+        let mut len = whole;
+        if let Some(b'.') = self.rest.get(whole) {
+            len = digits(whole + 1);
+            if len == whole + 1 {
+                return None;
+            }
+        }
+        let leading_zero = whole > 1 && self.rest[0] == b'0';
+        let may_be_too_large = len > 300;
+        if whole == 0 || leading_zero || may_be_too_large || self.rest.get(len) != Some(&b',') {
+            return None;
+        }
+        let (raw, rest) = self.rest.split_at(len);
+        self.rest = rest;
+        Some(raw)
     }
 
     /// The value without quotes or brackets that begins here, with `first`, and what follows it.
@@ -290,11 +320,10 @@ fn has_control(text: &[u8]) -> bool {
     below(&least)
 }
 
-/// How long the string at the head of `text` is, and whether it has an escape.
+/// How long the string at the head of `text` is, and whether it has an escape. The `first` quote or backslash is known.
 #[inline(never)]
-fn string_len<const STRICT: bool>(text: &[u8]) -> Result<(usize, bool), Malformed> {
-    let next = |from: usize| memchr2(b'"', b'\\', text.get(from..)?).map(|found| from + found);
-    let first = next(0).ok_or(Malformed)?;
+fn string_len<const STRICT: bool>(text: &[u8], first: usize) -> Result<(usize, bool), Malformed> {
+    let next = |from: usize| quote_or_backslash(text.get(from..)?).map(|found| from + found);
     // json-iterator looks for control characters up to the first escape only.
     if STRICT && has_control(&text[..first]) {
         return Err(Malformed);
@@ -359,24 +388,15 @@ fn up_to_delimiter(text: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     }
 }
 
-/// Where the first quote stands. Most strings are short, so eight bytes are looked at in one word before memchr, made
-/// for long ones, is worth its call.
+/// Where the first quote or backslash stands. Most strings are short: of the forms that memchr has, the one that needs
+/// no choice at run time can be inlined, and beats the call of one with longer vectors.
 #[inline(always)]
-fn quote(text: &[u8]) -> Option<usize> {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let (mut rest, mut at) = (text, 0);
-    while let Some((chunk, after)) = rest.split_first_chunk().filter(|_| at < 32) {
-        // Quotes become zero bytes, and the high bit of each zero byte is found by a borrow. One can go too far, into
-        // the byte above, so that only the lowest bit is sure.
-        let word = u64::from_le_bytes(*chunk) ^ (LOW * b'"' as u64);
-        let found = word.wrapping_sub(LOW) & !word & HIGH;
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        (rest, at) = (after, at + 8);
+fn quote_or_backslash(text: &[u8]) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(two) = memchr::arch::x86_64::sse2::memchr::Two::new(b'"', b'\\') {
+        return two.find(text);
     }
-    memchr(b'"', rest).map(|found| at + found)
+    memchr::memchr2(b'"', b'\\', text)
 }
 
 /// The first eight bytes of `text`, or its `len` bytes and zeros, as a word. More bytes may follow in `text`.

@@ -234,7 +234,7 @@ fn key() -> impl Strategy<Value = String> {
         .prop_map(|key| format!("\"{key}\""))
 }
 
-fn value() -> impl Strategy<Value = String> {
+pub(super) fn value() -> impl Strategy<Value = String> {
     let text =
         r#"([a-z ,:{}é]|\\["\\/bfnrt]|\\u00[0-7][0-9a-fA-F]|\\ud83d\\ude00){0,40}"#.prop_map(|s| format!("\"{s}\""));
     let number = "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?";

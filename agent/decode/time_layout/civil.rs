@@ -95,18 +95,11 @@ pub fn parse_rfc3339_nanos(text: &[u8]) -> Option<UnixNanos> {
 pub fn fraction(text: &[u8]) -> (i64, &[u8]) {
     let [b'.' | b',', digits @ ..] = text else { return (0, text) };
     let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if length == 0 {
-        return (0, text);
-    }
-    // What is finer than a nanosecond is cut off.
-    let (used, rest) = digits.split_at(length);
-    let used = &used[..length.min(UNITS.len() - 1)];
-    let count = used.iter().fold(0, |count, digit| 10 * count + i64::from(digit - b'0'));
-    (count * UNITS[used.len()], rest)
+    let counted = &digits[..length.min(9)];
+    let number = counted.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
+    let nanos = number * 10_i64.pow(9 - counted.len() as u32);
+    if length == 0 { (0, text) } else { (nanos, &digits[length..]) }
 }
-
-/// Nanoseconds in the unit of the last of so many digits.
-const UNITS: [i64; 10] = [NANOS_PER_SECOND, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1000, 100, 10, 1];
 
 pub fn two_digits(tens: u8, ones: u8) -> Option<i64> {
     let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));

@@ -17,7 +17,7 @@ pub(super) use client::{Client, ClientConfig};
 
 use super::json::rewrite;
 use super::{Flow, Run, StageConfig};
-use crate::decode::json::{self, Field, Mode, Picker};
+use crate::decode::json::{self, Field, LearningPicker, Mode};
 use crate::decode::nginx::{self, TextAccess};
 use crate::decode::number;
 use crate::diagnostic::{Diagnostics, did_you_mean};
@@ -165,7 +165,7 @@ impl StageConfig for IngressNginxConfig {
         keys.truncate(KEYS_MAX);
         Some(IngressNginx {
             format: self.format,
-            picker: Picker::new(&keys),
+            picker: LearningPicker::new(&keys, Mode::Lenient),
             target,
             slots: NAMES.map(|(name, _)| scope.slot(name)),
             resolver: self.resolver.compile(),
@@ -200,7 +200,7 @@ pub(super) fn read_other(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Other 
 
 pub struct IngressNginx {
     format: Format,
-    picker: Picker,
+    picker: LearningPicker,
     /// Which of [`NAMES`] each picked key gives.
     target: Vec<usize>,
     slots: [Slot; N],
@@ -245,19 +245,18 @@ impl IngressNginx {
         let whole = record.bytes(line);
         let mut fields = [Field::Missing; KEYS_MAX];
         let count = self.target.len().min(KEYS_MAX);
-        if self.picker.pick(whole, Mode::Lenient, &mut fields[..count]).is_err() {
+        if self.picker.pick(whole, &mut fields[..count]).is_err() {
             return false;
         }
         let mut found: [Option<(Text, bool)>; N] = [None; N];
         for (field, &at) in fields[..count].iter().zip(&self.target) {
-            if found[at].is_some() {
-                continue;
-            }
-            found[at] = match *field {
-                Field::Text { raw, escaped } => Some((line.part(whole, raw), escaped)),
-                Field::Number(raw) => Some((line.part(whole, raw), false)),
-                _ => None,
+            // Most of the names are not in a line.
+            let part = match *field {
+                Field::Text { raw, escaped } => (line.part(whole, raw), escaped),
+                Field::Number(raw) => (line.part(whole, raw), false),
+                _ => continue,
             };
+            found[at].get_or_insert(part);
         }
         if found[STATUS].is_none() || found[CLIENT_IP].is_none() {
             return false;

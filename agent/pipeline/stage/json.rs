@@ -5,7 +5,7 @@
 //! hides an older one of that name.
 
 use super::{Flow, Run, StageConfig};
-use crate::decode::json::{self, Expression, Extracted, Field, Mode, Picker};
+use crate::decode::json::{self, Expression, Extracted, Field, LearningPicker, Mode};
 use crate::diagnostic::Diagnostics;
 use crate::pipeline::{Context, ReasonId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, Node, Spanned};
@@ -57,12 +57,13 @@ impl StageConfig for JsonConfig {
                 }
             }
         }
-        let pickers = plain.chunks(FIELDS_MAX).map(|chunk| {
-            let paths: Vec<Vec<String>> = chunk.iter().map(|(path, _)| path.clone()).collect();
-            (Picker::new(&paths), chunk.iter().map(|(_, slot)| *slot).collect())
-        });
+        let mut pickers: Vec<_> = plain.chunks(FIELDS_MAX).map(picker).collect();
+        if pickers.is_empty() {
+            // Whether the line is an object has to be known all the same.
+            pickers.push(picker(&[]));
+        }
         whole.then_some(Json {
-            pickers: pickers.collect(),
+            pickers,
             general,
             source: self.source.as_ref().map(|source| scope.slot(source)),
             malformed: scope.reason("malformed_json"),
@@ -73,8 +74,14 @@ impl StageConfig for JsonConfig {
     }
 }
 
+fn picker(fields: &[(Vec<String>, Slot)]) -> (LearningPicker, Vec<Slot>) {
+    let paths: Vec<Vec<String>> = fields.iter().map(|(path, _)| path.clone()).collect();
+    (LearningPicker::new(&paths, Mode::Strict), fields.iter().map(|(_, slot)| *slot).collect())
+}
+
 pub struct Json {
-    pickers: Vec<(Picker, Vec<Slot>)>,
+    /// At least one.
+    pickers: Vec<(LearningPicker, Vec<Slot>)>,
     general: Vec<(Expression, Slot)>,
     source: Option<Slot>,
     malformed: ReasonId,
@@ -114,12 +121,9 @@ impl Json {
     fn pick(&mut self, record: &mut Record<'_>, text: Text) -> Option<()> {
         self.found.clear();
         let whole = record.bytes(text);
-        if self.pickers.is_empty() {
-            Picker::new(&[]).pick(whole, Mode::Strict, &mut []).ok()?;
-        }
         for (picker, slots) in &mut self.pickers {
             let mut fields = [Field::Missing; FIELDS_MAX];
-            picker.pick(whole, Mode::Strict, &mut fields[..slots.len()]).ok()?;
+            picker.pick(whole, &mut fields[..slots.len()]).ok()?;
             self.found.extend(fields[..slots.len()].iter().map(|field| match *field {
                 Field::Missing | Field::Null => Found::Value(Value::Nil),
                 Field::Bool(yes) => Found::Value(Value::Bool(yes)),

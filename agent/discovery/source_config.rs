@@ -12,7 +12,6 @@ use crate::yaml::Fields;
 pub enum SourceConfig {
     Static(StaticConfig),
     PodDirectory(PodDirectoryConfig),
-    /// Checked, and refused until it is built in.
     Kubernetes(KubernetesConfig),
 }
 
@@ -60,14 +59,6 @@ impl SourceConfig {
         let list: Option<Vec<_>> = fields.optional("pod_directory_sd_configs", diagnostics);
         sources.extend(list.into_iter().flatten().map(SourceConfig::PodDirectory));
         let list: Option<Vec<KubernetesConfig>> = fields.optional("kubernetes_sd_configs", diagnostics);
-        if let Some(first) = list.as_ref().and_then(|list| list.first()) {
-            diagnostics
-                .error(
-                    place(fields, "kubernetes_sd_configs"),
-                    "kubernetes_sd_configs is not built in yet; use pod_directory_sd_configs",
-                )
-                .help(format!("`{}`", first.replacement()));
-        }
         sources.extend(list.into_iter().flatten().map(SourceConfig::Kubernetes));
         for key in ["static_configs", "pod_directory_sd_configs", "kubernetes_sd_configs"] {
             named |= fields.key_span(key).is_some();
@@ -81,7 +72,7 @@ impl SourceConfig {
         if !named {
             diagnostics
                 .error(fields.span(), "a scrape config needs a source")
-                .help("add `static_configs` or `pod_directory_sd_configs`");
+                .help("add `static_configs`, `pod_directory_sd_configs` or `kubernetes_sd_configs`");
         }
         sources
     }

@@ -94,7 +94,7 @@ impl HttpClientConfig {
             proxy: ProxyConfig::read(fields, d),
         };
         fields.ignored(&["follow_redirects"], "redirects are never followed with credentials", d);
-        fields.ignored(&["enable_http2"], "pushes use HTTP/1.1, as Promtail's do", d);
+        fields.ignored(&["enable_http2"], "requests use HTTP/1.1, as Promtail's pushes do", d);
         if config.ways() > 1 {
             d.error(fields.span(), "a client takes one of `basic_auth`, `authorization`, `bearer_token` and `oauth2`");
         }

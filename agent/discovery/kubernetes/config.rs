@@ -64,8 +64,6 @@ impl FromNode for KubernetesConfig {
         }
         let selector = read_selectors(&mut fields, d);
         let attach: Option<AttachMetadata> = fields.optional("attach_metadata", d);
-        fields.ignored(&["follow_redirects"], "redirects are never followed with credentials", d);
-        fields.ignored(&["enable_http2"], "the API is asked by HTTP/1.1", d);
         fields.refused(&["http_headers", "proxy_connect_header"], "the API needs no headers of its own", d);
         fields.finish(d);
         let access = access.filter(|_| d.errors() == before)?;

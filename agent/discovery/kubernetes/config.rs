@@ -42,6 +42,12 @@ pub struct PodQuery {
 }
 
 impl PodQuery {
+    /// Whether every pod of the node is asked for.
+    pub(super) fn takes_all(&self) -> bool {
+        let selected = !self.label_selector.is_empty() || !self.field_selector.is_empty();
+        self.namespaces.is_empty() && !self.own_namespace && !selected
+    }
+
     /// The pods of a node, among those that the configuration chooses. Promtail asks for no others either: their logs lie
     /// elsewhere.
     pub(super) fn field_selector_on(&self, node_name: &str) -> String {

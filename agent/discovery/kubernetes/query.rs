@@ -97,7 +97,8 @@ async fn of_pods(
         part.pods = watcher.known().living() as u64;
         part.heard = watcher.heard().unwrap_or(part.heard);
         if changed {
-            if !part.listed && part.pods == 0 {
+            // A node always has some, if it is looked for by its name.
+            if !part.listed && part.pods == 0 && query.takes_all() {
                 (around.tell)(&PodEvent::NoPods { node_name: &around.node_name });
             }
             part.listed = true;

@@ -61,24 +61,30 @@ pub async fn watch(query: Arc<PodQuery>, around: Surroundings) {
 /// Where the pods of each namespace are, or of all together.
 async fn paths(query: &PodQuery, around: &Surroundings) -> Vec<String> {
     let mut namespaces = query.namespaces.clone();
-    let mut told = false;
-    while query.own_namespace {
-        match own_namespace() {
-            Ok(own) if namespaces.contains(&own) => break,
-            Ok(own) => namespaces.push(own),
-            Err(why) => {
-                if !told {
-                    (around.tell)(&PodEvent::NoNamespace { why: &why });
-                }
-                told = true;
-                tokio::time::sleep(OWN_NAMESPACE_EVERY).await;
-            }
-        }
+    if query.own_namespace {
+        namespaces.push(wait_for_own_namespace(around).await);
+        namespaces.sort();
+        namespaces.dedup();
     }
     if namespaces.is_empty() {
         return vec!["/api/v1/pods".to_string()];
     }
     namespaces.iter().map(|name| format!("/api/v1/namespaces/{}/pods", escape(name))).collect()
+}
+
+async fn wait_for_own_namespace(around: &Surroundings) -> String {
+    let mut told = false;
+    loop {
+        match own_namespace() {
+            Ok(own) => return own,
+            Err(why) if !told => {
+                told = true;
+                (around.tell)(&PodEvent::NoNamespace { why: &why });
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(OWN_NAMESPACE_EVERY).await;
+    }
 }
 
 async fn of_pods(

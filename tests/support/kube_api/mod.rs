@@ -17,7 +17,7 @@ pub struct KubeApi {
 }
 
 #[derive(Default)]
-pub(self) struct Shared {
+struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }

@@ -5,15 +5,18 @@
 
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use support::corpus;
-use support::exposition::Family;
-use support::kubelet::Node;
+use support::exposition::{Family, parse_text};
+use support::kube_api::KubeApi;
+use support::kube_api::pods::pods_of_tree;
+use support::kubelet::{D2_POD, Node};
 use support::mmdb::{self, Mmdb, map};
+use support::process::{Finished, finish, weir};
 use support::shipped::{HOME_K8S, one_shot, over, whole};
 use weir::metrics::LABEL_VALUE_BYTES_MAX;
 
@@ -162,13 +165,17 @@ const LABELS: [&str; 6] =
 fn check(pods: &Path, node: &Node) -> BTreeMap<&'static str, Series> {
     let city = node.path("city.mmdb");
     database(&city);
-    let outcome = one_shot(&over(HOME_K8S, pods, &city));
+    compare(&one_shot(&over(HOME_K8S, pods, &city)).families, pods)
+}
+
+/// Holds the families of a run over a tree against the same.
+fn compare(families: &[Family], pods: &Path) -> BTreeMap<&'static str, Series> {
     let mut want = BTreeMap::new();
     for lines in controllers(pods) {
         expected(&lines, &mut want);
     }
-    assert_eq!(outcome.families.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), METRICS.map(|(name, ..)| name));
-    for (family, (name, help, _)) in outcome.families.iter().zip(METRICS) {
+    assert_eq!(families.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), METRICS.map(|(name, ..)| name));
+    for (family, (name, help, _)) in families.iter().zip(METRICS) {
         assert_eq!((family.kind.as_str(), family.help.as_deref()), ("counter", Some(help)), "{name}");
         let got = exposed(family);
         let mut wanted = Series::new();
@@ -224,6 +231,52 @@ fn the_corpus_gives_promtails_series() {
     let Some(folder) = corpus::whole("the series of home-k8s") else { return };
     let node = Node::new();
     check(&folder.join("pods"), &node);
+}
+
+/// The author's own file, word for word but for three places: where the API, the logs and the database are. Inside his
+/// cluster the first is known, and the others are as he writes them.
+const AS_IT_STANDS: &str = include_str!("config/home-k8s-promtail.good.yaml");
+
+fn as_it_stands(pods: &Path, node: &Node, flags: &[&str]) -> Finished {
+    let api = KubeApi::with(pods_of_tree(
+        pods,
+        &json!({"app.kubernetes.io/name": "ingress-nginx", "app.kubernetes.io/managed-by": "Helm", "tier": "x"}),
+    ));
+    let (city, file) = (node.path("city.mmdb"), node.path("promtail.yaml"));
+    database(&city);
+    let text = AS_IT_STANDS
+        .replace("- role: pod\n", &format!("- role: pod\n        api_server: {}\n", api.url()))
+        .replace("/var/log/pods", pods.to_str().expect("a path in UTF-8"))
+        .replace("/etc/maxmind/GeoLite2-City.mmdb", city.to_str().expect("a path in UTF-8"));
+    fs::write(&file, text).expect("a configuration");
+    let mut command = weir(&["-config.file", file.to_str().expect("a path in UTF-8"), "-one-shot"]);
+    command.args(flags).env("HOSTNAME", "node-a");
+    finish(command, b"")
+}
+
+#[test]
+fn the_authors_own_file_finds_its_pods_by_the_api_and_gives_promtails_series() {
+    let node = Node::demo();
+    let run = as_it_stands(&node.pods(), &node, &[]);
+    let families = parse_text(run.assert_code(0).stdout.as_bytes()).expect("an exposition");
+    compare(&families, &node.pods());
+    // What goes to Loki has the pods' labels but for those that he drops.
+    let run = as_it_stands(&node.pods(), &node, &["-dry-run"]);
+    let controller = "ingress-nginx-controller-6c4f9b7d5-x8k2p";
+    let stream = format!(
+        r#"{{app_kubernetes_io_name="ingress-nginx", container="controller", filename="{}", job="ingress-nginx/{controller}", namespace="ingress-nginx", pod="{controller}", stream="stdout", tier="x"}}"#,
+        node.pods().join(D2_POD).join("controller/0.log").display()
+    );
+    assert!(run.assert_code(0).stdout.contains(&stream), "{}", run.stdout.lines().next().unwrap_or_default());
+}
+
+#[test]
+fn the_authors_own_file_gives_promtails_series_of_the_corpus() {
+    let Some(folder) = corpus::whole("the series of home-k8s by the API") else { return };
+    let node = Node::new();
+    let run = as_it_stands(&folder.join("pods"), &node, &[]);
+    let families = parse_text(run.assert_code(0).stdout.as_bytes()).expect("an exposition");
+    compare(&families, &folder.join("pods"));
 }
 
 #[test]

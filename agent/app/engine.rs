@@ -12,7 +12,7 @@ use super::worker::{Facts, Report, Wake};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
-use crate::discovery::{HostTree, Seen, Tree};
+use crate::discovery::{HostTree, PodLists, Seen, Tree};
 use crate::geoip::{GeoIpSet, LookupCounts};
 use crate::keep::Entries;
 use crate::labels::Labels;
@@ -46,6 +46,8 @@ pub struct Engine {
     pub(super) clock: Arc<dyn Clock>,
     files: Arc<dyn FileSystem>,
     pub(super) tree: Arc<dyn Tree + Send + Sync>,
+    /// What the API says of pods, written by whoever watches it.
+    pub(super) pods: PodLists,
     pub(super) refresh_every: Duration,
     pub(super) refreshed: Option<Duration>,
     /// When targets were looked for although no directory had changed.
@@ -108,6 +110,7 @@ impl Engine {
             clock,
             files,
             tree,
+            pods: PodLists::default(),
             refresh_every: refresh_period(config),
             refreshed: None,
             refreshed_whole: None,
@@ -127,6 +130,11 @@ impl Engine {
     /// What the next run will know of this one.
     pub fn set_run(&mut self, run: Run) {
         self.run = run;
+    }
+
+    /// Where pods stand that the API knows; without it none do.
+    pub fn set_pods(&mut self, pods: PodLists) {
+        self.pods = pods;
     }
 
     /// Where entries go that reach the end of a pipeline; nowhere by default.
@@ -247,7 +255,7 @@ impl Engine {
     /// Feeds text to a job as the lines of a source with the labels of the job's first target and this `filename`.
     pub fn feed_job(&mut self, job: &str, filename: &str, text: &[u8]) {
         let Some(at) = self.jobs.iter().position(|j| j.name == job) else { return };
-        self.jobs[at].refresh(&*self.tree);
+        self.jobs[at].refresh(&*self.tree, &self.pods);
         let found = &self.jobs[at].found;
         let mut labels = found.targets.first().map(|target| target.labels.clone()).unwrap_or_default();
         labels.set("filename", filename);

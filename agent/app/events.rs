@@ -1,6 +1,7 @@
 //! What the agent says in its log: each event once, in one place.
 
 use super::committer::Verdict;
+use crate::discovery::kubernetes::{Notice as PodNotice, PodEvent};
 use crate::geoip::Event;
 use crate::sink::SenderEvent;
 use crate::source::Notice;
@@ -34,6 +35,28 @@ pub fn geoip(path: &Path, event: &Event) {
         Event::Failed { reason, kept } => {
             warn!(%db, %reason, kept, "GeoIP database refused");
         }
+    }
+}
+
+pub fn pods(event: &PodEvent<'_>) {
+    match event {
+        PodEvent::Watch { path, notice: PodNotice::Failing { reason, text } } => {
+            let reason = reason.as_str();
+            warn!(
+                path,
+                reason, text, "the Kubernetes API does not tell of pods: what is known stays, it is asked again"
+            );
+        }
+        PodEvent::Watch { path, notice: PodNotice::Recovered { after } } => {
+            info!(path, seconds = after.as_secs(), "the Kubernetes API tells of pods again");
+        }
+        PodEvent::NoPods { node_name } => {
+            warn!(
+                node = node_name,
+                "the Kubernetes API knows no pod here: is that the node's name? (NODE_NAME, HOSTNAME)"
+            );
+        }
+        PodEvent::NoNamespace { why } => warn!(reason = why, "the namespace of this pod cannot be read"),
     }
 }
 

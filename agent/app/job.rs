@@ -3,7 +3,7 @@
 use super::reader::Wanted;
 use crate::config::{Config, ScrapeConfig};
 use crate::diagnostic::Diagnostics;
-use crate::discovery::{Discovery, Found, SourceConfig, Tree, hostname};
+use crate::discovery::{Discovery, Found, PodLists, SourceConfig, Tree, node_name};
 use crate::geoip::GeoIpSet;
 use crate::keep::Entries;
 use crate::ledger::JobBooks;
@@ -12,9 +12,12 @@ use crate::pipeline::{BindingId, Counts, Pipeline, Restored};
 use crate::relabel::Rules;
 use crate::sink::Transport;
 use crate::source::Opener;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Where the kubelet writes, and where the links of other directories lead.
+const KUBELET_ROOT: &str = "/var/log/pods";
 
 /// One scrape config at work.
 pub struct Job {
@@ -31,6 +34,8 @@ pub struct Job {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Directories below which its files must really lie; empty: they may lie anywhere.
     pub roots: Vec<PathBuf>,
+    /// Those of them that the configuration names, where the others come with the pods.
+    fixed_roots: Option<Vec<PathBuf>>,
 }
 
 impl Job {
@@ -46,8 +51,9 @@ impl Job {
         let rules = Rules::compile(&config.relabel_configs, diagnostics);
         let pipeline = Pipeline::compile(&config.pipeline_stages, series, geoip, series_max, diagnostics);
         let name = config.job_name.value.clone();
-        let discovery = Discovery::new(config.sources.clone(), rules?, hostname());
+        let discovery = Discovery::new(config.sources.clone(), rules?, node_name());
         let roots = roots(&config.sources);
+        let by_api = config.sources.iter().any(|source| matches!(source, SourceConfig::Kubernetes(_)));
         Some(Job {
             name,
             discovery,
@@ -56,6 +62,7 @@ impl Job {
             cut: 0,
             found: Arc::default(),
             dropped: BTreeMap::new(),
+            fixed_roots: by_api.then(|| roots.clone()),
             roots,
         })
     }
@@ -68,13 +75,19 @@ impl Job {
     }
 
     /// Looks for targets again.
-    pub fn refresh(&mut self, tree: &dyn Tree) {
-        let found = self.discovery.refresh(tree);
+    pub fn refresh(&mut self, tree: &dyn Tree, pods: &PodLists) {
+        let found = self.discovery.refresh(tree, pods);
         if Arc::ptr_eq(&found, &self.found) {
             return;
         }
         for dropped in found.dropped.iter().filter(|target| !self.found.dropped.contains(target)) {
             *self.dropped.entry(dropped.reason.as_str()).or_default() += 1;
+        }
+        if let Some(fixed) = &self.fixed_roots {
+            // Tenants write below the directories that globs begin with: no link leads out of them.
+            let bases = found.targets.iter().map(|target| target.path.base());
+            let all: BTreeSet<PathBuf> = fixed.iter().cloned().chain([KUBELET_ROOT.into()]).chain(bases).collect();
+            self.roots = all.into_iter().collect();
         }
         self.found = found;
     }

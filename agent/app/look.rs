@@ -16,7 +16,7 @@ const WHOLE_EVERY: Duration = Duration::from_secs(60);
 const REST_FACTOR: u32 = 1000;
 /// … or after this.
 const REST_MAX: Duration = Duration::from_secs(5);
-/// How often directories of pods are looked at; they are few and short-lived pods are many.
+/// How often it is looked where there may be new pods; directories are few and short-lived pods are many.
 const PODS_EVERY: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -53,7 +53,7 @@ impl Engine {
         let host = Arc::clone(&self.tree);
         let tree = StillTree::new(&*host);
         for (at, job) in self.jobs.iter_mut().enumerate() {
-            job.refresh(&tree);
+            job.refresh(&tree, &self.pods);
             job.want(at, &tree, &mut wanted);
         }
         self.seen = tree.seen(began);
@@ -79,7 +79,7 @@ impl Engine {
 
 pub(super) fn refresh_period(config: &Config) -> Duration {
     let mut sources = config.scrape_configs.iter().flat_map(|job| &job.sources);
-    if sources.any(|source| matches!(source, SourceConfig::PodDirectory(_))) {
+    if sources.any(|source| matches!(source, SourceConfig::PodDirectory(_) | SourceConfig::Kubernetes(_))) {
         config.target_config.sync_period.min(PODS_EVERY)
     } else {
         config.target_config.sync_period

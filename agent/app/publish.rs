@@ -2,6 +2,8 @@
 
 use super::committer::CommitFacts;
 use super::worker::Report;
+use crate::discovery::PodLists;
+use crate::discovery::kubernetes::Reason;
 use crate::geoip::Facts;
 use crate::metrics::{EncodeError, Format, Own, Shown, Snapshot, encode, raise_to};
 use crate::server::{Chunks, Stats};
@@ -121,6 +123,21 @@ impl Published {
                 raise_to(&own.promtail_mutated_entries.with_label_values(labels), lot.entries);
                 raise_to(&own.promtail_mutated_bytes.with_label_values(labels), lot.bytes);
             }
+        }
+    }
+
+    /// Brings the metrics of the Kubernetes API up to date; there are none without such a discovery.
+    pub fn take_pods(&self, pods: &PodLists, now: Duration) {
+        let own = &self.own;
+        let facts = pods.facts();
+        let Some(oldest) = facts.iter().map(|facts| facts.heard).min() else { return };
+        // Queries overlap: none finds more than there are.
+        own.kubernetes_pods.set(gauge(facts.iter().map(|facts| facts.pods).max().unwrap_or_default()));
+        own.kubernetes_age_seconds.set(now.saturating_sub(oldest).as_secs_f64());
+        let restarts = pods.restarts();
+        for reason in Reason::ALL {
+            let total = restarts.get(&reason).copied().unwrap_or_default();
+            raise_to(&own.kubernetes_restarts.with_label_values(&[reason.as_str()]), total);
         }
     }
 

@@ -136,7 +136,8 @@ impl Reader {
             let Some(followed) = self.sources.get_mut(&path) else { continue };
             followed.source.set_opener(opener);
             followed.feeds.retain(|feed| {
-                let stays = feeds.iter().any(|(job, labels)| (*job, labels) == (feed.job, &feed.labels));
+                let undecided = turning.jobs[feed.job].found.partial && !feeds.iter().any(|(job, _)| *job == feed.job);
+                let stays = undecided || feeds.iter().any(|(job, labels)| (*job, labels) == (feed.job, &feed.labels));
                 if !stays {
                     turning.unbind(feed.job, feed.binding);
                 }
@@ -165,7 +166,10 @@ impl Reader {
         let fs = turning.files;
         let (slots, open) = (&mut self.slots, &mut self.open);
         self.sources.retain(|path, followed| {
-            followed.missed = if wanted.contains_key(path) { 0 } else { followed.missed + 1 };
+            // Whoever does not know all targets yet cannot say that a file is none of theirs.
+            let undecided = || followed.feeds.iter().any(|feed| turning.jobs[feed.job].found.partial);
+            let wanted = wanted.contains_key(path) || (undecided() && fs.metadata(path).is_ok());
+            followed.missed = if wanted { 0 } else { followed.missed + 1 };
             // It comes back when a directory could not be read, or a rule changes again; then it goes on where it was.
             if followed.missed == MISSES_MAX + 1 && fs.metadata(path).is_ok() {
                 events::source_left(path);

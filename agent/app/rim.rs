@@ -3,11 +3,13 @@
 use super::cut::{Cut, Cuts};
 use super::delivery::Deliveries;
 use super::events;
+use super::pods::{PodWatches, queries};
 use super::publish::Published;
 use super::running::Reload;
 use super::worker::Command;
 use crate::clock::Clock;
 use crate::config::{BirthHold, Config};
+use crate::discovery::PodLists;
 use crate::geoip::GeoIpSet;
 use crate::metrics::{Format, Scrapers, Shown};
 use crate::pipeline::Output;
@@ -43,6 +45,7 @@ pub struct Rim {
     reload: Option<Reload>,
     geoip: GeoIpSet,
     stats: Arc<server::Stats>,
+    pods: PodWatches,
     /// None: entries are printed, or go nowhere.
     deliveries: Option<Arc<Deliveries>>,
 }
@@ -74,7 +77,11 @@ impl Rim {
         cuts: Arc<Cuts>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let worker = commands.clone();
+        // A worker that has ended needs no news.
+        let wake = move || drop(worker.send(Command::Wake));
         Rim {
+            pods: PodWatches::new(PodLists::default(), Arc::clone(&clock), wake),
             commands,
             shared: Arc::default(),
             published: Arc::default(),
@@ -108,6 +115,11 @@ impl Rim {
         Arc::clone(&self.stats)
     }
 
+    /// What the API tells of pods.
+    pub fn pods(&self) -> &PodWatches {
+        &self.pods
+    }
+
     /// Looks at the files of databases, off the rim's thread.
     pub async fn check_geoip(&self) {
         let geoip = self.geoip.clone();
@@ -132,6 +144,7 @@ impl Rim {
         let mut loaded = self.loaded.write().await;
         let outcome = match read.and_then(|config| Ok((self.output(&config)?, config))) {
             Ok((output, config)) => {
+                self.pods.follow(queries(&config));
                 let (text, birth_hold) = (config.text_without_secrets().to_string(), config.metrics.birth_hold);
                 match self.ask(|reply| Command::Reconfigure(Box::new(config), output, reply)).await {
                     Some(()) => {
@@ -190,12 +203,14 @@ impl Rim {
     async fn expose(&self, cut: Arc<Cut>, shown: Shown, format: Format, started: Instant) -> Result<Scrape, String> {
         let (published, facts) = (Arc::clone(&self.published), self.geoip.facts());
         let (stats, state, hold) = (Arc::clone(&self.stats), self.cuts.state(), self.hold());
+        let (pods, now) = (self.pods.lists().clone(), self.clock.monotonic());
         let senders = self.deliveries.as_ref().map(|deliveries| deliveries.senders()).unwrap_or_default();
         let encoded = tokio::task::spawn_blocking(move || {
             let published = lock(&published);
             published.take(&cut.report, &facts, &stats);
             published.take_state(&state, hold);
             published.take_senders(&senders);
+            published.take_pods(&pods, now);
             let chunks = published.encode(&cut.report.snapshot, format, shown);
             published.scraped(started.elapsed());
             chunks

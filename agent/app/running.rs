@@ -5,6 +5,7 @@ use super::cut::Cuts;
 use super::delivery::Deliveries;
 use super::engine::Engine;
 use super::events;
+use super::pods::queries;
 use super::rim::{Rim, Shared};
 use super::state;
 use super::worker::{Command, Commit, Report, Wake, Worker};
@@ -68,6 +69,7 @@ impl Running {
         let (opened, open) = mpsc::channel();
         let rim_thread = {
             let (server, rim) = (config.server.clone(), Arc::clone(&rim));
+            let queries = queries(&config);
             let ending = Ending {
                 ended,
                 released,
@@ -79,7 +81,10 @@ impl Running {
             thread::Builder::new().name("rim".into()).spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 match runtime {
-                    Ok(runtime) => runtime.block_on(attend(server, rim, opened, ending)),
+                    Ok(runtime) => runtime.block_on(async {
+                        rim.pods().follow(queries);
+                        attend(server, rim, opened, ending).await;
+                    }),
                     Err(error) => drop(opened.send(Err(error))),
                 }
             })?
@@ -94,13 +99,14 @@ impl Running {
                 deliveries: Arc::clone(&deliveries),
                 dry_run,
             };
-            let shared = rim.shared();
+            let (shared, pods) = (rim.shared(), rim.pods().lists().clone());
             let last = EndsAll(end.clone());
             thread::Builder::new().name("worker".into()).spawn(move || {
                 let _last = last;
                 let mut engine = Engine::with_geoip(&config, Arc::clone(&desk.clock), geoip);
                 engine.set_open_max(raise_open_files());
                 engine.set_output(output);
+                engine.set_pods(pods);
                 desk.work(engine, &config, &shared);
             })?
         };

@@ -1,7 +1,7 @@
 //! Runs that end: `-one-shot` over what the targets hold now, `-stdin` over standard input.
 
 use super::exit::Exit;
-use crate::app::{Deliveries, Engine, Progress};
+use crate::app::{Deliveries, Engine, Progress, list_pods};
 use crate::clock::SystemClock;
 use crate::config::{Config, ScrapeConfig};
 use crate::discovery::SourceConfig;
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Between two pictures of the progress bar.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
+/// How long the Kubernetes API has to tell which pods there are.
+const PODS_WAIT: Duration = Duration::from_secs(30);
 /// Characters of the bar itself.
 const BAR_WIDTH: usize = 30;
 /// Between two looks whether clients have taken enough for reading to go on.
@@ -26,7 +28,15 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// Runs the configuration over what its targets hold now: plain, rotated and `.gz` generations, to their end. The
 /// exposition goes to standard output, or with `dry_run` the entries; a summary goes to standard error.
 pub fn one_shot(config: &Config, dry_run: bool) -> Exit {
+    let pods = match list_pods(config, PODS_WAIT) {
+        Ok(pods) => pods,
+        Err(error) => {
+            eprintln!("weir: {error}");
+            return Exit::Failed;
+        }
+    };
     let mut engine = Engine::new(config, Arc::new(SystemClock));
+    engine.set_pods(pods);
     engine.check_geoip();
     if dry_run {
         engine.set_output(Box::new(Printer::new(BufWriter::new(io::stdout()))));

@@ -14,6 +14,7 @@ pub mod target;
 pub mod tree;
 
 pub use glob::{Expansion, Glob};
+pub use kubernetes::PodLists;
 pub use source_config::SourceConfig;
 pub use still::{Seen, StillTree};
 pub use target::{DropReason, DroppedTarget, Target, TargetKey};
@@ -48,6 +49,8 @@ pub struct Found {
     pub unreadable: Vec<(PathBuf, io::ErrorKind)>,
     /// Whether a source gave more targets than its bound.
     pub truncated: bool,
+    /// Whether a source does not know its targets yet: what is read of earlier ones may still be wanted.
+    pub partial: bool,
 }
 
 impl Discovery {
@@ -56,14 +59,14 @@ impl Discovery {
         Discovery { sources, rules, hostname: hostname.into(), last: None }
     }
 
-    /// Looks again. As long as nothing changes, the same `Arc` is returned. The only input beside the configuration is
-    /// the tree.
-    pub fn refresh(&mut self, tree: &dyn Tree) -> Arc<Found> {
+    /// Looks again. As long as nothing changes, the same `Arc` is returned. The only inputs beside the configuration are
+    /// the tree and what is known of pods.
+    pub fn refresh(&mut self, tree: &dyn Tree, pods: &PodLists) -> Arc<Found> {
         let mut found = Found::default();
-        let discovered = self.discover(tree, &mut found);
+        let discovered = self.discover(tree, pods, &mut found);
         if let Some((before, last)) = &self.last
             && *before == discovered
-            && (last.malformed, last.truncated) == (found.malformed, found.truncated)
+            && (last.malformed, last.truncated, last.partial) == (found.malformed, found.truncated, found.partial)
             && last.unreadable == found.unreadable
         {
             return last.clone();
@@ -79,7 +82,7 @@ impl Discovery {
         self.sources.iter().any(|source| !matches!(source, SourceConfig::Static(_)))
     }
 
-    fn discover(&self, tree: &dyn Tree, found: &mut Found) -> Vec<Arc<Labels>> {
+    fn discover(&self, tree: &dyn Tree, pods: &PodLists, found: &mut Found) -> Vec<Arc<Labels>> {
         let mut discovered = Vec::new();
         for source in &self.sources {
             match source {
@@ -91,8 +94,14 @@ impl Discovery {
                     found.unreadable.extend(scan.unreadable);
                     found.truncated |= scan.truncated;
                 }
-                // Its diagnostic has kept the configuration from running.
-                SourceConfig::Kubernetes(_) => {}
+                SourceConfig::Kubernetes(config) => match pods.get(&config.query) {
+                    Some(list) => {
+                        discovered.extend(list.targets.iter().cloned());
+                        found.truncated |= list.truncated;
+                        found.partial |= !list.complete;
+                    }
+                    None => found.partial = true,
+                },
             }
         }
         discovered
@@ -109,6 +118,11 @@ impl Discovery {
             }
         }
     }
+}
+
+/// The name of the node that this is: `$NODE_NAME`, where somebody set it, and else the [`hostname`].
+pub fn node_name() -> String {
+    std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty()).unwrap_or_else(hostname)
 }
 
 /// This machine's name as Promtail knows it: `$HOSTNAME` if it is set (the chart sets it to the node's name), else the
@@ -152,7 +166,7 @@ mod tests {
     #[test]
     fn the_charts_rules_make_one_target_of_a_containers_runs() {
         let tree = PaperTree::of(&["/var/log/pods/ns_p_u1/c/0.log", "/var/log/pods/ns_p_u1/c/1.log"]);
-        let found = pods(rules(CHART)).refresh(&tree);
+        let found = pods(rules(CHART)).refresh(&tree, &PodLists::default());
         assert_eq!(found.targets.len(), 1);
         assert_eq!(found.dropped[0].reason, DropReason::Exists);
         assert_eq!(found.targets[0].labels.to_string(), r#"{container="c", pod="p"}"#);
@@ -162,8 +176,8 @@ mod tests {
     #[test]
     fn a_restart_can_become_a_label() {
         let tree = PaperTree::of(&["/var/log/pods/ns_p_u1/c/0.log", "/var/log/pods/ns_p_u1/c/1.log"]);
-        let found =
-            pods(rules("- {source_labels: [__meta_weir_container_restart], target_label: run}\n")).refresh(&tree);
+        let found = pods(rules("- {source_labels: [__meta_weir_container_restart], target_label: run}\n"))
+            .refresh(&tree, &PodLists::default());
         let seen: Vec<_> = found.targets.iter().map(|t| (t.labels.to_string(), t.files(&tree).files.len())).collect();
         assert_eq!(seen, [(r#"{run="0"}"#.to_string(), 1), (r#"{run="1"}"#.to_string(), 1)]);
     }
@@ -172,12 +186,12 @@ mod tests {
     fn nothing_is_decided_again_until_something_changes() {
         let mut tree = PaperTree::of(&["/var/log/pods/ns_p_u1/c/0.log"]);
         let mut discovery = pods(Rules::default());
-        let first = discovery.refresh(&tree);
-        assert!(Arc::ptr_eq(&first, &discovery.refresh(&tree)));
+        let first = discovery.refresh(&tree, &PodLists::default());
+        assert!(Arc::ptr_eq(&first, &discovery.refresh(&tree, &PodLists::default())));
         tree.files.insert("/var/log/pods/ns_p_u1/c/1.log".into());
-        assert_eq!(discovery.refresh(&tree).targets.len(), 2);
+        assert_eq!(discovery.refresh(&tree, &PodLists::default()).targets.len(), 2);
         tree.files.insert("/var/log/pods/bad/c/1.log".into());
-        assert_eq!(discovery.refresh(&tree).malformed, 1);
+        assert_eq!(discovery.refresh(&tree, &PodLists::default()).malformed, 1);
     }
 
     #[test]
@@ -189,7 +203,7 @@ mod tests {
         let sources = SourceConfig::read(&mut fields, &mut diagnostics);
         let mut discovery = Discovery::new(sources, Rules::default(), "node-a");
         assert!(!discovery.is_dynamic());
-        let found = discovery.refresh(&PaperTree::default());
+        let found = discovery.refresh(&PaperTree::default(), &PodLists::default());
         assert_eq!((found.targets.len(), found.dropped[0].reason), (1, DropReason::WrongHost));
     }
 }

@@ -12,7 +12,6 @@ use crate::yaml::Fields;
 pub enum SourceConfig {
     Static(StaticConfig),
     PodDirectory(PodDirectoryConfig),
-    /// Checked, and refused until it is built in.
     Kubernetes(KubernetesConfig),
 }
 
@@ -60,14 +59,6 @@ impl SourceConfig {
         let list: Option<Vec<_>> = fields.optional("pod_directory_sd_configs", diagnostics);
         sources.extend(list.into_iter().flatten().map(SourceConfig::PodDirectory));
         let list: Option<Vec<KubernetesConfig>> = fields.optional("kubernetes_sd_configs", diagnostics);
-        if let Some(first) = list.as_ref().and_then(|list| list.first()) {
-            diagnostics
-                .error(
-                    place(fields, "kubernetes_sd_configs"),
-                    "kubernetes_sd_configs is not built in yet; use pod_directory_sd_configs",
-                )
-                .help(format!("`{}`", first.replacement()));
-        }
         sources.extend(list.into_iter().flatten().map(SourceConfig::Kubernetes));
         for key in ["static_configs", "pod_directory_sd_configs", "kubernetes_sd_configs"] {
             named |= fields.key_span(key).is_some();
@@ -81,7 +72,7 @@ impl SourceConfig {
         if !named {
             diagnostics
                 .error(fields.span(), "a scrape config needs a source")
-                .help("add `static_configs` or `pod_directory_sd_configs`");
+                .help("add `static_configs`, `pod_directory_sd_configs` or `kubernetes_sd_configs`");
         }
         sources
     }
@@ -114,15 +105,41 @@ mod tests {
     #[test]
     fn what_does_not_run_is_an_error_that_says_what_does() {
         for (text, expected) in [
-            (
-                "kubernetes_sd_configs:\n  - role: pod\n",
-                "f:1:1: error: kubernetes_sd_configs is not built in yet; use pod_directory_sd_configs",
-            ),
-            (
-                "kubernetes_sd_configs: [{role: pod, namespaces: {names: [a, b]}}]\n",
-                "help: `pod_directory_sd_configs: [{root: /var/log/pods, namespaces: {names: [a, b]}}]`",
-            ),
             ("kubernetes_sd_configs: [{role: pods}]\n", "f:1:32: error: unknown role `pods`"),
+            ("kubernetes_sd_configs: [{role: node}]\n", "the role `node` finds nothing that has log files"),
+            (
+                "kubernetes_sd_configs: [{role: pod, api_server: 'kube:6443'}]\n",
+                "this `api_server` cannot be asked: it begins",
+            ),
+            ("kubernetes_sd_configs: [{role: pod, bearer_token: x}]\n", "options of the HTTP client need `api_server`"),
+            (
+                "kubernetes_sd_configs: [{role: pod, api_server: 'http://a', kubeconfig_file: /b}]\n",
+                "either `api_server` or `kubeconfig_file` says where the API is, not both",
+            ),
+            (
+                "kubernetes_sd_configs: [{role: pod, kubeconfig_file: /b, namespaces: {own_namespace: true}}]\n",
+                "f:1:58: error: only a pod of the cluster has an own namespace",
+            ),
+            (
+                "kubernetes_sd_configs: [{role: pod, namespaces: {names: [a/b]}}]\n",
+                "f:1:58: error: `a/b` is no name of a namespace",
+            ),
+            (
+                "kubernetes_sd_configs: [{role: pod, selectors: [{role: node, label: a=b}]}]\n",
+                "a selector for the role `node` chooses no pods",
+            ),
+            (
+                "kubernetes_sd_configs: [{role: pod, selectors: [{role: pod}, {role: pod}]}]\n",
+                "help: join conditions with a comma",
+            ),
+            (
+                "kubernetes_sd_configs: [{role: pod, attach_metadata: {job: true}}]\n",
+                "`attach_metadata: {job: true}` is not supported",
+            ),
+            (
+                "kubernetes_sd_configs: [{role: pod, api_server: 'http://a', http_headers: {}}]\n",
+                "`http_headers` is not supported",
+            ),
             ("kubernetes_sd_configs: [{}]\n", "a kubernetes_sd config needs `role`"),
             ("kubernetes_sd_configs: [{role: pod, selector: []}]\n", "did you mean `selectors`?"),
             ("docker_sd_configs: [{host: x}]\n", "f:1:1: error: `docker_sd_configs` is not supported"),
@@ -142,14 +159,16 @@ mod tests {
 - role: Pod
   api_server: https://x
   kubeconfig_file: ''
-  namespaces: {own_namespace: yes, names: []}
+  namespaces: {own_namespace: no, names: []}
   selectors: [{role: pod, label: a=b, field: c=d}]
   attach_metadata: {node: true, namespace: false, deployment: false, job: false, cronjob: false}
   tls_config: {ca_file: x}
   bearer_token_file: x
+  proxy_url: http://proxy:3128
+- role: pod
+  namespaces: {own_namespace: yes, names: [a]}
 ";
         let (sources, report) = read(text);
-        assert_eq!(sources, 1);
-        assert_eq!(report.matches("error").count(), 1, "{report}");
+        assert_eq!((sources, report.as_str()), (2, ""));
     }
 }

@@ -13,6 +13,8 @@ pub const PATH: &str = "__path__";
 pub const PATH_EXCLUDE: &str = "__path_exclude__";
 /// The label that says which run of a container a log is of: its path is known, whether or not a file stands there.
 pub const RESTART: &str = "__meta_weir_container_restart";
+/// The label by which a pod's owner says that nobody is to read its logs: the annotation `weir.dev/ignore: "true"`.
+const IGNORE: &str = "__meta_kubernetes_pod_annotation_weir_dev_ignore";
 /// The label that says on which machine they are.
 const HOST: &str = "__host__";
 
@@ -36,9 +38,11 @@ pub struct TargetKey {
     labels: Labels,
 }
 
-/// Why a discovered target is none. The names are Promtail's, of `promtail_targets_failed_total{reason}`.
+/// Why a discovered target is none. The names but `ignored` are Promtail's, of `promtail_targets_failed_total{reason}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
+    /// Its pod has the annotation `weir.dev/ignore: "true"`.
+    Ignored,
     /// A relabel rule dropped it.
     Dropped,
     /// Its `__host__` is another machine.
@@ -52,11 +56,18 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    pub const ALL: [DropReason; 5] =
-        [DropReason::Dropped, DropReason::WrongHost, DropReason::NoPath, DropReason::Exists, DropReason::Error];
+    pub const ALL: [DropReason; 6] = [
+        DropReason::Ignored,
+        DropReason::Dropped,
+        DropReason::WrongHost,
+        DropReason::NoPath,
+        DropReason::Exists,
+        DropReason::Error,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
+            DropReason::Ignored => "ignored",
             DropReason::Dropped => "dropped",
             DropReason::WrongHost => "wrong_host",
             DropReason::NoPath => "no_path",
@@ -77,6 +88,9 @@ impl Target {
     /// What the discovered labels become under the rules on the machine of that name. Whether the target exists
     /// already is not known here.
     pub fn from_labels(discovered: &Arc<Labels>, rules: &Rules, hostname: &str) -> Result<Target, DropReason> {
+        if discovered.get(IGNORE) == "true" {
+            return Err(DropReason::Ignored);
+        }
         let mut labels = Labels::clone(discovered);
         if rules.apply(&mut labels) == Verdict::Drop || labels.is_empty() {
             return Err(DropReason::Dropped);
@@ -142,6 +156,8 @@ mod tests {
     fn promtails_rules_decide_in_its_order() {
         let rules = rules("- {source_labels: [drop], regex: yes, action: drop}\n");
         for (discovered, expected) in [
+            ("drop=yes __path__=/a __meta_kubernetes_pod_annotation_weir_dev_ignore=true", Err(DropReason::Ignored)),
+            ("__path__=/a __meta_kubernetes_pod_annotation_weir_dev_ignore=no", Ok("{}")),
             ("drop=yes __path__=/a", Err(DropReason::Dropped)),
             ("", Err(DropReason::Dropped)),
             ("__host__=other", Err(DropReason::WrongHost)),

@@ -99,6 +99,13 @@ own_metrics! {
     directories_unreadable: IntGauge = "weir_directories_unreadable" [];
     /// Whether there are more targets or files than their bounds allow (1) or not (0).
     discovery_truncated: IntGauge = "weir_discovery_truncated" [];
+    /// Pods of this node that the Kubernetes API has, where `kubernetes_sd_configs` asks it.
+    kubernetes_pods: IntGauge = "weir_discovery_kubernetes_pods" [];
+    /// Time since the Kubernetes API last said something that could be used; more than ten minutes mean that it does not
+    /// answer, and that what was known before is read on.
+    kubernetes_age_seconds: Gauge = "weir_discovery_kubernetes_last_sync_age_seconds" [];
+    /// Lists and watches of the Kubernetes API that were begun again, by reason; `ended` is how a watch should end.
+    kubernetes_restarts: IntCounterVec = "weir_discovery_kubernetes_restarts_total" ["reason"];
     /// Files that were truncated or rewritten while they were read, and were begun again.
     files_restarted: IntCounter = "weir_files_restarted_total" [];
     /// Files whose rest could not be read: damaged, or an error of the disk.

@@ -6,7 +6,7 @@ use crate::diagnostic::Diagnostics;
 use crate::span::Span;
 use crate::yaml::{Fields, FromNode, Node, Spanned};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpClientConfig {
     pub basic_auth: Option<BasicAuthConfig>,
     pub authorization: Option<AuthorizationConfig>,
@@ -17,14 +17,14 @@ pub struct HttpClientConfig {
     pub proxy: ProxyConfig,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasicAuthConfig {
     pub username: String,
     pub password: Option<Secret>,
     pub password_file: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizationConfig {
     /// Default `Bearer`.
     pub kind: String,
@@ -33,7 +33,7 @@ pub struct AuthorizationConfig {
 }
 
 /// The client credentials grant of RFC 6749.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuth2Config {
     pub client_id: String,
     pub client_secret: Option<Secret>,
@@ -53,13 +53,23 @@ pub struct TlsConfig {
     pub ca_file: Option<String>,
     pub cert_file: Option<String>,
     pub key_file: Option<String>,
+    /// In place of files; only a kubeconfig has them.
+    pub inline: InlinePem,
     /// In place of the URL's host.
     pub server_name: Option<String>,
     pub insecure_skip_verify: bool,
     pub min_version: Option<String>,
 }
 
-#[derive(Debug, Default)]
+/// Certificates and a key that stand in a configuration themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InlinePem {
+    pub ca: Option<Secret>,
+    pub cert: Option<Secret>,
+    pub key: Option<Secret>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
     /// May hold a user and password.
     pub url: Option<Secret>,
@@ -70,7 +80,8 @@ pub struct ProxyConfig {
 }
 
 impl HttpClientConfig {
-    pub(super) fn read(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Self {
+    /// Reads the options among the keys of a map.
+    pub fn read(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Self {
         let bearer_token: Option<Spanned<Secret>> = fields.optional("bearer_token", d);
         check_credentials(bearer_token.as_ref(), "bearer_token", d);
         let config = HttpClientConfig {
@@ -83,7 +94,7 @@ impl HttpClientConfig {
             proxy: ProxyConfig::read(fields, d),
         };
         fields.ignored(&["follow_redirects"], "redirects are never followed with credentials", d);
-        fields.ignored(&["enable_http2"], "pushes use HTTP/1.1, as Promtail's do", d);
+        fields.ignored(&["enable_http2"], "requests use HTTP/1.1, as Promtail's pushes do", d);
         if config.ways() > 1 {
             d.error(fields.span(), "a client takes one of `basic_auth`, `authorization`, `bearer_token` and `oauth2`");
         }
@@ -94,7 +105,7 @@ impl HttpClientConfig {
     }
 
     /// How many ways of saying who we are stand in the file.
-    pub(super) fn ways(&self) -> usize {
+    pub fn ways(&self) -> usize {
         let ways = [
             self.basic_auth.is_some(),
             self.authorization.is_some(),
@@ -188,6 +199,7 @@ impl FromNode for TlsConfig {
             ca_file: fields.optional("ca_file", d),
             cert_file: fields.optional("cert_file", d),
             key_file: fields.optional("key_file", d),
+            inline: InlinePem::default(),
             server_name: server_name.as_ref().map(|name| name.value.clone()).filter(|name| !name.is_empty()),
             insecure_skip_verify: fields.or("insecure_skip_verify", false, d),
             min_version: min_version.as_ref().map(|version| version.value.clone()),

@@ -26,7 +26,9 @@ pub use client_books::ClientBooks;
 pub use client_config::{BackoffConfig, ClientConfig};
 pub use collector::{Collector, EntryLimits, Sealed};
 pub use forwarder::Forwarder;
-pub use http_config::{AuthorizationConfig, BasicAuthConfig, HttpClientConfig, OAuth2Config, ProxyConfig, TlsConfig};
+pub use http_config::{
+    AuthorizationConfig, BasicAuthConfig, HttpClientConfig, InlinePem, OAuth2Config, ProxyConfig, TlsConfig,
+};
 pub use http_url::HttpUrl;
 pub use lane::LaneConfig;
 pub use outbox::{BUFFER_FULL, Outbox, OutboxFacts, SPOOL_DAMAGED, WhenFull};
@@ -37,4 +39,4 @@ pub use secret::Secret;
 pub use sender::{Sender, SenderEvent};
 pub use sender_metrics::SenderMetrics;
 pub use spool::{Spool, SpoolLimits};
-pub use transport::Transport;
+pub use transport::{Getter, Reading, Transport};

@@ -5,6 +5,7 @@ pub mod agent;
 pub mod corpus;
 pub mod exposition;
 pub mod http;
+pub mod kube_api;
 pub mod kubelet;
 pub mod kubelet_writer;
 pub mod loki;

@@ -71,6 +71,13 @@ impl Glob {
         &self.text
     }
 
+    /// The directory that all that can match lies below: the names in front of the first one that has a choice.
+    pub fn base(&self) -> PathBuf {
+        let choice = self.text.find(['*', '?', '[', '{', '\\']).unwrap_or(self.text.len());
+        let end = self.text[..choice].rfind('/').unwrap_or_default();
+        PathBuf::from(if end == 0 { "/" } else { &self.text[..end] })
+    }
+
     /// Whether an absolute path matches. The glob's own text matches too: Promtail takes an existing file of that very
     /// name without globbing.
     pub fn matches(&self, path: &Path) -> bool {
@@ -163,6 +170,19 @@ impl PartialEq for Glob {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_base_is_what_all_matches_share() {
+        for (glob, base) in [
+            ("/var/log/pods/*u1/c/*.log", "/var/log/pods"),
+            ("/var/log/a.log", "/var/log"),
+            ("/var/{log,lib}/a", "/var"),
+            ("/*.log", "/"),
+            (r"/p\[1\]/a", "/"),
+        ] {
+            assert_eq!(Glob::compile(glob).expect("a glob").base(), Path::new(base), "{glob}");
+        }
+    }
 
     #[test]
     fn globs_match_as_doublestar_does() {

@@ -21,11 +21,11 @@ mod rate;
 mod refusal;
 mod report;
 
+pub use backoff::Backoff;
 pub use dead_letters::{DeadLetter, DeadLetters, Kept};
 pub use report::{Outcome, Report, Trouble};
 
 use super::{Answer, ClientConfig, Lot, Settled};
-use backoff::Backoff;
 use bytes::Bytes;
 use judge::Verdict;
 use parts::Parts;

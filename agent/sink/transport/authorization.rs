@@ -3,6 +3,8 @@
 use super::file::read_secret;
 use super::oauth2::OAuth2;
 use crate::sink::client_config::ClientConfig;
+use crate::sink::http_config::HttpClientConfig;
+use crate::sink::http_url::HttpUrl;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::header::{AUTHORIZATION, HeaderValue};
@@ -26,11 +28,19 @@ pub(super) enum Authorization {
 
 impl Authorization {
     pub fn new(config: &ClientConfig, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let http = &config.http;
         if config.headers.contains_key(AUTHORIZATION) {
             return Ok(Authorization::None);
         }
-        if let Some((user, password)) = config.endpoint.as_ref().and_then(|endpoint| endpoint.user.as_ref()) {
+        Authorization::of(config.endpoint.as_ref(), &config.http, environment)
+    }
+
+    /// Whom the URL names, or else the options.
+    pub fn of(
+        url: Option<&HttpUrl>,
+        http: &HttpClientConfig,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
+        if let Some((user, password)) = url.and_then(|url| url.user.as_ref()) {
             return Ok(Authorization::Fixed(basic(user, password.reveal())));
         }
         if let Some(config) = &http.basic_auth {

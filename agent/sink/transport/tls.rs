@@ -5,6 +5,7 @@ use super::sentence;
 use super::verifier::{NoVerifier, PinningVerifier};
 use crate::sink::http_config::TlsConfig;
 use crate::sink::http_url::HttpUrl;
+use crate::sink::secret::Secret;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_rustls::TlsConnector;
@@ -88,7 +89,12 @@ impl Tls {
 impl Files {
     fn read(config: &TlsConfig) -> Result<Files, String> {
         let content = |path: &Option<String>| path.as_ref().map(|path| read(path, FILE_BYTES_MAX)).transpose();
-        Ok(Files { ca: content(&config.ca_file)?, cert: content(&config.cert_file)?, key: content(&config.key_file)? })
+        let inline = |pem: &Option<Secret>| pem.as_ref().map(|pem| pem.reveal().as_bytes().to_vec());
+        Ok(Files {
+            ca: inline(&config.inline.ca).or(content(&config.ca_file)?),
+            cert: inline(&config.inline.cert).or(content(&config.cert_file)?),
+            key: inline(&config.inline.key).or(content(&config.key_file)?),
+        })
     }
 }
 
@@ -107,8 +113,8 @@ fn build(config: &TlsConfig, files: &Files) -> Result<TlsConnector, String> {
         .with_custom_certificate_verifier(verifier);
     let mut tls = match (&files.cert, &files.key) {
         (Some(cert), Some(key)) => {
-            let cert_file = config.cert_file.as_deref().unwrap_or_default();
-            let key_file = config.key_file.as_deref().unwrap_or_default();
+            let cert_file = config.cert_file.as_deref().unwrap_or("the client's certificate");
+            let key_file = config.key_file.as_deref().unwrap_or("the client's key");
             let chain = certificates(cert, cert_file)?;
             let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| told(key_file, &error))?;
             builder.with_client_auth_cert(chain, key).map_err(|error| told(key_file, &error))?
@@ -125,7 +131,10 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, String> {
     let (trusted, origin) = match (&files.ca, &config.ca_file) {
-        (Some(ca), Some(path)) => (certificates(ca, path)?, path.as_str()),
+        (Some(ca), path) => {
+            let origin = path.as_deref().unwrap_or("the certificate authority");
+            (certificates(ca, origin)?, origin)
+        }
         // Those that cannot be read are left out: one bad file of the system's hundreds is no reason to send nothing.
         _ => (rustls_native_certs::load_native_certs().certs, "the system's certificates"),
     };

@@ -256,6 +256,11 @@ impl Machine {
         if file.node().bytes.len() < bytes.max(1) {
             return;
         }
+        // It comes by every ten seconds: no two files of a log have the same second in their names.
+        let to = self.rotated(&current);
+        if self.fs.get(&to).is_some() || self.fs.get(&with(&to, ".gz")).is_some() {
+            return;
+        }
         let prefix = format!("{}.log.", container.restart);
         let names: BTreeSet<String> =
             self.fs.list(&container.directory).into_iter().filter(|name| name.starts_with(&prefix)).collect();
@@ -299,15 +304,20 @@ impl Machine {
             Step::Pack(path) => self.pack(&path, true),
             Step::Name(path) => self.fs.rename(&with(&path, ".tmp"), &with(&path, ".gz")),
             Step::Rename(path, at) => {
-                let seconds = self.clock.now() / 1_000_000_000 + self.kubelet.local_seconds;
-                let time = jiff::Timestamp::from_second(seconds).expect("our time");
-                let to = with(&path, &time.strftime(".%Y%m%d-%H%M%S").to_string());
+                let to = self.rotated(&path);
                 self.fs.rename(&path, &to);
                 self.kubelet.steps.push_front(Step::Reopen(path, to, at));
             }
             Step::Reopen(path, to, at) => self.reopen(&path, &to, at, random),
         }
         true
+    }
+
+    /// The name that a log gets if it is rotated now.
+    fn rotated(&self, path: &Path) -> PathBuf {
+        let seconds = self.clock.now() / 1_000_000_000 + self.kubelet.local_seconds;
+        let time = jiff::Timestamp::from_second(seconds).expect("our time");
+        with(path, &time.strftime(".%Y%m%d-%H%M%S").to_string())
     }
 
     fn pack(&self, path: &Path, whole: bool) {

@@ -15,6 +15,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
@@ -100,8 +101,8 @@ fn direct() -> io::Result<()> {
     let (mut trees, mut processes) = (BTreeMap::new(), Vec::new());
     for workload in workload::ALL.iter().filter(wanted) {
         let name = format!("{:?}", workload.format);
-        if !trees.contains_key(&name) {
-            trees.insert(name, Tree::new(folder.path(), workload.format, number("WEIR_FILES", 1))?);
+        if let Entry::Vacant(entry) = trees.entry(name) {
+            entry.insert(Tree::new(folder.path(), workload.format, number("WEIR_FILES", 1))?);
         }
         processes.push(Process::start(workload, folder.path(), &loki)?);
     }

@@ -24,7 +24,10 @@ use weir::sink::wire;
 use weir::yaml;
 
 const LINES: usize = 2_000;
-/// What ingress_nginx, and the Promtail configuration, ask for.
+/// What is measured, by its name: all lines once.
+type Part = (&'static str, Box<dyn FnMut()>);
+
+/// What the Promtail configuration asks for.
 const FIELDS: [&str; 4] = ["remote_address", "ingress_namespace", "status", "path"];
 /// Stages behind others: name, those before, and the stage itself, in YAML's short form.
 const STAGES: [(&str, &str, &str, Format); 14] = [
@@ -78,7 +81,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let country = folder.path().join("country.mmdb");
     std::fs::write(&country, database::country()).expect("a database");
-    let mut parts: Vec<(&str, Box<dyn FnMut()>)> = decoders();
+    let mut parts: Vec<Part> = decoders();
     let alone = parts.len();
     for (name, before, stage, format) in STAGES {
         let text = |stages: &str| format!("[{stages}]").replace("DATABASE", country.to_str().expect("UTF-8"));
@@ -108,7 +111,7 @@ fn main() {
     }
 }
 
-fn decoders() -> Vec<(&'static str, Box<dyn FnMut()>)> {
+fn decoders() -> Vec<Part> {
     let (json, text, of_docker) = (lines(Format::Json), lines(Format::Text), lines(Format::Docker));
     let content = |lines: &[Vec<u8>], stream: &str| -> Vec<Vec<u8>> {
         let of = |line: &Vec<u8>| cri::parse(line).filter(|l| l.stream.as_str() == stream).map(|l| l.content.to_vec());

@@ -79,7 +79,7 @@ fn driver() -> PathBuf {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(PathBuf::from).filter(|_| message["target"]["name"] == "instructions")
     });
-    executable.last().expect("an executable")
+    executable.collect::<Vec<_>>().pop().expect("an executable")
 }
 
 /// All instructions of a run of the driver.

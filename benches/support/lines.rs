@@ -217,7 +217,7 @@ fn modsecurity(out: &mut String, access: &Access, seconds: u64) {
     let namespace = NAMESPACES[ingress % NAMESPACES.len()];
     let time = date_time(seconds).replace('-', "/").replace('T', " ");
     let unique = format!("{}.{:06}", access.id % 1_000_000_000_000, access.port);
-    let (what, rule) = if access.port % 4 == 0 {
+    let (what, rule) = if access.port.is_multiple_of(4) {
         (
             "Access denied with code 403 (phase 2). Matched \"Operator `Ge' with parameter `5' against variable \
              `TX:BLOCKING_INBOUND_ANOMALY_SCORE' (Value: `10' )",

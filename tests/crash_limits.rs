@@ -96,9 +96,9 @@ fn a_million_addresses_stay_under_the_bound_and_heavy_clients_are_known() {
 #[test]
 fn two_thousand_idle_files_cost_next_to_nothing() {
     const FILES: u64 = 2000;
-    const KIB_MAX: u64 = 25 << 10;
-    // Without optimisation, and beside other tests, it may take more.
-    let (time, share_max) = if full() { (Duration::from_secs(20), 0.005) } else { (Duration::from_secs(5), 0.05) };
+    // Without optimisation, and beside other tests, it may take more: the program itself is five times the size.
+    let (time, share_max, kib_max) =
+        if full() { (Duration::from_secs(20), 0.005, 25 << 10) } else { (Duration::from_secs(5), 0.05, 32 << 10) };
     let node = Node::durable("200ms");
     for pod in 0..FILES {
         let folder = node.pods().join(format!("shop_pod-{pod}_{pod:08}-1111-4111-8111-111111111111/app"));
@@ -115,6 +115,6 @@ fn two_thousand_idle_files_cost_next_to_nothing() {
     let share = used.as_secs_f64() / started.elapsed().as_secs_f64();
     let (memory, peak) = (memory_kib(agent.process.id(), "VmRSS"), memory_kib(agent.process.id(), "VmHWM"));
     println!("{FILES} idle files: {memory} KiB, peak of {peak} KiB, {:.2} % of a core", share * 100.0);
-    assert!(memory <= KIB_MAX, "{memory} KiB");
+    assert!(memory <= kib_max, "{memory} KiB");
     assert!(share <= share_max, "{:.2} % of a core", share * 100.0);
 }

@@ -33,10 +33,15 @@ impl Row {
         self.limited
     }
 
-    /// Whether the row is of the very label set that was asked for: it stays so as long as the row lives, while one that
-    /// stands for another may give way to a row of its own.
-    pub fn is_own(self) -> bool {
-        !self.limited && self.capped == 0
+    /// The number of a row that is of the very label set which was asked for, to come back to it by
+    /// [`of_index`](Self::of_index) as long as the group's [epoch](super::Store::epoch) is the same. A row that stands for
+    /// another label set has none: that may get a row of its own.
+    pub fn own_index(self) -> Option<u32> {
+        (!self.limited && self.capped == 0).then_some(self.index)
+    }
+
+    pub fn of_index(index: u32) -> Row {
+        Row { index, limited: false, capped: 0 }
     }
 }
 

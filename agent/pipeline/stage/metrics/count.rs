@@ -168,7 +168,7 @@ impl Sources {
         let is_known = !set.values().any(|number| number == NONE);
         labels.fill(&mut self.key, &self.named, record);
         let row = context.series.row(id, &mut self.key, context.now);
-        if is_known && row.is_own() {
+        if is_known {
             rows.put(set, row, epoch);
         }
         row

@@ -12,11 +12,8 @@
 
 use crate::metrics::Row;
 
-/// A memory begins with so many places, and doubles as long as it proves too small.
-const PLACES_MIN: usize = 16;
-const PLACES_MAX: usize = 4096;
-/// So many times its places must have been taken anew before a memory doubles.
-const PRESSURE: usize = 4;
+/// Places of a memory, a power of two. They are made at the first line, of zeros: only those that are used take memory.
+const PLACES: usize = 2048;
 const WORDS: usize = 6;
 /// The longest value that gets a number, in bytes. Longer ones are rare: the store is asked each time.
 const VALUE_BYTES_MAX: usize = 8 * WORDS;
@@ -24,18 +21,12 @@ const VALUE_BYTES_MAX: usize = 8 * WORDS;
 /// Numbers for the latest values of one source: the same number, the same bytes. A number is never given twice.
 #[derive(Default)]
 pub struct Numbers {
-    places: Vec<Numbered>,
+    /// Of each place, a cache line: number, length, words. Without a number there is no value.
+    places: Vec<u64>,
     given: u64,
-    taken: usize,
 }
 
-/// One value with its number: a cache line. Without a number there is no value.
-#[derive(Clone, Default)]
-struct Numbered {
-    number: u64,
-    length: u64,
-    words: [u64; WORDS],
-}
+const STRIDE: usize = 2 + WORDS;
 
 impl Numbers {
     /// The number of a value, from 1 on; `None` where it is too long for one.
@@ -44,54 +35,46 @@ impl Numbers {
         if value.len() > VALUE_BYTES_MAX {
             return None;
         }
-        let mut new = Numbered { number: 0, length: value.len() as u64, words: [0; WORDS] };
-        let hash = new.read(value);
-        match self.places.get(place(hash, self.places.len())) {
-            Some(known) if known.is(&new) => Some(known.number),
-            _ => Some(self.give(new, hash)),
+        let (words, hash) = read(value);
+        let length = value.len() as u64;
+        if let Some(known) = self.places.get(place(hash) * STRIDE..).and_then(|rest| rest.first_chunk::<STRIDE>())
+            && known[0] != 0
+            && known[1] == length
+            // Short values, which most are, need no loop.
+            && known[2..4] == words[..2]
+            && (length <= 16 || known[4..] == words[2..])
+        {
+            return Some(known[0]);
         }
+        Some(self.give(length, words, hash))
     }
 
     #[cold]
-    fn give(&mut self, mut new: Numbered, hash: u64) -> u64 {
-        if let Some(places) = more_places(self.places.len(), &mut self.taken) {
-            self.places = vec![Numbered::default(); places];
-        }
+    fn give(&mut self, length: u64, words: [u64; WORDS], hash: u64) -> u64 {
+        self.places.resize(PLACES * STRIDE, 0);
         self.given += 1;
-        new.number = self.given;
-        let at = place(hash, self.places.len());
-        self.places[at] = new;
+        let known = &mut self.places[place(hash) * STRIDE..][..STRIDE];
+        known[..2].copy_from_slice(&[self.given, length]);
+        known[2..].copy_from_slice(&words);
         self.given
     }
 }
 
-impl Numbered {
-    /// Takes the bytes of a value, and returns their hash.
-    #[inline]
-    fn read(&mut self, value: &[u8]) -> u64 {
-        let (chunks, rest) = value.as_chunks::<8>();
-        let mut hash = self.length;
-        for (word, chunk) in self.words.iter_mut().zip(chunks) {
-            *word = u64::from_le_bytes(*chunk);
-            hash = mix(hash, *word);
-        }
-        if !rest.is_empty() {
-            let last = short(rest);
-            self.words[chunks.len()] = last;
-            hash = mix(hash, last);
-        }
-        hash
+/// The bytes of a value as words, and their hash.
+#[inline]
+fn read(value: &[u8]) -> ([u64; WORDS], u64) {
+    let (chunks, rest) = value.as_chunks::<8>();
+    let (mut words, mut hash) = ([0; WORDS], value.len() as u64);
+    for (word, chunk) in words.iter_mut().zip(chunks) {
+        *word = u64::from_le_bytes(*chunk);
+        hash = mix(hash, *word);
     }
-
-    #[inline]
-    fn is(&self, other: &Numbered) -> bool {
-        // Short values, which most are, need no loop.
-        self.number != 0
-            && self.length == other.length
-            && self.words[0] == other.words[0]
-            && self.words[1] == other.words[1]
-            && (self.length <= 16 || self.words[2..] == other.words[2..])
+    if !rest.is_empty() {
+        let last = short(rest);
+        words[chunks.len()] = last;
+        hash = mix(hash, last);
     }
+    (words, hash)
 }
 
 /// A label set by the numbers of its values.
@@ -120,59 +103,44 @@ impl LabelSet<'_> {
 /// Rows for the latest label sets of one group.
 #[derive(Default)]
 pub struct Rows {
-    /// Targets and rows by hash of the label set.
-    rows: Vec<Option<(u64, Row)>>,
-    /// The numbers of these label sets, one after another.
-    numbers: Vec<u64>,
+    /// Of each place: the row and 1, the target, the values. Without a row there is no label set.
+    places: Vec<u64>,
     /// The group's epoch in which the rows are good.
     epoch: u64,
-    taken: usize,
 }
 
 impl Rows {
-    /// The row that was put for these numbers in this epoch.
+    /// The row that was put for these numbers in this epoch. All label sets of a group have as many values.
     #[inline]
     pub fn get(&self, set: LabelSet<'_>, epoch: u64) -> Option<Row> {
-        let at = place(set.hash(), self.rows.len());
-        let (target, row) = (*self.rows.get(at)?)?;
-        let width = set.places.len();
-        let known = &self.numbers[at * width..][..width];
-        let is_same = target == set.target && epoch == self.epoch && set.values().zip(known).all(|(a, b)| a == *b);
-        is_same.then_some(row)
+        let stride = 2 + set.places.len();
+        let known = self.places.get(place(set.hash()) * stride..)?.get(..stride)?;
+        let (row, rest) = known.split_first()?;
+        let (target, values) = rest.split_first()?;
+        let is_same = *target == set.target && epoch == self.epoch && set.values().zip(values).all(|(a, b)| a == *b);
+        if is_same { row.checked_sub(1).map(|index| Row::of_index(index as u32)) } else { None }
     }
 
-    /// Remembers a row; all label sets of a group have as many values. One of another epoch voids all rows known so far.
+    /// Remembers a row, if it is the label set's own. One of another epoch voids all rows known so far.
     #[cold]
     pub fn put(&mut self, set: LabelSet<'_>, row: Row, epoch: u64) {
-        let width = set.places.len();
+        let Some(index) = row.own_index() else { return };
         if epoch != self.epoch {
-            self.rows.fill(None);
+            self.places.fill(0);
             self.epoch = epoch;
         }
-        if let Some(places) = more_places(self.rows.len(), &mut self.taken) {
-            self.rows = vec![None; places];
-            self.numbers = vec![0; places * width];
-        }
-        let at = place(set.hash(), self.rows.len());
-        self.rows[at] = Some((set.target, row));
-        self.numbers[at * width..][..width].iter_mut().zip(set.values()).for_each(|(known, number)| *known = number);
+        let stride = 2 + set.places.len();
+        self.places.resize(PLACES * stride, 0);
+        let known = &mut self.places[place(set.hash()) * stride..][..stride];
+        known[..2].copy_from_slice(&[u64::from(index) + 1, set.target]);
+        known[2..].iter_mut().zip(set.values()).for_each(|(known, number)| *known = number);
     }
 }
 
-/// A place was taken: how many places there are to be from now on, where that changes. They are a power of two.
-fn more_places(places: usize, taken: &mut usize) -> Option<usize> {
-    *taken += 1;
-    if places != 0 && (places >= PLACES_MAX || *taken <= PRESSURE * places) {
-        return None;
-    }
-    *taken = 0;
-    Some((2 * places).max(PLACES_MIN))
-}
-
-/// Where a hash has its place; `places` is a power of two, or 0.
+/// Where a hash has its place.
 #[inline]
-fn place(hash: u64, places: usize) -> usize {
-    (hash >> 32) as usize & places.wrapping_sub(1)
+fn place(hash: u64) -> usize {
+    (hash >> 32) as usize % PLACES
 }
 
 /// Odd, its bits without pattern: the golden ratio.
@@ -184,17 +152,19 @@ fn mix(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(29) ^ word).wrapping_mul(MULTIPLIER)
 }
 
-/// Up to seven bytes as a number.
+/// Up to seven bytes as a number, the first one the lowest.
 #[inline]
 fn short(bytes: &[u8]) -> u64 {
-    let half = |at: usize| u64::from(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+    let byte = |at: usize| u64::from(bytes[at]) << (8 * at);
+    let half = |at: usize| {
+        let half = u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        u64::from(half) << (8 * at)
+    };
+    // What is read twice is the same.
     match bytes.len() {
         0 => 0,
-        1..=3 => {
-            let at = |index: usize| u64::from(bytes[index]);
-            at(0) | at(bytes.len() / 2) << 8 * (bytes.len() / 2) | at(bytes.len() - 1) << 8 * (bytes.len() - 1)
-        }
-        length => half(0) | half(length - 4) << 8 * (length - 4),
+        length @ 1..=3 => byte(0) | byte(length / 2) | byte(length - 1),
+        length => half(0) | half(length - 4),
     }
 }
 

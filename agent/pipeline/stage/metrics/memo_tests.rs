@@ -63,17 +63,3 @@ proptest! {
         }
     }
 }
-
-#[test]
-fn a_memory_grows_to_its_maximum_and_no_further() {
-    let mut numbers = Numbers::default();
-    for value in 0..100_000u32 {
-        numbers.of(&value.to_le_bytes());
-    }
-    assert_eq!(numbers.places.len(), PLACES_MAX);
-    let mut few = Numbers::default();
-    for value in 0..100_000u32 {
-        few.of(&(value % 8).to_le_bytes());
-    }
-    assert!(few.places.len() <= 64, "{}", few.places.len());
-}

@@ -32,17 +32,6 @@ impl Row {
     pub fn is_limited(self) -> bool {
         self.limited
     }
-
-    /// The number of a row that is of the very label set which was asked for, to come back to it by
-    /// [`of_index`](Self::of_index) as long as the group's [epoch](super::Store::epoch) is the same. A row that stands for
-    /// another label set has none: that may get a row of its own.
-    pub fn own_index(self) -> Option<u32> {
-        (!self.limited && self.capped == 0).then_some(self.index)
-    }
-
-    pub fn of_index(index: u32) -> Row {
-        Row { index, limited: false, capped: 0 }
-    }
 }
 
 /// One metric of a group.
@@ -188,8 +177,6 @@ pub(super) struct Group {
     table: HashTable<u32>,
     /// Rows to be used again; all their words are 0.
     free: Vec<u32>,
-    /// How often rows were given up.
-    pub epoch: u64,
 }
 
 impl Group {
@@ -202,7 +189,6 @@ impl Group {
             keys: Keys::default(),
             table: HashTable::new(),
             free: Vec::new(),
-            epoch: 0,
         }
     }
 
@@ -276,7 +262,6 @@ impl Group {
 
     /// Gives up the rows without a living cell.
     pub fn free_empty(&mut self, hasher: &RandomState) {
-        let free_before = self.free.len();
         for (row, words) in self.words.chunks_exact(self.stride).enumerate() {
             let row = row as u32;
             let Some(key) = self.keys.of(row) else { continue };
@@ -290,6 +275,5 @@ impl Group {
             self.keys.free(row);
             self.free.push(row);
         }
-        self.epoch += u64::from(self.free.len() > free_before);
     }
 }

@@ -78,23 +78,11 @@ impl Store {
     /// call and never makes a second series.
     #[inline]
     pub fn row(&mut self, group: GroupId, key: &mut LabelKey, now: Seconds) -> Row {
-        self.tell(now);
+        self.now = self.now.max(now);
         match self.groups[group.0 as usize].find(&self.hasher, key) {
             Some(index) => Row { index, limited: false, capped: 0 },
             None => self.new_row(group, key),
         }
-    }
-
-    /// Changes whenever rows of a group are given up: a [`Row`] from before may be another label set's by now.
-    #[inline]
-    pub fn epoch(&self, group: GroupId) -> u64 {
-        self.groups[group.0 as usize].epoch
-    }
-
-    /// Says what second it is, where no row is looked up.
-    #[inline]
-    pub fn tell(&mut self, now: Seconds) {
-        self.now = self.now.max(now);
     }
 
     #[cold]

@@ -1,7 +1,7 @@
 //! A pipeline bound to one source: the label values that every line of it starts with.
 
 use super::keyed_hash::KeyedHash;
-use super::scope::{LabelId, Names};
+use super::scope::Names;
 use super::text::{Place, Text, Value};
 use crate::labels::Labels;
 use crate::metrics::{LabelName, Store};
@@ -22,16 +22,11 @@ pub struct Binding {
     pub(super) series_names: Vec<Option<LabelName>>,
     /// Names the source by its labels: the same in every process, and whatever number its binding has.
     pub(super) identity: u64,
-    /// A number of its own in the pipeline, never given again.
-    pub(super) serial: u64,
-    /// How many of the labels the pipeline names; the others only the target has.
-    pub(super) named: usize,
 }
 
 impl Binding {
-    pub(super) fn new(serial: u64, labels: &Labels, label_names: &Names, slots: &Names, series: &mut Store) -> Self {
+    pub(super) fn new(labels: &Labels, label_names: &Names, slots: &Names, series: &mut Store) -> Self {
         let mut names: Vec<Box<str>> = label_names.iter().map(Box::from).collect();
-        let named = names.len();
         for (name, _) in labels.iter() {
             if label_names.position(name).is_none() {
                 names.push(name.into());
@@ -53,7 +48,7 @@ impl Binding {
             names.iter().map(|name| (!name.starts_with("__")).then(|| series.label_name(name))).collect();
         let parts = labels.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let identity = KeyedHash::PLAIN.of(parts);
-        Binding { bytes, labels: initial, names, order, slots, series_names, identity, serial, named }
+        Binding { bytes, labels: initial, names, order, slots, series_names, identity }
     }
 
     /// Which source this is, for what is remembered of it over a restart.
@@ -61,28 +56,8 @@ impl Binding {
         self.identity
     }
 
-    /// Another number for each binding of a pipeline: what is remembered of one is never taken for another's.
-    pub fn serial(&self) -> u64 {
-        self.serial
-    }
-
-    /// The labels that the pipeline names, which its stages may set to anything.
-    pub fn named_labels(&self) -> impl ExactSizeIterator<Item = LabelId> + use<> {
-        (0..self.named as u16).map(LabelId)
-    }
-
-    /// The labels that only the target has. A stage may take one away, and never sets one to another value.
-    pub fn other_labels(&self) -> impl ExactSizeIterator<Item = LabelId> + use<> {
-        (self.named as u16..self.names.len() as u16).map(LabelId)
-    }
-
-    /// What every record begins with.
-    pub fn label(&self, id: LabelId) -> Option<Text> {
-        self.labels[usize::from(id.0)]
-    }
-
     /// Label ids in the order of their names, each with the metric store's name for it.
-    pub fn series_labels(&self) -> impl Iterator<Item = (LabelId, LabelName)> + '_ {
-        self.order.iter().filter_map(|&id| Some((LabelId(id), self.series_names[id as usize]?)))
+    pub fn series_labels(&self) -> impl Iterator<Item = (super::scope::LabelId, LabelName)> + '_ {
+        self.order.iter().filter_map(|&id| Some((super::scope::LabelId(id), self.series_names[id as usize]?)))
     }
 }

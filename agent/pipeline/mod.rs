@@ -141,8 +141,6 @@ pub struct Pipeline {
     labels: Names,
     reasons: Names,
     bindings: Vec<Option<Binding>>,
-    /// Sources bound so far.
-    bound: u64,
     state: State,
     /// Why a torn line is refused, in pipelines that know what a torn line is.
     torn: Option<ReasonId>,
@@ -190,7 +188,6 @@ impl Pipeline {
             labels: scope.labels,
             reasons: scope.reasons,
             bindings: Vec::new(),
-            bound: 0,
             state: State::default(),
             torn,
             rate_drop,
@@ -201,8 +198,7 @@ impl Pipeline {
 
     /// Binds a source by its labels (those of the target and `filename`).
     pub fn bind(&mut self, labels: &Labels, series: &mut Store) -> BindingId {
-        self.bound += 1;
-        let binding = Binding::new(self.bound, labels, &self.labels, &self.slots, series);
+        let binding = Binding::new(labels, &self.labels, &self.slots, series);
         let at = self.bindings.iter().position(Option::is_none).unwrap_or(self.bindings.len());
         if at == self.bindings.len() {
             self.bindings.push(None);

@@ -3,8 +3,10 @@
 use super::*;
 use crate::clock::ManualClock;
 use crate::config;
+use crate::pipeline::Record;
 use std::fs::{self, File};
 use std::io::Write;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use tempfile::TempDir;
 
 struct Machine {
@@ -179,6 +181,35 @@ fn a_turn_has_a_bound_however_many_files_are_behind_and_none_of_them_starves() {
     }
     assert!(turns > 1);
     assert_eq!(machine.counted(), (40.0 * 60_000.0, 40 * 60_000));
+}
+
+/// Takes so many entries before somebody makes room.
+struct Room(Arc<AtomicI64>);
+
+impl Output for Room {
+    fn entry(&mut self, _record: &Record<'_>) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.load(Relaxed) <= 0
+    }
+}
+
+#[test]
+fn reading_stops_within_a_turn_when_the_output_is_full_and_goes_on_where_it_stopped() {
+    let mut machine = Machine::new(|folder| job(folder, "*.log"));
+    (0..10).for_each(|file| machine.append(&format!("{file}.log"), &"line\n".repeat(1_000)));
+    let room = Arc::new(AtomicI64::new(1_500));
+    machine.engine.set_output(Box::new(Room(Arc::clone(&room))));
+    machine.engine.refresh();
+    assert!(machine.engine.turn().more);
+    assert_eq!(machine.counted().1, 2_000, "a source has its turn whole");
+    assert!(!machine.engine.turn().more);
+    assert_eq!(machine.counted().1, 2_000);
+    room.store(i64::MAX, Relaxed);
+    while machine.engine.turn().more {}
+    assert_eq!(machine.counted(), (10_000.0, 10_000));
 }
 
 #[test]

@@ -217,7 +217,8 @@ impl Reader {
                 more = true;
                 continue;
             }
-            if self.bytes_read >= end || (self.open > self.open_max && !self.crowded) {
+            let crowded = self.open > self.open_max && !self.crowded;
+            if self.bytes_read >= end || crowded || turning.output.is_full() {
                 // The round goes on in the next turn.
                 (more, whole_round) = (true, false);
                 break;

@@ -116,7 +116,8 @@ impl Outbox {
             state.books.entered += sealed.lines;
             state.add(Arc::new(Batch::of(id, sealed)), false);
             let idle = self.measure(&state);
-            idle > self.memory_bytes_max && !std::mem::replace(&mut state.pressed, true)
+            // Early enough that reading, as a rule, need not wait for the disk.
+            idle > self.memory_bytes_max / 2 && !std::mem::replace(&mut state.pressed, true)
         };
         self.changed.notify_waiters();
         if press && let Some(pressure) = self.pressure.get() {
@@ -214,17 +215,21 @@ impl Outbox {
 
     /// What is pushed of a batch; read from the spool if it is only there. `None`: it cannot be read any more.
     pub fn packed(&self, batch: &Batch) -> Option<bytes::Bytes> {
-        if let Some((packed, buffer)) = batch.packed_and_buffer() {
-            if let Some(buffer) = buffer {
-                let mut state = self.lock();
-                if state.spare.len() < SPARE_MAX {
-                    state.spare.push(buffer);
-                }
-                self.measure(&state);
+        self.pack(batch).or_else(|| self.spool().as_mut()?.load(batch.id).ok())
+    }
+
+    /// A batch as it is pushed and stored, unless it is only in the spool. The buffer that it was in is used again: given
+    /// back to the allocator by another thread than the one that fills them, buffers would be spread over a growing heap.
+    fn pack(&self, batch: &Batch) -> Option<bytes::Bytes> {
+        let (packed, buffer) = batch.packed_and_buffer()?;
+        if let Some(buffer) = buffer {
+            let mut state = self.lock();
+            if state.spare.len() < SPARE_MAX {
+                state.spare.push(buffer);
             }
-            return Some(packed);
+            self.measure(&state);
         }
-        self.spool().as_mut()?.load(batch.id).ok()
+        Some(packed)
     }
 
     /// A batch ended.
@@ -259,6 +264,7 @@ impl Outbox {
             (batches, std::mem::take(&mut state.settled))
         };
         let Some(spool) = spool.as_mut() else { return Ok(()) };
+        batches.iter().for_each(|batch| drop(self.pack(batch)));
         let saved = spool.save(&batches, &settled, sync);
         let state = &mut *self.lock();
         state.spool_bytes = Some(spool.disk_bytes());
@@ -282,14 +288,14 @@ impl Outbox {
     pub fn relieve(&self) {
         let stored = self.save(false).is_ok() && self.has_spool();
         // Packed it takes a fifth.
-        self.forget_stored().iter().for_each(|batch| drop(batch.packed()));
+        self.forget_stored().iter().for_each(|batch| drop(self.pack(batch)));
         let press = {
             let state = &mut *self.lock();
             if !stored && self.when_full == WhenFull::DropOldest {
                 self.give_up_oldest(state);
             }
             // Others came meanwhile. They have their turn after whatever else the disk has to do.
-            state.pressed = stored && self.measure(state) > self.memory_bytes_max;
+            state.pressed = stored && self.measure(state) > self.memory_bytes_max / 2;
             state.pressed
         };
         if press && let Some(pressure) = self.pressure.get() {
@@ -355,7 +361,7 @@ impl Outbox {
         let (memory, idle) = (state.memory_bytes(), state.idle_bytes());
         // Storing goes on beside reading: only if it falls behind must that wait.
         let full = match self.when_full {
-            WhenFull::DropOldest => idle > 2 * self.memory_bytes_max,
+            WhenFull::DropOldest => idle > self.memory_bytes_max,
             WhenFull::Wait => memory > self.memory_bytes_max,
         };
         self.is_full.store(full, Relaxed);

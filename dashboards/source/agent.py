@@ -219,6 +219,7 @@ BOOKS_ROW = row(
         "Breaks by reason",
         "When a promise broke. Each time may have cost lines; the reasons are in docs/promises.md.",
         prom(gained("weir_breaks_total", "reason, instance"), "{{instance}} {{reason}}"),
+        prom(f"sum(increase(weir_breaks_total{{{TARGET}}}[$__rate_interval])) or vector(0)", "all"),
         bars=True,
         w=10,
         h=9,
@@ -418,6 +419,7 @@ STATE = row(
         "Targets left out",
         "Targets per second that were found and are not read, by reason; one that stays so counts once.",
         prom(rate("weir_targets_dropped_total", by="reason"), "{{reason}}"),
+        prom(rate("weir_targets_dropped_total") + " or vector(0)", "all"),
         w=6,
     ),
     series(

@@ -2,7 +2,7 @@
 
 from .common import CLIENT, CONTROLLERS, INGRESS, INGRESSES, SOURCES, TARGET, TARGETS, TO_CLIENT, rate, total
 from .grafana import bars, board, choice, countries, logs, loki, prom, row, series, stat, table
-from .lines import ACCESS, AGENT, DURATION, EVERYTHING, METHOD, PATH, STATUS, WAF
+from .lines import ACCESS, AGENT, EVERYTHING, METHOD, PATH, STATUS, TOOK, waf
 from .lines import CLIENT as LINE_CLIENT
 from .lines import INGRESS as INGRESS_NAME
 
@@ -204,6 +204,7 @@ ANSWERS = row(
 )
 
 ONE = f'{TARGET}, client_ip=~"$client_ip"'
+NAMES_CLIENT = "|= ip(`$client_ip`)"
 OF_CLIENT = "| client=ip(`$client_ip`)"
 ONE_CLIENT = row(
     "One client: $client_ip",
@@ -232,20 +233,7 @@ ONE_CLIENT = row(
         "Its last requests",
         "The last 200 access lines of $client_ip that Loki has: of an address, or of every address of a network.",
         loki(
-            " ".join(
-                [
-                    ACCESS,
-                    "|= ip(`$client_ip`)",
-                    LINE_CLIENT,
-                    OF_CLIENT,
-                    METHOD,
-                    PATH,
-                    STATUS,
-                    DURATION,
-                    INGRESS_NAME,
-                    AGENT,
-                ]
-            ),
+            f"{ACCESS} {NAMES_CLIENT} {LINE_CLIENT} {OF_CLIENT} {METHOD} {PATH} {STATUS} {TOOK} {INGRESS_NAME} {AGENT}",
             lines=200,
         ),
         columns={
@@ -255,7 +243,7 @@ ONE_CLIENT = row(
             "method": "Method",
             "path": "Path",
             "status": "Status",
-            "duration": "Seconds",
+            "took": "Seconds",
             "agent": "User agent",
         },
         first=[{"id": "extractFields", "options": {"source": "labels", "format": "auto", "keepTime": True}}],
@@ -265,7 +253,7 @@ ONE_CLIENT = row(
     table(
         "Its last events of the WAF",
         "The last 200 ModSecurity lines of $client_ip that Loki has.",
-        loki(f"{WAF} |= ip(`$client_ip`) {OF_CLIENT}", lines=200),
+        loki(f"{waf(NAMES_CLIENT)} {OF_CLIENT}", lines=200),
         columns={
             "Time": "Time",
             "client": "Client",
@@ -283,7 +271,7 @@ ONE_CLIENT = row(
     logs(
         "Every line that names it",
         "Lines of the controllers with $client_ip anywhere: also those where a header only claims it.",
-        loki(f"{EVERYTHING} |= ip(`$client_ip`)", lines=200),
+        loki(f"{EVERYTHING} {NAMES_CLIENT}", lines=200),
         w=24,
         h=10,
     ),

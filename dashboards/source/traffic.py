@@ -3,7 +3,7 @@
 from .common import CONTROLLERS, INGRESS, INGRESSES, SOURCES, TARGETS, quantile, rate, total
 from .grafana import bars, board, choice, event, heatmap, loki, prom, row, series, stat, table
 from .grafana import LOKI
-from .lines import ACCESS, DURATION, ERRORS, METHOD, ONE_PATH, PATH, STATUS
+from .lines import ACCESS, ERRORS, METHOD, ONE_PATH, PATH, STATUS, TOOK
 from .lines import CLIENT as LINE_CLIENT
 from .lines import INGRESS as INGRESS_NAME
 
@@ -177,7 +177,7 @@ ANSWERS = row(
 )
 
 LINES = f"{ACCESS} {PATH} | path!=``"
-TIMED = f"{LINES} {DURATION} {INGRESS_NAME} {ONE_PATH} | unwrap duration | __error__=``"
+TIMED = f"{LINES} {TOOK} {INGRESS_NAME} {ONE_PATH} | unwrap took | __error__=``"
 BY_PATH = "sum by (ingress, path)"
 PATHS = row(
     "Paths, from the lines in Loki",
@@ -224,12 +224,12 @@ PATHS = row(
         "Slow requests",
         "The last 200 requests that took longer than $slow seconds.",
         loki(
-            f"{LINES} {DURATION} | duration>$slow {INGRESS_NAME} {METHOD} {STATUS} {LINE_CLIENT}",
+            f"{LINES} {TOOK} | took>$slow {INGRESS_NAME} {METHOD} {STATUS} {LINE_CLIENT}",
             lines=200,
         ),
         columns={
             "Time": "Time",
-            "duration": "Seconds",
+            "took": "Seconds",
             "ingress": "Ingress",
             "method": "Method",
             "path": "Path",

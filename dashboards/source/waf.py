@@ -71,7 +71,7 @@ OVER_TIME = row(
     series(
         "Matches by rule set",
         "Rules that matched per second, by the file of the Core Rule Set that they are in.",
-        prom(f"topk(12, {rate(EVENTS, by='rule_set')})", "{{rule_set}}"),
+        prom(rate(EVENTS, by="rule_set"), "{{rule_set}}"),
         unit="ops",
         stack=True,
     ),
@@ -131,8 +131,8 @@ RULES = row(
         "Matches in the time that is shown, by what the rule set is about.",
         prom(
             "sort_desc(sum by (class) (label_replace(label_replace(increase("
-            + f'{EVENTS}{{{INGRESS}, rule_id!~"{OTHERS}"}}[$__range]), "class", "$1", "rule_set", "(.*)"), '
-            + '"class", "$1", "rule_set", "RE[A-Z]+-[0-9]+-(?:APPLICATION-)?(?:ATTACK-)?(.+)")))',
+            + f'{EVENTS}{{{INGRESS}, rule_id!~"{OTHERS}"}}[$__range]), "class", "${1}", "rule_set", "(.*)"), '
+            + '"class", "${1}", "rule_set", "RE[A-Z]+-[0-9]+-(?:APPLICATION-)?(?:ATTACK-)?(.+)")))',
             "{{class}}",
             instant=True,
         ),
@@ -141,13 +141,14 @@ RULES = row(
     ),
 )
 
+TOP_CLIENTS = f"topk(50, {total(BLOCKED, '', 'client_ip, country')})"
 WHO = row(
     "Whom",
     table(
         "Clients",
         "The 50 clients with most denied requests in the time that is shown. A click on one shows its requests.",
-        prom(f"topk(50, {total(BLOCKED, '', 'client_ip, country')})", table=True),
-        prom(total(BY_CLIENT, 'action="detected"', "client_ip", TARGET), table=True),
+        prom(TOP_CLIENTS, table=True),
+        prom(f"""{total(BY_CLIENT, 'action="detected"', 'client_ip', TARGET)} and on (client_ip) {TOP_CLIENTS}""", table=True),
         columns={"client_ip": "Client", "country": "Country", "Value #A": "Refused", "Value #B": "Matches noted"},
         join="client_ip",
         sort="Refused",
@@ -248,7 +249,6 @@ LAST = row(
             "action": "Action",
             "code": "Code",
             "client": "Client",
-            "denied_client": "Client of a denial",
             "server": "Server",
             "method": "Method",
             "uri": "Path",

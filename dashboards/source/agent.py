@@ -397,7 +397,7 @@ STATE = row(
         w=6,
     ),
     series(
-        "Configuration",
+        "Age of the configuration",
         "Age of the loaded configuration, and how long a newborn series is shown as 0.",
         prom(
             f"time() - min by (instance) (weir_config_last_reload_success_timestamp_seconds{{{TARGET}}})", "{{instance}}"

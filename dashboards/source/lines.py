@@ -85,4 +85,4 @@ def waf(*filters):
 
 WAF = waf()
 # Scores stand in messages: one message for each would be one row for each.
-ONE_MESSAGE = '| label_format msg=`{{ regexReplaceAll " \\\\(?(?:Total|Inbound) Score.*" .msg "" }}`'
+ONE_MESSAGE = '| label_format msg=`{{ regexReplaceAll " \\\\(?(?:Total |Inbound |Outbound )*Scores?:.*" .msg "" }}`'

@@ -95,7 +95,7 @@ INGRESS_ROW = row(
     ),
     series("Requests", "Requests per second by ingress.", prom(rate(REQUESTS, by=BY), NAME), unit="reqps", stack=True),
     series(
-        "Failing (5xx)",
+        "Failing by ingress (5xx)",
         "Answers 5xx as a share of all answers of the ingress.",
         prom(failing(BY), NAME),
         unit="percentunit",

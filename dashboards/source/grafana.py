@@ -1,4 +1,4 @@
-"""What Grafana calls a dashboard, a panel, a variable and a target, with the choices that all boards share made once."""
+"""What Grafana calls a dashboard, a panel, a variable and a target, with the choices that all boards share."""
 
 # The last version of this form of a dashboard; older ones migrate upwards when Grafana loads them.
 SCHEMA_VERSION = 42

@@ -45,8 +45,8 @@ _HEAD = (
     r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[[a-z]+\] \d+#\d+: (?:\*\d+ )?(?:\[client (?P<denied_client>[^\]]*)\] )?"
     r"ModSecurity: (?P<action>Access denied|Warning)(?: with code (?P<code>\d+) \(phase (?P<phase>\d)\))?\."
 )
-# The engine prints at most 100 characters of a value: the keys begin behind the last quote that can end one, so that keys
-# within a value are none.
+# The engine prints at most 100 characters of a value: the keys begin behind the last quote that can end one, so that
+# keys within a value are none.
 _VALUE = r"(?:\\x[0-9a-f]{2}|.){0,100}(?: \(\d+ characters omitted\))?"
 _MATCH = rf"""(?: Matched "Operator .*?' \(Value: \x60{_VALUE}' \)|.*?)"""
 _ID = r' +\[file "(?:[^"]*/(?P<rule_set>[^"/]+)\.conf|[^"]*)"\] \[line "\d*"\] \[id "(?P<rule_id>\d+)"\]'
@@ -63,9 +63,7 @@ _TRAILER = (
 EVENT = _HEAD + f"(?:{_MATCH}{_ID}(?:{_ABOUT}(?:{_TAGS}{_TAIL}(?:{_TRAILER})?)?)?)?"
 # What a rule looked at, from the match or, where libinjection found it, from `data`. Only names that are safe to write
 # into a rule of one's own: an argument's name is the client's text.
-VARIABLE = (
-    r"(?:against variable \x60|found within )(?P<variable>[A-Z_]+(?::[A-Za-z0-9_.-]+)?)(?:' \(Value: |: |\"\])"
-)
+VARIABLE = r"(?:against variable \x60|found within )(?P<variable>[A-Z_]+(?::[A-Za-z0-9_.-]+)?)(?:' \(Value: |: |\"\])"
 
 
 def waf(*filters):

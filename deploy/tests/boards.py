@@ -108,12 +108,14 @@ class Selector:
         return {name for name in metrics() if re.fullmatch(pattern, name)}
 
 
-SELECTOR = re.compile(r"(?P<function>\b(?:rate|irate|increase)\()?(?P<name>\b[a-z]\w*)?\{(?P<inside>[^{}]*)\}(?P<range>\[[^]]+\])?")
+SELECTOR = re.compile(
+    r"(?P<function>\b(?:rate|irate|increase)\()?(?P<name>\b[a-z]\w*)?\{(?P<inside>[^{}]*)\}(?P<range>\[[^]]+\])?"
+)
 MATCHER = re.compile(r'(\w+)\s*(?:=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"')
 
 
 def selectors(expr):
-    """Every selector of an expression. Our expressions always write the braces, so a bare name is a function's or a label's."""
+    """Every selector of an expression. Ours always write the braces: a bare name is a function's or a label's."""
     return [
         Selector(
             found["name"] or "",
@@ -121,7 +123,7 @@ def selectors(expr):
             (found["range"] or "").strip("[]"),
             (found["function"] or "").rstrip("("),
         )
-        for found in SELECTOR.finditer(re.sub(r'\$\{(\w+)\}', r"$\1", expr))
+        for found in SELECTOR.finditer(re.sub(r"\$\{(\w+)\}", r"$\1", expr))
     ]
 
 

@@ -30,7 +30,7 @@ LOGGING = (
     'while logging request, client: 198.51.100.7, server: shop.example, request: "POST / HTTP/2.0", host: "shop.example"'
 )
 SQLI = (
-    '2026/11/21 02:25:48 [info] 15742#15742: *11 ModSecurity: Warning. detected SQLi using libinjection. '
+    "2026/11/21 02:25:48 [info] 15742#15742: *11 ModSecurity: Warning. detected SQLi using libinjection. "
     '[file "/etc/nginx/owasp-modsecurity-crs/rules/REQUEST-942-APPLICATION-ATTACK-SQLI.conf"] [line "46"] [id "942100"] '
     '[rev ""] [msg "SQL Injection Attack Detected via libinjection"] '
     '[data "Matched Data: s&1c found within ARGS:NAME: 1\' or 1=1"] [severity "2"] [ver "OWASP_CRS/4.22.0"] '
@@ -87,7 +87,16 @@ class Queries(unittest.TestCase):
         for place, target, _, _ in boards.targets("loki"):
             for expression in logql.expressions(target["expr"]):
                 groups = set(logql.compiled(expression).groupindex)
-                taken = {"namespace", "pod", "container", "stream", "filename", "service_name", "level", "detected_level"}
+                taken = {
+                    "namespace",
+                    "pod",
+                    "container",
+                    "stream",
+                    "filename",
+                    "service_name",
+                    "level",
+                    "detected_level",
+                }
                 self.assertEqual(groups & taken, set(), place)
 
     def test_columns_of_log_tables_are_labels_of_their_queries(self):
@@ -131,7 +140,9 @@ class Queries(unittest.TestCase):
                 timeout=60,
             )
         streams = [dict(re.findall(r'(\w+)="([^"]*)"', part)) for part in re.findall(r"\t(\{.*?\})\t", done.stdout)]
-        self.assertEqual([sorted(stream) for stream in streams], [["container", "filename", "namespace", "pod", "stream"]] * 2)
+        self.assertEqual(
+            [sorted(stream) for stream in streams], [["container", "filename", "namespace", "pod", "stream"]] * 2
+        )
         for place, target, _, _ in boards.targets("loki"):
             selector = logql.pipeline(boards.substituted(target["expr"], client_ip="10.0.0.1", server="x")).selector
             selector["namespace"] = ("=~", "ingress-nginx")
@@ -194,7 +205,12 @@ class Waf(unittest.TestCase):
             known = known.get("sum_of_runs", known)["modsec"]
             rows = list(one(self.LAST).rows(lines(excerpt)["stderr"]))
             self.assertEqual(len(rows), known["lines"], excerpt)
-            for label, dimension in (("rule_id", "by_rule"), ("severity", "by_severity"), ("server", "by_server_trailer"), ("client", "by_client")):
+            for label, dimension in (
+                ("rule_id", "by_rule"),
+                ("severity", "by_severity"),
+                ("server", "by_server_trailer"),
+                ("client", "by_client"),
+            ):
                 wanted = collections.Counter()
                 for value, count in known[dimension].items():
                     wanted["" if "(truncated" in value else value] += count
@@ -210,7 +226,9 @@ class Waf(unittest.TestCase):
             attacks = [tag[7:] for tag in hit["tags"] if tag.startswith("attack-")] if hit and hit["unique_id"] else []
             if attacks and hit["server"] != "(truncated)":
                 wanted[attacks[0]] += 1
-        rows = [row for row in one("Attacks by what rules say of them").rows(lines("demo")["stderr"]) if "server" in row]
+        rows = [
+            row for row in one("Attacks by what rules say of them").rows(lines("demo")["stderr"]) if "server" in row
+        ]
         self.assertEqual(counted(rows, "attack"), wanted)
         self.assertGreater(len(wanted), 5)
 
@@ -224,7 +242,9 @@ class Waf(unittest.TestCase):
 
     def test_scores_make_no_messages_of_their_own(self):
         rows = list(one("Top rules").rows(lines("demo")["stderr"]))
-        self.assertEqual(set(counted((row for row in rows if row["rule_id"] == "949110"), "msg")), {"Inbound Anomaly Score Exceeded"})
+        self.assertEqual(
+            set(counted((row for row in rows if row["rule_id"] == "949110"), "msg")), {"Inbound Anomaly Score Exceeded"}
+        )
         self.assertEqual(set(row["msg"] for row in one("Top rules").rows([LOGGING])), {"Incoming and Outgoing"})
 
     FINDER = "False positives: rule and path"
@@ -240,7 +260,7 @@ class Waf(unittest.TestCase):
 
     def test_the_finder_writes_no_directive_of_a_client_s(self):
         for name, uri in (
-            ('q"\' SecRuleEngine Off', "/cart"),
+            ("q\"' SecRuleEngine Off", "/cart"),
             ("q|REQUEST_URI", "/cart"),
             ("q,ctl:ruleEngine=Off", "/cart"),
             ("q;x", "/cart"),
@@ -254,7 +274,10 @@ class Waf(unittest.TestCase):
     def test_the_finder_finds_in_real_lines_and_leaves_scores_out(self):
         rows = list(one(self.FINDER).rows(lines("demo")["stderr"]))
         self.assertGreater(len(rows), 400)
-        safe = r'SecRule REQUEST_FILENAME "@streq /[\w./~+-]*" "id:\d{1,5},phase:1,pass,nolog,ctl:ruleRemoveTargetById=\d+;[A-Z_]+(:[\w.-]+)?"'
+        safe = (
+            r'SecRule REQUEST_FILENAME "@streq /[\w./~+-]*" '
+            r'"id:\d{1,5},phase:1,pass,nolog,ctl:ruleRemoveTargetById=\d+;[A-Z_]+(:[\w.-]+)?"'
+        )
         for row in rows:
             self.assertRegex(row["here"], f"^{safe}$")
             self.assertRegex(row["everywhere"], r'^SecRuleUpdateTargetById \d+ "![A-Z_]+(:[\w.-]+)?"$')
@@ -312,7 +335,9 @@ class Access(unittest.TestCase):
         self.assertEqual(len(rows), known["180.95.81.195"])
 
     def test_paths_with_numbers_are_one(self):
-        line = own_format({**REQUEST, "uri": "/orders/4711/items/0b9d7e1c-33f2-4a1e-9c55-1f0c2f3d4e5f/7", "request_time": "2.5"})
+        line = own_format(
+            {**REQUEST, "uri": "/orders/4711/items/0b9d7e1c-33f2-4a1e-9c55-1f0c2f3d4e5f/7", "request_time": "2.5"}
+        )
         (row,) = one("Slow paths").rows([line])
         self.assertEqual((row["path"], row["took"]), ("/orders/*/items/*/*", "2.5"))
         (row,) = one("Slow paths").rows([own_format({**REQUEST, "uri": "/v2/cart-7", "request_time": "0.1"})])

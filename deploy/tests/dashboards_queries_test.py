@@ -16,7 +16,7 @@ import grammar
 NOT_SHOWN = {
     "process_start_time_seconds": "the age of the configuration is that of the process or less",
 }
-# Labels of the streams that the job `pods` of config/kubernetes.yaml sends; live_test holds them to what the agent sends.
+# Labels of the streams that the job `pods` of config/kubernetes.yaml sends (dashboards_lines_test.py asks the agent).
 STREAM = {"namespace", "pod", "container", "stream", "filename"}
 
 
@@ -59,13 +59,17 @@ class Names(unittest.TestCase):
         for place, target, panel, _ in boards.targets("prometheus"):
             if panel and panel["type"] in ("timeseries", "bargauge"):
                 expr = target["expr"]
-                grouped = set(re.findall(r"\w+", re.match(r"[\s(]*(?:\w+\()?sum by \(([^)]*)\)|", expr)[1] or "")) - {"le"}
+                grouped = set(re.findall(r"\w+", re.match(r"[\s(]*(?:\w+\()?sum by \(([^)]*)\)|", expr)[1] or "")) - {
+                    "le"
+                }
                 shown = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
                 self.assertLessEqual(grouped, shown, place)
 
     def test_everything_the_agent_says_of_itself_is_on_its_board(self):
         table = (boards.chart.ROOT / "docs/metrics.md").read_text().split("<!-- end -->")[0]
-        own = {name for name in re.findall(r"^\| `(\w+)`", table, re.M) if not name.startswith(("promtail_", "logentry_"))}
+        own = {
+            name for name in re.findall(r"^\| `(\w+)`", table, re.M) if not name.startswith(("promtail_", "logentry_"))
+        }
         expressions = " ".join(t["expr"] for _, t, _, b in boards.targets("prometheus") if b["uid"] == "weir-agent")
         shown = {name for name in own if re.search(rf"\b{name}(?:_sum|_count|_bucket)?\b", expressions)}
         shown |= {m for s in boards.selectors(expressions) for m in s.named()}
@@ -107,7 +111,9 @@ class Parsed(unittest.TestCase):
             missing(f"Grafana's grammar of LogQL: {error}")
         queries = []
         for place, target, _, board in boards.targets("loki"):
-            names = {variable["name"]: "10.0.0.1" for variable in board["templating"]["list"] if variable["name"] != "slow"}
+            names = {
+                variable["name"]: "10.0.0.1" for variable in board["templating"]["list"] if variable["name"] != "slow"
+            }
             queries.append((place, boards.substituted(target["expr"], **names)))
         queries.append(("broken", '{a="b"} |= '))
         broken = grammar.errors(folder, [expr for _, expr in queries])

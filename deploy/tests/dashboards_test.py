@@ -7,7 +7,6 @@ import sys
 import unittest
 
 import boards
-import chart
 
 UIDS = {"weir-http.json", "weir-waf.json", "weir-traffic.json", "weir-agent.json"}
 # Of Grafana's catalogue; an unknown one is shown as text behind the number.
@@ -48,7 +47,9 @@ class Shape(unittest.TestCase):
         self.assertEqual(len(set(titles)), len(titles))
 
     def test_every_link_leads_to_a_board_and_sets_variables_that_it_has(self):
-        known = {board["uid"]: {v["name"] for v in board["templating"]["list"]} for board in boards.all_boards().values()}
+        known = {
+            board["uid"]: {v["name"] for v in board["templating"]["list"]} for board in boards.all_boards().values()
+        }
         seen = 0
         for name, board in boards.all_boards().items():
             self.assertEqual([link["tags"] for link in board["links"]], [["weir"]], name)
@@ -161,7 +162,9 @@ class Variables(unittest.TestCase):
             for variable in found.values():
                 if variable["type"] != "query" or variable["datasource"]["uid"] != "${datasource}":
                     continue
-                metric, label = re.fullmatch(r"label_values\((\w+)(?:\{.*\})?, (\w+)\)", variable["query"]["query"]).groups()
+                metric, label = re.fullmatch(
+                    r"label_values\((\w+)(?:\{.*\})?, (\w+)\)", variable["query"]["query"]
+                ).groups()
                 self.assertIn(label, boards.metrics()[metric] | boards.OF_THE_SCRAPE, (name, variable["name"]))
 
     def test_a_variable_that_may_be_empty_matches_what_has_no_label(self):

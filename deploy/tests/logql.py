@@ -1,4 +1,6 @@
-"""The stages of LogQL that our boards use, over lines in memory. Expressions run in RE2, whose syntax and choices are Go's.
+"""The stages of LogQL that our boards use, over lines in memory.
+
+Expressions run in RE2, whose syntax and choices are those of Go, so of Loki.
 
 It knows these and no others: a query with anything else is refused, so that no part of one goes untried.
 

@@ -234,7 +234,7 @@ def datasource(name, kind, label):
 
 def query(name, label, expr, all_value=None, multi=True, regex="", source=PROMETHEUS, current=None):
     """A variable with the values of a label. Without `all_value` one of them is always chosen."""
-    text = {"query": expr, "refId": "PrometheusVariableQueryEditor-VariableQuery"}
+    text = {"qryType": 1, "query": expr, "refId": "PrometheusVariableQueryEditor-VariableQuery"}
     if source is LOKI:
         stream, _, wanted = expr.removeprefix("label_values(").removesuffix(")").rpartition(", ")
         text = {"type": 1, "stream": stream, "label": wanted, "refId": "LokiVariableQueryEditor-VariableQuery"}

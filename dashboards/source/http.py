@@ -203,7 +203,7 @@ ANSWERS = row(
     ),
 )
 
-ONE = f'{TARGET}, client_ip=~"$client_ip"'
+ONE = f'{TARGET}, client_ip="$client_ip"'
 NAMES_CLIENT = "|= ip(`$client_ip`)"
 OF_CLIENT = "| client=ip(`$client_ip`)"
 ONE_CLIENT = row(

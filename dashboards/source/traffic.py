@@ -255,7 +255,7 @@ def made():
             "blue",
             titleFormat="rollout",
             textFormat="{{namespace}}/{{replicaset}}",
-            useValueForTime="on",
+            useValueForTime=True,
             step="60s",
         ),
         event(

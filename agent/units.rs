@@ -6,11 +6,15 @@ use std::time::Duration;
 /// Go's and Prometheus' durations: `300ms`, `1.5h`, `1h30m`, `1d`, `2w`, `1y`; `0` alone needs no unit.
 /// Negative durations, and those past 292 years, are refused.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    parse_seconds(text).filter(|s| *s >= 0.0).and_then(|s| Duration::try_from_secs_f64(s).ok())
+    seconds(text, unit_seconds).filter(|s| *s >= 0.0).and_then(|s| Duration::try_from_secs_f64(s).ok())
 }
 
-/// As [`parse_duration`], signed and in seconds: what Promtail's metrics stage makes of `"0.5s"`.
+/// Go's durations alone, signed and in seconds: what Promtail's metrics stage makes of `"0.5s"`. A day is none there.
 pub fn parse_seconds(text: &str) -> Option<f64> {
+    seconds(text, |unit| unit_seconds(unit).filter(|_| !matches!(unit, "d" | "w" | "y")))
+}
+
+fn seconds(text: &str, unit_seconds: impl Fn(&str) -> Option<f64>) -> Option<f64> {
     let (sign, mut rest) = match text.as_bytes().first()? {
         b'-' => (-1.0, &text[1..]),
         b'+' => (1.0, &text[1..]),
@@ -110,7 +114,8 @@ mod tests {
         for text in ["", "5", "m", "1x", "-1s", "1s2", "999999999y"] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
-        assert_eq!(parse_seconds("-0.5s"), Some(-0.5));
+        assert_eq!((parse_seconds("-0.5s"), parse_seconds("1h1s")), (Some(-0.5), Some(3_601.0)));
+        assert_eq!((parse_seconds("1d"), parse_seconds("1w1h")), (None, None), "as Go's `time.ParseDuration`");
     }
 
     #[test]

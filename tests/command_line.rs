@@ -4,8 +4,12 @@ mod support;
 
 use flate2::{Compression, write::GzEncoder};
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 use support::agent::Page;
 use support::process::{Finished, finish, run, weir};
 use tempfile::TempDir;
@@ -71,7 +75,7 @@ fn what_it_cannot_understand_it_refuses_with_2() {
         (&["-log.level=loud", "-config.file=x"], "-log.level"),
         (&["-config.file=x", "stray"], "unexpected argument `stray`"),
         (&["-dry-run", "false"], "-dry-run=false"),
-        (&["-client.url=http://x"], "write `clients:"),
+        (&["-server.http-tls-cert-path=x"], "put a TLS proxy in front"),
         (&["chekc"], "unknown command `chekc`"),
         (&["check"], "usage: weir check"),
         (&["check", "-nope", "x"], "unknown flag `-nope`"),
@@ -237,6 +241,36 @@ fn standard_input_goes_through_the_first_job_with_its_static_labels() {
     let page = Page::of_text(end.stdout.as_bytes());
     assert_eq!(page.get("promtail_custom_lines", &[("app", "web")]), 2.0, "{}", page.text);
     assert_eq!(page.get("promtail_custom_lines", &[("level", "info")]), 1.0, "{}", page.text);
+}
+
+#[test]
+fn standard_input_without_a_file_is_promtails_job_for_it() {
+    let mut command =
+        weir(&["-stdin", "-dry-run", "-client.url=http://127.0.0.1:9/push", "-client.external-labels=a=b"]);
+    command.env("HOSTNAME", "h1");
+    let end = finish(command, b"one\n");
+    end.assert_code(0);
+    assert!(end.stdout.contains("url: http://127.0.0.1:9/push\n"), "{}", end.stdout);
+    assert!(end.stdout.contains("external_labels: |\n  a: b\n"), "{}", end.stdout);
+    assert!(end.stdout.contains("\t{hostname=\"h1\", job=\"stdin\"}\tone\n"), "{}", end.stdout);
+}
+
+/// `journalctl -f | weir -stdin …` has no end.
+#[test]
+fn a_line_on_standard_input_does_not_wait_for_the_next_one() {
+    let mut command = weir(&["-stdin", "-dry-run"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("weir starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    let output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    for text in ["one", "two"] {
+        writeln!(input, "{text}").expect("written");
+        while !lines.recv_timeout(Duration::from_secs(30)).expect("the line, before the input ends").ends_with(text) {}
+    }
+    drop(input);
+    assert!(child.wait().expect("an end").success());
 }
 
 #[test]

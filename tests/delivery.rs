@@ -192,7 +192,7 @@ fn what_loki_refuses_for_no_known_reason_is_found_and_left_out() {
 
 /// Fault 51. After such an answer the agent waits for half a minute; a new life asks at once, with the same bytes.
 #[test]
-fn only_204_is_success() {
+fn what_only_looks_like_success_is_none() {
     let run = Run::new(loki());
     let mut writer = run.writer("web");
     writer.lines(50);

@@ -149,6 +149,30 @@ fn rotated_files_that_the_glob_matches_are_no_logs_of_their_own() {
     }
 }
 
+/// Promtail reads each of them as a log of its own.
+#[test]
+fn older_files_that_the_glob_names_are_read_at_first_sight_and_once() {
+    for (glob, expected) in [("app*", 6u64), ("app.log*", 3), ("app.log", 1), ("app.log{,.1}", 3)] {
+        let mut machine = Machine::new(|folder| job(folder, glob));
+        for (name, text) in
+            [("app.log.2", "1\n"), ("app.log.1", "2\n"), ("app.log", "3\n"), ("app.2", "4\n"), ("app", "5\n6\n")]
+        {
+            machine.append(name, text);
+        }
+        for _ in 0..3 {
+            machine.pass();
+        }
+        assert_eq!(machine.counted(), (expected as f64, expected), "{glob}");
+    }
+    let mut machine = Machine::new(|folder| job(folder, "*"));
+    machine.append("app.log.1", "1\n");
+    machine.pass();
+    machine.append("app.log", "2\n");
+    machine.pass();
+    machine.pass();
+    assert_eq!(machine.counted(), (2.0, 2), "it was a log of its own until then");
+}
+
 #[test]
 fn a_change_of_labels_reads_no_line_twice() {
     let mut machine = Machine::new(|folder| job_with(folder, "*.log", "", "env: a, "));

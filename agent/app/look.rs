@@ -5,7 +5,7 @@ use super::reader::{Reader, Wanted};
 use crate::config::Config;
 use crate::discovery::{SourceConfig, StillTree};
 use crate::source::base_of;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,14 +87,19 @@ pub(super) fn refresh_period(config: &Config) -> Duration {
 }
 
 /// A glob may match a log and its older generations: these are then read as what they are, and once. The log itself
-/// may be missing for a moment, or for good.
+/// may be missing for a moment, or for good; then they were sources of their own, and are not read again.
 fn leave_out_rotated(wanted: &mut BTreeMap<PathBuf, Wanted>, reader: &Reader) {
-    let rotated = |path: &PathBuf| {
+    let log_of = |path: &PathBuf| {
         let base = path.file_name().and_then(|name| name.to_str()).and_then(base_of);
-        base.map(|base| path.with_file_name(base)).is_some_and(|log| wanted.contains_key(&log) || reader.follows(&log))
+        let log = base.map(|base| path.with_file_name(base));
+        log.filter(|log| wanted.contains_key(log) || reader.follows(log))
     };
-    let older: Vec<PathBuf> = wanted.keys().filter(|path| rotated(path)).cloned().collect();
-    for path in older {
-        wanted.remove(&path);
+    let older: Vec<_> = wanted.keys().filter_map(|path| log_of(path).map(|log| (path.clone(), log))).collect();
+    let known: BTreeSet<_> = older.iter().filter(|(path, _)| reader.follows(path)).map(|(_, log)| log).collect();
+    for (path, log) in &older {
+        wanted.remove(path);
+        if let Some(wanted) = wanted.get_mut(log) {
+            wanted.older_too = !known.contains(log);
+        }
     }
 }

@@ -33,6 +33,8 @@ const OPEN_FILES_MIN: usize = 16;
 pub struct Wanted {
     pub feeds: Vec<(usize, Labels)>,
     pub opener: Opener,
+    /// Somebody names older generations as well: they are read too, if the log was never read before.
+    pub older_too: bool,
 }
 
 pub struct Reader {
@@ -119,7 +121,7 @@ impl Reader {
         self.know_jobs(turning.jobs);
         self.leave_unwanted(&wanted, turning);
         let start = if self.everything { Start::Everything } else { Start::Current };
-        for (path, Wanted { feeds, opener }) in wanted {
+        for (path, Wanted { feeds, opener, older_too }) in wanted {
             if !self.sources.contains_key(&path) {
                 let source = match self.positions.files.remove(&path) {
                     Some(offset) => FileSource::from_position(
@@ -129,6 +131,7 @@ impl Reader {
                         offset,
                         self.positions.written_at,
                     ),
+                    None if older_too => FileSource::new(path.clone(), opener.clone(), Start::Everything),
                     None => FileSource::new(path.clone(), opener.clone(), start),
                 };
                 self.follow(source, Vec::new());

@@ -2,10 +2,11 @@
 
 use super::exit::Exit;
 use super::flags::Flags;
-use super::load::load_file;
+use super::load::load_text_with;
 use super::{once, version};
 use crate::app::{Reload, Running, logging};
 use crate::config::Config;
+use crate::discovery::hostname;
 use crate::server::{LogFormat, LogLevel};
 use crate::sink::clients_configured;
 use std::ffi::OsString;
@@ -32,12 +33,13 @@ pub fn run(args: &[OsString]) -> Exit {
     for warning in &flags.warnings {
         eprintln!("weir: {warning}");
     }
-    if flags.client_external_labels.is_some() {
-        eprintln!("weir: -client.external-labels has no effect: write `external_labels` of each client");
-    }
-    let Some(path) = flags.config_file.clone() else {
-        eprintln!("weir: -config.file is missing\n\n{}\nrun `weir help` for all flags", super::COMMANDS);
-        return Exit::Misused;
+    let path = match flags.config_file.clone() {
+        Some(path) => path,
+        None if on(flags.stdin) => PathBuf::from("-stdin"),
+        None => {
+            eprintln!("weir: -config.file is missing\n\n{}\nrun `weir help` for all flags", super::COMMANDS);
+            return Exit::Misused;
+        }
     };
     let config = match load(&path, &flags) {
         Ok(config) => config,
@@ -70,12 +72,27 @@ pub fn run(args: &[OsString]) -> Exit {
     follow(config, path, flags)
 }
 
+/// What `-stdin` alone runs, as in `cat my.log | weir -stdin -client.url=…`: Promtail's job for it.
+fn stdin_alone() -> String {
+    let host = hostname();
+    format!("scrape_configs: [{{job_name: stdin, static_configs: [{{labels: {{job: stdin, hostname: {host:?}}}}}]}}]")
+}
+
 /// Reads the configuration and lays the flags over it. Warnings go to standard error.
 fn load(path: &Path, flags: &Flags) -> Result<Config, String> {
-    let name = path.display().to_string();
-    let loaded =
-        load_file(path, flags.config_expand_env == Some(true)).map_err(|error| format!("weir: {name}: {error}\n"))?;
-    let report = loaded.report(&name);
+    let text = match flags.config_file {
+        Some(_) => std::fs::read_to_string(path).map_err(|error| format!("weir: {}: {error}\n", path.display()))?,
+        None => stdin_alone(),
+    };
+    compile(&text, path, flags)
+}
+
+/// From the text of a configuration, with the flags laid over it.
+fn compile(text: &str, path: &Path, flags: &Flags) -> Result<Config, String> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let environment = (flags.config_expand_env == Some(true)).then_some(&variable as _);
+    let loaded = load_text_with(text, environment, &flags.laid_over);
+    let report = loaded.report(&path.display().to_string());
     let Some(mut config) = loaded.config else { return Err(report) };
     eprint!("{report}");
     let server = &mut config.server;

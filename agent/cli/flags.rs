@@ -9,8 +9,9 @@
 //! an error (Go stops reading there, so that all flags behind it are lost), and so is a value behind a switch.
 
 use super::promtail_flags::{self, Foreign, Verdict};
+use crate::config::LaidOver;
 use crate::diagnostic::did_you_mean;
-use crate::labels::{Labels, is_label_name};
+use crate::labels::is_label_name;
 use crate::server::{LogFormat, LogLevel};
 use crate::units::parse_duration;
 use std::ffi::OsString;
@@ -41,8 +42,8 @@ pub struct Flags {
     pub server_enable_runtime_reload: Option<bool>,
     pub positions_file: Option<PathBuf>,
     pub target_sync_period: Option<Duration>,
-    /// All of `-client.external-labels` together; a name given twice has its last value.
-    pub client_external_labels: Option<Labels>,
+    /// What is said in place of keys of the file.
+    pub laid_over: LaidOver,
     /// For people: what was written and has no effect.
     pub warnings: Vec<String>,
 }
@@ -168,6 +169,10 @@ impl Known {
                 expected,
             }),
             Known::Foreign(foreign) => match foreign.verdict {
+                Verdict::Key(path) => {
+                    flags.laid_over.set(path, value);
+                    Ok(())
+                }
                 Verdict::Refuse(instead) => Err(FlagError::Refused { flag: name.to_string(), instead }),
                 Verdict::Warn(why) => {
                     flags.warnings.push(format!("-{name} has no effect: {why}"));
@@ -261,7 +266,7 @@ const FLAGS: &[Flag] = &[
         "positions.file",
         "<path>",
         "",
-        "Accepted; without effect yet: nothing is remembered over a restart.",
+        "Where Promtail kept its places in the files: a first start takes them from there.",
         |f, v| put(&mut f.positions_file, Ok(v.into())),
     ),
     value(
@@ -275,7 +280,7 @@ const FLAGS: &[Flag] = &[
         "client.external-labels",
         "<name=value,...>",
         "",
-        "Accepted; without effect yet: nothing is sent.",
+        "Labels that every client sends; `external_labels` of the file win.",
         external_labels,
     ),
     switch("version", "Print the version and end.", |f, v| put(&mut f.version, boolean(v))),
@@ -298,14 +303,12 @@ fn boolean(text: &str) -> Result<bool, &'static str> {
 }
 
 fn external_labels(flags: &mut Flags, text: &str) -> Result<(), &'static str> {
-    let mut labels = flags.client_external_labels.take().unwrap_or_default();
     for pair in text.split(',') {
         match pair.split_once('=') {
-            Some((name, value)) if is_label_name(name.trim()) => labels.set(name.trim(), value),
+            Some((name, value)) if is_label_name(name.trim()) => flags.laid_over.external_label(name.trim(), value),
             _ => return Err("name=value, with commas between them"),
         }
     }
-    flags.client_external_labels = Some(labels);
     Ok(())
 }
 
@@ -347,7 +350,9 @@ mod tests {
         assert_eq!(flags.server_http_listen_port, Some(0));
         assert_eq!(flags.target_sync_period, Some(Duration::from_secs(90)));
         assert_eq!(flags.server_http_path_prefix.as_deref(), Some("/p"));
-        assert_eq!(flags.client_external_labels.unwrap().to_string(), r#"{a="2", b="x=y"}"#);
+        let mut expected = LaidOver::default();
+        [("a", "1"), ("b", "x=y"), ("a", "2")].iter().for_each(|(name, value)| expected.external_label(name, value));
+        assert_eq!(flags.laid_over, expected);
         assert!(flags.warnings.is_empty());
     }
 
@@ -381,12 +386,9 @@ mod tests {
             ("---config.file=x", "unexpected argument `---config.file=x`"),
             ("-=x", "unexpected argument `-=x`"),
             (
-                "-client.url=http://loki",
-                "-client.url is not supported: write `clients: [{url: …}]` in the configuration file",
-            ),
-            (
-                "-max-line-size 1kb",
-                "-max-line-size is not supported: write `max_line_size` below `limits_config` in the configuration file",
+                "-server.http-tls-cert-path=x",
+                "-server.http-tls-cert-path is not supported: weir would answer without TLS where TLS is expected; put a \
+                 TLS proxy in front of it",
             ),
         ] {
             assert_eq!(parse(line).unwrap_err().to_string(), message, "{line}");
@@ -406,8 +408,8 @@ mod tests {
             flags.warnings,
             [
                 "-server.grpc-max-recv-msg-size-bytes has no effect: weir opens no gRPC server",
-                "-wal.enabled has no effect: nothing is sent yet, so nothing waits to be sent",
-                "-positions.sync-period has no effect: nothing is remembered over a restart yet",
+                "-wal.enabled has no effect: what waits to be sent is in the spool (`delivery`)",
+                "-positions.sync-period has no effect: places are kept with every cut",
                 "-server.log-source-ips-enabled has no effect: weir does not log requests",
             ]
         );

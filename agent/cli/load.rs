@@ -1,7 +1,7 @@
 //! From a file on disk to a configuration, with everything that is wrong with it.
 
 use crate::app;
-use crate::config::{self, Config, expand};
+use crate::config::{self, Config, LaidOver, expand};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::span::Span;
 use regex::Regex;
@@ -24,6 +24,11 @@ pub struct Loaded {
 
 /// Reads and compiles a configuration. `environment` answers for variables; `None` leaves `${…}` as it stands.
 pub fn load_text(text: &str, environment: Option<Environment<'_>>) -> Loaded {
+    load_text_with(text, environment, &LaidOver::default())
+}
+
+/// The same, with what flags say in place of the file.
+pub fn load_text_with(text: &str, environment: Option<Environment<'_>>, laid_over: &LaidOver) -> Loaded {
     let mut diagnostics = Diagnostics::new();
     let text = match environment {
         Some(environment) => expand::expand(text, environment, &mut diagnostics),
@@ -32,7 +37,8 @@ pub fn load_text(text: &str, environment: Option<Environment<'_>>) -> Loaded {
             text.to_string()
         }
     };
-    let config = config::read(&text, &mut diagnostics).filter(|config| app::check(config, &mut diagnostics));
+    let config = config::read_laid_over(&text, laid_over, &mut diagnostics);
+    let config = config.filter(|config| app::check(config, &mut diagnostics));
     Loaded { config, findings: diagnostics.sorted(), text }
 }
 

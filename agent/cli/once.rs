@@ -12,6 +12,7 @@ use crate::sink::Printer;
 use rustix::termios::isatty;
 use std::io::{self, BufWriter, Read, Write};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// Between two pictures of the progress bar.
@@ -22,6 +23,8 @@ const PODS_WAIT: Duration = Duration::from_secs(30);
 const BAR_WIDTH: usize = 30;
 /// Between two looks whether clients have taken enough for reading to go on.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(5);
+/// How long standard input may be silent before it is looked what is due.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Bytes that are read from standard input at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -66,7 +69,8 @@ pub fn stdin(config: &Config, dry_run: bool, inspect: bool) -> Exit {
     engine.check_geoip();
     let mut delivery = None;
     if dry_run {
-        engine.set_output(Box::new(Printer::new(BufWriter::new(io::stdout()))));
+        // Line by line: somebody may watch.
+        engine.set_output(Box::new(Printer::new(io::stdout())));
     } else if config.active_clients().next().is_some() {
         match Deliveries::of_a_run(config, &mut engine) {
             Ok(started) => delivery = Some(started),
@@ -83,25 +87,27 @@ pub fn stdin(config: &Config, dry_run: bool, inspect: bool) -> Exit {
     let labels = static_labels(job);
     let started = Instant::now();
     let mut rest = Vec::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let mut input = io::stdin().lock();
+    let input = read_ahead(io::stdin());
     loop {
-        let read = match input.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => {
+        match input.recv_timeout(LOOK_EVERY) {
+            Ok(Ok(chunk)) => {
+                rest.extend_from_slice(&chunk);
+                let whole = memchr::memrchr(b'\n', &rest).map_or(0, |at| at + 1);
+                engine.feed_lines(&name, &labels, &rest[..whole]);
+                rest.drain(..whole);
+                while engine.makes_wait() {
+                    std::thread::sleep(WAIT_FOR_ROOM);
+                }
+            }
+            Ok(Err(error)) => {
                 eprintln!("weir: standard input: {error}");
                 return Exit::Failed;
             }
-        };
-        rest.extend_from_slice(&chunk[..read]);
-        let whole = memchr::memrchr(b'\n', &rest).map_or(0, |at| at + 1);
-        engine.feed_lines(&name, &labels, &rest[..whole]);
-        rest.drain(..whole);
-        while engine.makes_wait() {
-            std::thread::sleep(WAIT_FOR_ROOM);
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
+        // Whoever writes may take its time: what is due leaves meanwhile.
+        engine.turn();
     }
     engine.feed_lines(&name, &labels, &rest);
     engine.finish();
@@ -114,6 +120,27 @@ pub fn stdin(config: &Config, dry_run: bool, inspect: bool) -> Exit {
     }
     summarize(&mut engine, started.elapsed());
     Exit::Clean
+}
+
+/// Reads on a thread of its own, one piece ahead. The end is the end of the channel.
+fn read_ahead(mut input: impl Read + Send + 'static) -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let read = match input.read(&mut chunk) {
+                Ok(0) => return,
+                Ok(read) => Ok(chunk[..read].to_vec()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let failed = read.is_err();
+            if sender.send(read).is_err() || failed {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// The log-derived series on standard output.

@@ -1,7 +1,7 @@
 //! Promtail's flags that weir does not have: what to say of each.
 //!
-//! A flag whose loss would change what is counted or sent is refused, with the key to write instead; any other is
-//! passed over with a warning, so that the arguments of an existing deployment go on working.
+//! A flag that has a key in the configuration is laid over it. Of the others, one whose loss would change what is counted
+//! or sent is refused, and any other is passed over with a warning: the arguments of an existing deployment go on working.
 
 /// One flag of Promtail's, or a family of them.
 pub(super) struct Foreign {
@@ -18,6 +18,8 @@ pub(super) enum Verdict {
     Warn(&'static str),
     /// Would change results; this is what to do instead.
     Refuse(&'static str),
+    /// The same as this key, from the top level down.
+    Key(&'static [&'static str]),
 }
 
 /// What is known of a name; a whole name comes before the family that it belongs to.
@@ -46,39 +48,39 @@ const fn refuse(name: &'static str, instead: &'static str) -> Foreign {
     Foreign { name, switch: true, verdict: Verdict::Refuse(instead) }
 }
 
+const fn key(name: &'static str, path: &'static [&'static str]) -> Foreign {
+    Foreign { name, switch: false, verdict: Verdict::Key(path) }
+}
+
+const fn key_switch(name: &'static str, path: &'static [&'static str]) -> Foreign {
+    Foreign { name, switch: true, verdict: Verdict::Key(path) }
+}
+
 const NO_GRPC: &str = "weir opens no gRPC server";
 const NO_REQUEST_LOG: &str = "weir does not log requests";
 const NO_TLS: &str = "weir serves no TLS";
-const NO_WAL: &str = "nothing is sent yet, so nothing waits to be sent";
-const NO_POSITIONS: &str = "nothing is remembered over a restart yet";
+const NO_WAL: &str = "what waits to be sent is in the spool (`delivery`)";
 const TLS_PROXY: &str = "weir would answer without TLS where TLS is expected; put a TLS proxy in front of it";
 
 const FOREIGN: &[Foreign] = &[
     // A client without a configuration file.
-    refuse("client.url", "write `clients: [{url: …}]` in the configuration file"),
-    refuse("client.name", "write `name` below `clients` in the configuration file"),
-    refuse("client.batch-wait", "write `batchwait` below `clients` in the configuration file"),
-    refuse("client.batch-size-bytes", "write `batchsize` below `clients` in the configuration file"),
-    refuse("client.min-backoff", "write `backoff_config: {min_period: …}` below `clients` in the configuration file"),
-    refuse("client.max-backoff", "write `backoff_config: {max_period: …}` below `clients` in the configuration file"),
-    refuse("client.max-retries", "write `backoff_config: {max_retries: …}` below `clients` in the configuration file"),
-    refuse("client.timeout", "write `timeout` below `clients` in the configuration file"),
-    refuse("client.tenant-id", "write `tenant_id` below `clients` in the configuration file"),
-    refuse(
-        "client.drop-rate-limited-batches",
-        "write `drop_rate_limited_batches` below `clients` in the configuration file",
-    ),
+    key("client.url", &["client", "url"]),
+    key("client.batch-wait", &["client", "batchwait"]),
+    key("client.batch-size-bytes", &["client", "batchsize"]),
+    key("client.min-backoff", &["client", "backoff_config", "min_period"]),
+    key("client.max-backoff", &["client", "backoff_config", "max_period"]),
+    key("client.max-retries", &["client", "backoff_config", "max_retries"]),
+    key("client.timeout", &["client", "timeout"]),
+    key("client.tenant-id", &["client", "tenant_id"]),
+    key_switch("client.drop-rate-limited-batches", &["client", "drop_rate_limited_batches"]),
     // Limits that drop or cut lines.
-    refuse("limit.readline-rate", "write `readline_rate` below `limits_config` in the configuration file"),
-    refuse("limit.readline-burst", "write `readline_burst` below `limits_config` in the configuration file"),
-    refuse(
-        "limit.readline-rate-enabled",
-        "write `readline_rate_enabled` below `limits_config` in the configuration file",
-    ),
-    refuse("limit.readline-rate-drop", "write `readline_rate_drop` below `limits_config` in the configuration file"),
-    refuse("max-streams", "write `max_streams` below `limits_config` in the configuration file"),
-    refuse("max-line-size", "write `max_line_size` below `limits_config` in the configuration file"),
-    refuse("max-line-size-truncate", "write `max_line_size_truncate` below `limits_config` in the configuration file"),
+    key("limit.readline-rate", &["limits_config", "readline_rate"]),
+    key("limit.readline-burst", &["limits_config", "readline_burst"]),
+    key_switch("limit.readline-rate-enabled", &["limits_config", "readline_rate_enabled"]),
+    key_switch("limit.readline-rate-drop", &["limits_config", "readline_rate_drop"]),
+    key("max-streams", &["limits_config", "max_streams"]),
+    key("max-line-size", &["limits_config", "max_line_size"]),
+    key_switch("max-line-size-truncate", &["limits_config", "max_line_size_truncate"]),
     // The server.
     refuse("server.http-tls-*", TLS_PROXY),
     refuse("server.proxy-protocol-enabled", "requests would not be understood; turn it off in the proxy as well"),
@@ -108,8 +110,8 @@ const FOREIGN: &[Foreign] = &[
     warn_switch("server.trace-*", "weir sends no traces"),
     warn_switch("server.cluster-validation.*", "weir's server has nothing like it"),
     // Reading.
-    warn("positions.sync-period", NO_POSITIONS),
-    warn_switch("positions.ignore-invalid-yaml", NO_POSITIONS),
+    warn("positions.sync-period", "places are kept with every cut"),
+    warn_switch("positions.ignore-invalid-yaml", "a damaged file of positions never stops weir"),
     warn("file-watch.*", "weir finds its own pace"),
     // The rest.
     warn_switch("log-config-reverse-order", "print-config-stderr shows the configuration"),

@@ -2,12 +2,14 @@
 
 mod delivery;
 pub mod expand;
+mod laid_over;
 mod scrape;
 mod secrets;
 mod state;
 mod top;
 
 pub use delivery::DeliveryConfig;
+pub use laid_over::LaidOver;
 pub use scrape::ScrapeConfig;
 pub use state::{BirthHold, FinalScrapeWait, Fsync, StateConfig};
 pub use top::{Config, LimitsConfig, MetricsDefaults, PositionsConfig, TargetConfig};
@@ -18,6 +20,12 @@ use crate::yaml;
 /// Reads a configuration from its text, the environment already expanded. What is wrong with it is in `diagnostics`;
 /// the rest comes back all the same, so that it can be checked further. With an error it must not run.
 pub fn read(text: &str, diagnostics: &mut Diagnostics) -> Option<Config> {
-    let root = yaml::parse(text, diagnostics)?;
+    read_laid_over(text, &LaidOver::default(), diagnostics)
+}
+
+/// The same, with what flags say in its place.
+pub fn read_laid_over(text: &str, laid_over: &LaidOver, diagnostics: &mut Diagnostics) -> Option<Config> {
+    let mut root = yaml::parse(text, diagnostics)?;
+    laid_over.apply(&mut root);
     Config::from_root(&root, diagnostics)
 }

@@ -222,7 +222,7 @@ own_metrics! {
     promtail_config_reload_fail: IntCounter = "promtail_config_reload_fail_total" [];
     /// Bytes of the requests that were answered with success, compressed; Promtail's name.
     promtail_encoded_bytes: IntCounterVec = "promtail_encoded_bytes_total" ["host"];
-    /// Bytes of the lines that were sent with success; Promtail's name.
+    /// Bytes of the same requests: Promtail counts no others; Promtail's name.
     promtail_sent_bytes: IntCounterVec = "promtail_sent_bytes_total" ["host"];
     /// Entries that were sent with success; Promtail's name.
     promtail_sent_entries: IntCounterVec = "promtail_sent_entries_total" ["host"];

@@ -86,11 +86,13 @@ impl Sender {
     /// Sends for ever. Dropping it ends it; what was under way is given back.
     pub async fn run(self: Arc<Self>) {
         let (mut lanes, mut known) = (JoinSet::new(), BTreeSet::new());
+        self.metrics.client_began(self.host());
         loop {
             let mut changed = pin!(self.outbox.changed());
             changed.as_mut().enable();
             for tenant in self.outbox.tenants() {
                 if known.insert(Arc::clone(&tenant)) {
+                    self.metrics.tenant_began(self.host(), &tenant);
                     lanes.spawn(Arc::clone(&self).send_tenant(tenant));
                 }
             }
@@ -212,6 +214,7 @@ impl Report for Told<'_> {
             took: self.took,
             body_bytes: self.push.body.len(),
             lot: self.push.lot,
+            accepted: outcome == Outcome::Accepted,
         });
         if matches!(outcome, Outcome::Retried | Outcome::Split) {
             metrics.retried(client, host, self.tenant, code);

@@ -38,7 +38,7 @@ impl Glob {
         let mut text = text.to_string();
         if !text.starts_with('/') {
             let here = std::env::current_dir().map_err(|e| format!("it is relative, and there is no here: {e}"))?;
-            text = format!("{}/{text}", Glob::escape(&here.to_string_lossy()));
+            text = format!("{}/{}", Glob::escape(&here.to_string_lossy()), text.trim_start_matches("./"));
         }
         let alternatives = pattern::without_braces(&text, ALTERNATIVES_MAX)?;
         let alternatives = alternatives.iter().map(|text| pattern::segments(text)).collect::<Result<_, _>>()?;

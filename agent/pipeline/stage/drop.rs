@@ -110,21 +110,22 @@ impl Drop {
             // All names are in the map, with or without a value.
             (None, None) => self.source.iter().all(|slot| record.value(*slot).is_present()),
             (Some(value), _) => self.joined(record).is_some_and(|text| record.bytes(text) == &value[..]),
-            (None, Some(pattern)) => {
-                let text = self.joined(record).unwrap_or(Text::EMPTY);
-                pattern.is_match(record.bytes(text))
-            }
+            (None, Some(pattern)) => self.joined(record).is_some_and(|text| pattern.is_match(record.bytes(text))),
         }
     }
 
-    /// The values of the sources with separators between; those that are missing are left out.
+    /// The values of the sources with separators between. Names that are not in the map are left out; one that is there
+    /// without a value, such as a key that an object of JSON does not have, keeps the line: nothing.
     fn joined(&self, record: &mut Record<'_>) -> Option<Text> {
-        if let [one] = self.source[..] {
-            return record.text(one);
-        }
         let mut whole: Option<Text> = None;
         for &slot in &self.source {
-            let Some(text) = record.text(slot) else { continue };
+            if !record.value(slot).is_present() {
+                continue;
+            }
+            let text = record.text(slot)?;
+            if self.source.len() == 1 {
+                return Some(text);
+            }
             // Parts are appended in one run; what `text` may have pushed for itself lies before it.
             whole = Some(match whole {
                 None => {
@@ -141,6 +142,6 @@ impl Drop {
                 }
             });
         }
-        whole
+        Some(whole.unwrap_or(Text::EMPTY))
     }
 }

@@ -66,13 +66,13 @@ impl StageConfig for TimestampConfig {
         }
         let zone = match &self.location {
             None => None,
-            Some(name) => match TimeZone::get(&name.value) {
-                Ok(zone) => Some(zone),
-                Err(_) => {
+            Some(name) => match zone(&name.value) {
+                Some(zone) => Some(zone),
+                None => {
                     scope
                         .diagnostics
                         .error(name.span, format!("`{}` is no time zone", name.value))
-                        .help("an IANA name such as `Europe/London`");
+                        .help("an IANA name such as `Europe/London`, `UTC`, or `Local` for this machine's zone");
                     return None;
                 }
             },
@@ -83,6 +83,15 @@ impl StageConfig for TimestampConfig {
             clock: time_layout::Context { zone, now: 0 },
             fudge: (self.action_on_failure == ActionOnFailure::Fudge).then(Fudge::default),
         })
+    }
+}
+
+/// By its name, as Go's `LoadLocation` knows it: nothing is UTC, and `Local` is the zone of this machine.
+fn zone(name: &str) -> Option<TimeZone> {
+    match name {
+        "" => Some(TimeZone::UTC),
+        "Local" => Some(TimeZone::system()),
+        name => TimeZone::get(name).ok(),
     }
 }
 

@@ -27,13 +27,13 @@ pub enum Verdict {
 pub const INVALID_TENANT: &str = "invalid_tenant";
 
 impl Verdict {
-    /// `accept_200`: something in between answers 200 where Loki said 204.
-    pub fn of(answer: &Answer, accept_200: bool) -> Self {
+    /// Loki says 204. Others that take its pushes, and what stands in between, say 200 or 202, and Promtail takes any 2xx
+    /// for success; but 260 is Loki's for a blocked tenant, and a page comes from somebody else.
+    pub fn of(answer: &Answer) -> Self {
         let Answer::Status { code, body, .. } = answer else { return Verdict::Later(Trouble::Unreachable) };
         match code {
-            204 => Verdict::Accepted,
-            200 if accept_200 && !is_page(body) => Verdict::Accepted,
             260 => Verdict::Stuck(Trouble::Blocked),
+            200..=299 if !is_page(body) => Verdict::Accepted,
             0..=299 | 408 => Verdict::Stuck(Trouble::Foreign),
             300..=399 => Verdict::Stuck(Trouble::Redirected),
             429 => Verdict::Later(rate_trouble(body)),

@@ -58,8 +58,6 @@ pub struct LaneConfig {
     pub max_retries: Option<u64>,
     /// 429 drops at once.
     pub drop_rate_limited: bool,
-    /// 200 acknowledges as 204 does, unless a page comes with it.
-    pub accept_200: bool,
 }
 
 impl LaneConfig {
@@ -69,7 +67,6 @@ impl LaneConfig {
             max_period: client.backoff.max_period,
             max_retries: client.backoff.max_retries,
             drop_rate_limited: client.drop_rate_limited_batches,
-            accept_200: false,
         }
     }
 }
@@ -175,7 +172,7 @@ impl Lane {
     pub fn answered(&mut self, answer: Answer, now: Duration, report: &mut dyn Report) -> Option<Settled> {
         let begun = self.begun.take().unwrap_or(now);
         let lot = self.parts.as_ref()?.next()?.lot;
-        let verdict = Verdict::of(&answer, self.config.accept_200);
+        let verdict = Verdict::of(&answer);
         if let Answer::Status { date: Some(date), .. } = &answer {
             report.server_clock(*date);
         }

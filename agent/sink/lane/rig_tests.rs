@@ -49,7 +49,6 @@ pub fn config() -> LaneConfig {
         max_period: Duration::from_secs(300),
         max_retries: None,
         drop_rate_limited: false,
-        accept_200: false,
     }
 }
 

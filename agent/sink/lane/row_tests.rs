@@ -17,13 +17,15 @@ fn row_204_acknowledges_all() {
 }
 
 #[test]
-fn row_200_is_none_unless_it_is_allowed_and_never_with_a_page() {
+fn rows_of_2xx_acknowledge_but_never_with_a_page() {
     let page = "\n <!DOCTYPE html><html>Please log in</html>";
-    for (accept_200, body, taken) in [(false, "", false), (true, "", true), (true, "ok", true), (true, page, false)] {
-        let mut rig = Rig::new(LaneConfig { accept_200, ..config() });
+    for (code, body, taken) in
+        [(200, "", true), (200, "ok", true), (202, "{}", true), (200, page, false), (201, page, false)]
+    {
+        let mut rig = Rig::new(config());
         rig.take_lines(10, 8);
-        let settled = rig.run(3, |_| status(200, body));
-        assert_eq!(settled.is_some(), taken, "{accept_200} {body}");
+        let settled = rig.run(3, |_| status(code, body));
+        assert_eq!(settled.is_some(), taken, "{code} {body}");
         assert_eq!(rig.lane.trouble(), (!taken).then_some(Trouble::Foreign));
     }
 }
@@ -36,7 +38,6 @@ fn rows_that_no_line_can_cause_are_kept_and_tried_slowly() {
         (260, "", Trouble::Blocked),
         (456, blocked, Trouble::Blocked),
         (400, blocked, Trouble::Blocked),
-        (201, "", Trouble::Foreign),
         (101, "", Trouble::Foreign),
         (301, "", Trouble::Redirected),
         (308, "", Trouble::Redirected),

@@ -49,14 +49,11 @@ fn int(texts: &Texts, value: Value) -> i64 {
     }
 }
 
-/// A whole number in Go's notation, or what stands before the point of a decimal one.
+/// A whole number in Go's notation, behind whose point are zeros at most.
 fn whole(text: &str) -> Option<i64> {
-    let Some((front, decimals)) = text.split_once('.') else { return lex::int(text) };
-    let digits = front.strip_prefix(['+', '-']).unwrap_or(front);
-    if !digits.bytes().chain(decimals.bytes()).all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    if digits.is_empty() { Some(0) } else { lex::int(front) }
+    let front = text.trim_end_matches('0');
+    let zeros = text.len() - front.len();
+    lex::int(front.strip_suffix('.').filter(|_| zeros > 0).unwrap_or(text))
 }
 
 fn float(texts: &Texts, value: Value) -> f64 {

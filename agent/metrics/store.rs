@@ -144,6 +144,7 @@ impl Store {
             holds: self.exposure.holds(),
             limited: row.limited,
             capped: row.capped,
+            is_replaced: row.limited || row.capped != 0,
         }
     }
 

@@ -5,6 +5,7 @@ mod bench;
 mod binding;
 mod blocks;
 mod chains;
+mod entry_labels;
 mod hosts;
 mod kept;
 mod keyed_hash;

@@ -1,12 +1,14 @@
 //! The record: one line on its way through a pipeline. It is reset, not rebuilt.
 
 use super::binding::Binding;
+use super::entry_labels::EntryLabels;
 use super::scope::{LabelId, ReasonId, Slot};
 use super::text::{Place, Text, Value};
 use crate::clock::UnixNanos;
 use crate::decode::cri::Stream;
 use crate::decode::number;
 use crate::geoip::address;
+use crate::metrics::{LabelSet, Store};
 use crate::units::parse_seconds;
 use std::net::IpAddr;
 
@@ -35,6 +37,7 @@ pub struct State {
     metadata: Vec<(Text, Text)>,
     /// The text that was asked for its address last.
     address: Option<(Text, Option<IpAddr>)>,
+    entry_labels: EntryLabels,
 }
 
 /// What a container runtime's line holds behind its prefix, joined with the pieces before it.
@@ -80,6 +83,7 @@ impl<'r> Record<'r> {
         state.behind = None;
         state.metadata.clear();
         state.address = None;
+        state.entry_labels.next_line();
         Record { input, fixed, source, binding, state }
     }
 
@@ -112,13 +116,21 @@ impl<'r> Record<'r> {
     }
 
     pub fn bytes(&self, text: Text) -> &[u8] {
-        let place: &[u8] = match text.place {
-            Place::Input => self.input,
-            Place::Scratch => &self.state.scratch,
-            Place::Fixed => self.fixed,
-            Place::Target => &self.binding.bytes,
-        };
-        &place[text.start as usize..text.end as usize]
+        bytes_of(text, self.input, &self.state.scratch, self.fixed, &self.binding.bytes)
+    }
+
+    /// The bytes of a text, and the extracted values by their slots: for a stage that fills many of them from one text.
+    pub fn bytes_and_values(&mut self, text: Text) -> (&[u8], &mut [Value]) {
+        let State { scratch, slots, .. } = &mut *self.state;
+        (bytes_of(text, self.input, scratch, self.fixed, &self.binding.bytes), slots)
+    }
+
+    /// All labels of the entry that series may have, made ready for them.
+    pub fn series_labels(&mut self, series: &Store) -> LabelSet<'_> {
+        let State { scratch, labels, entry_labels, .. } = &mut *self.state;
+        let (input, fixed, binding) = (self.input, self.fixed, self.binding);
+        let bytes = |text| bytes_of(text, input, scratch, fixed, &binding.bytes);
+        entry_labels.make_ready(labels, binding.series_labels(), bytes, series)
     }
 
     /// The line as it stands now: a stage may have taken a part of it.
@@ -374,4 +386,15 @@ impl<'r> Record<'r> {
             }
         }
     }
+}
+
+#[inline]
+fn bytes_of<'b>(text: Text, input: &'b [u8], scratch: &'b [u8], fixed: &'b [u8], target: &'b [u8]) -> &'b [u8] {
+    let place = match text.place {
+        Place::Input => input,
+        Place::Scratch => scratch,
+        Place::Fixed => fixed,
+        Place::Target => target,
+    };
+    &place[text.start as usize..text.end as usize]
 }

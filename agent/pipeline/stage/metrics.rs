@@ -13,7 +13,7 @@ use super::{Flow, Run, StageConfig};
 use crate::diagnostic::Diagnostics;
 use crate::labels::{is_label_name, is_metric_name};
 use crate::metrics::{Family, GroupId, Kind, Update};
-use crate::pipeline::{Context, Record, Scope, Slot};
+use crate::pipeline::{Context, Record, Scope, Slot, Value};
 use crate::yaml::{Fields, Node, Spanned, Value as Yaml};
 use std::time::Duration;
 
@@ -312,18 +312,18 @@ impl Run for Metrics {
         self.labels.next_line();
         for group in &self.groups {
             // The row is looked up for the first metric that this line touches.
-            let mut metrics = group.metrics.iter().enumerate();
-            let first = metrics.find_map(|(at, metric)| Some((at, metric.change(record)?)));
-            let Some((at, change)) = first else { continue };
-            let labels = self.labels.of(group.labels.as_deref(), record, context.series);
-            let row = context.series.row_of(group.id, labels, context.now);
-            let mut cells = context.series.cells(group.id, row);
-            // What a cell refuses (a negative number for a counter), the store counts.
-            let _ = cells.update(at, change);
-            for (at, metric) in metrics {
-                if let Some(change) = metric.change(record) {
-                    let _ = cells.update(at, change);
-                }
+            let mut row = None;
+            for (at, metric) in group.metrics.iter().enumerate() {
+                let Some(change) = metric.change(record) else { continue };
+                let row = match row {
+                    Some(row) => row,
+                    None => {
+                        let labels = self.labels.of(group.labels.as_deref(), record, context.series);
+                        *row.insert(context.series.row_of(group.id, labels, context.now))
+                    }
+                };
+                // What a cell refuses (a negative number for a counter), the store counts.
+                let _ = context.series.cells(group.id, row).update(at, change);
             }
         }
         Flow::Next
@@ -332,7 +332,7 @@ impl Run for Metrics {
 
 impl Metric {
     /// What a line does to the metric; nothing when it does not concern it.
-    #[inline]
+    #[inline(always)]
     fn change(&self, record: &mut Record<'_>) -> Option<Update> {
         match self.action {
             Action::CountLine => return Some(Update::Inc),
@@ -340,12 +340,7 @@ impl Metric {
             _ => {}
         }
         let value = record.value(self.source);
-        if !value.is_present() {
-            return None;
-        }
-        if let Some(wanted) = &self.value
-            && record.value_text(value).is_none_or(|text| record.bytes(text) != &wanted[..])
-        {
+        if !value.is_present() || self.value.as_ref().is_some_and(|wanted| !reads(record, value, wanted)) {
             return None;
         }
         // As in Promtail, `inc` needs no value: a field that is there without one counts.
@@ -359,4 +354,9 @@ impl Metric {
             Action::CountLine | Action::CountBytes | Action::Nothing => None,
         }
     }
+}
+
+/// Whether a value reads exactly so.
+fn reads(record: &mut Record<'_>, value: Value, wanted: &[u8]) -> bool {
+    record.value_text(value).is_some_and(|text| record.bytes(text) == wanted)
 }

@@ -4,6 +4,7 @@ use super::super::json::rewrite;
 use crate::decode::json::{self, Field, LearningPicker, Mode};
 use crate::pipeline::{Record, Slot, Text, Value};
 use crate::yaml::Spanned;
+use std::ops::Range;
 
 /// What a line gives, and under which JSON keys, the usual ones first.
 pub const NAMES: [(&str, &[&str]); N] = [
@@ -53,8 +54,6 @@ pub const CLIENT_HEADER: usize = 26;
 pub const PEER: usize = 27;
 
 
-/// An access line has these.
-const NEEDED: u32 = 1 << STATUS | 1 << CLIENT_IP;
 /// JSON keys that one line is searched for.
 const KEYS_MAX: usize = 64;
 
@@ -65,6 +64,8 @@ pub struct Picker {
     picker: LearningPicker,
     /// Of the picked keys.
     targets: Vec<usize>,
+    /// Those of the names that an access line must have.
+    needed: [Range<usize>; 2],
     /// The names that are picked.
     picked: Vec<usize>,
     spare: Vec<u8>,
@@ -81,7 +82,8 @@ impl Picker {
         }
         keys.truncate(KEYS_MAX);
         let picker = LearningPicker::new(&[], Mode::Lenient);
-        let mut picker = Picker { keys, picker, targets: Vec::new(), picked: Vec::new(), spare: Vec::new() };
+        let mut picker =
+            Picker { keys, picker, targets: Vec::new(), needed: [0..0, 0..0], picked: Vec::new(), spare: Vec::new() };
         picker.narrow(|_| true);
         picker
     }
@@ -91,6 +93,10 @@ impl Picker {
         let wanted = self.keys.iter().filter(|(_, at)| is_wanted(*at));
         let (paths, targets): (Vec<_>, Vec<_>) = wanted.cloned().unzip();
         self.picker = LearningPicker::new(&paths, Mode::Lenient);
+        self.needed = [STATUS, CLIENT_IP].map(|needed| {
+            let first = targets.iter().position(|at| *at == needed).unwrap_or(0);
+            first..first + targets.iter().filter(|at| **at == needed).count()
+        });
         self.targets = targets;
         self.picked = (0..N).filter(|at| is_wanted(*at)).collect();
     }
@@ -106,35 +112,34 @@ impl Picker {
     }
 
     fn pick_keys<const KEYS: usize>(&mut self, record: &mut Record<'_>, line: Text, slots: &[Slot; N]) -> bool {
-        let whole = record.bytes(line);
+        let (whole, values) = record.bytes_and_values(line);
         let mut fields = [Field::Missing; KEYS];
-        if self.picker.pick(whole, &mut fields[..self.targets.len()]).is_err() {
+        let fields = &mut fields[..self.targets.len()];
+        if self.picker.pick(whole, fields).is_err() || !self.needed.iter().all(|of| fields[of.clone()].iter().any(is_text)) {
             return false;
         }
-        let mut found = [(0, Text::EMPTY, false); N];
-        let (mut count, mut seen) = (0, 0u32);
-        for (field, &at) in fields.iter().zip(&self.targets) {
+        for &at in &self.picked {
+            // What the line leaves out is nil and not missing: a label of the pod must not stand in for it.
+            values[usize::from(slots[at].0)] = Value::Nil;
+        }
+        let mut to_unescape = 0u32;
+        // From behind, so that the usual key of a name has the last word.
+        for (at, field) in self.targets.iter().zip(&*fields).rev() {
             let (raw, escaped) = match *field {
                 Field::Text { raw, escaped } => (raw, escaped),
                 Field::Number(raw) => (raw, false),
                 _ => continue,
             };
-            if seen >> at & 1 == 0 {
-                seen |= 1 << at;
-                found[count] = (at, line.part(whole, raw), escaped);
-                count += 1;
+            values[usize::from(slots[*at].0)] = Value::Text(line.part(whole, raw));
+            to_unescape = to_unescape & !(1 << at) | u32::from(escaped) << at;
+        }
+        while to_unescape != 0 {
+            let slot = slots[to_unescape.trailing_zeros() as usize];
+            to_unescape &= to_unescape - 1;
+            if let Value::Text(raw) = record.value(slot) {
+                let text = rewrite(record, &mut self.spare, raw, json::unescape);
+                record.set_value(slot, Value::Text(text));
             }
-        }
-        if seen & NEEDED != NEEDED {
-            return false;
-        }
-        for &at in self.picked.iter().filter(|at| seen >> **at & 1 == 0) {
-            // What the line leaves out is nil and not missing: a label of the pod must not stand in for it.
-            record.set_value(slots[at], Value::Nil);
-        }
-        for &(at, text, escaped) in &found[..count] {
-            let text = if escaped { rewrite(record, &mut self.spare, text, json::unescape) } else { text };
-            record.set_value(slots[at], Value::Text(text));
         }
         true
     }
@@ -143,4 +148,9 @@ impl Picker {
     pub fn picked(&self) -> &[usize] {
         &self.picked
     }
+}
+
+/// Whether a field has a text or a number.
+fn is_text(field: &Field<'_>) -> bool {
+    matches!(field, Field::Text { .. } | Field::Number(_))
 }

@@ -10,9 +10,6 @@ pub struct Labels {
     values: Vec<LabelValue>,
     /// The line at hand.
     line: u64,
-    /// For a group with all labels of the entry: these, by the record's label ids.
-    all: Vec<LabelValue>,
-    which: Vec<u16>,
 }
 
 /// Where the value of a label comes from.
@@ -46,8 +43,8 @@ impl Labels {
 
     /// The labels of a group for the line at hand; `None`: all labels of the entry.
     #[inline]
-    pub fn of<'l>(&'l mut self, which: Option<&'l [u16]>, record: &mut Record<'_>, series: &Store) -> LabelSet<'l> {
-        let Some(which) = which else { return self.of_entry(record, series) };
+    pub fn of<'l>(&'l mut self, which: Option<&'l [u16]>, record: &'l mut Record<'_>, series: &Store) -> LabelSet<'l> {
+        let Some(which) = which else { return record.series_labels(series) };
         for at in which {
             let at = usize::from(*at);
             let source = &mut self.sources[at];
@@ -62,19 +59,5 @@ impl Labels {
             }
         }
         LabelSet::in_order(&self.values, which)
-    }
-
-    fn of_entry(&mut self, record: &Record<'_>, series: &Store) -> LabelSet<'_> {
-        self.which.clear();
-        for &(label, name) in record.binding().series_labels() {
-            let Some(text) = record.label(label) else { continue };
-            let at = usize::from(label.0);
-            if at >= self.all.len() {
-                self.all.resize_with(at + 1, LabelValue::default);
-            }
-            series.set_value(&mut self.all[at], name, Some(record.bytes(text)));
-            self.which.push(label.0);
-        }
-        LabelSet::new(&self.all, &self.which)
     }
 }

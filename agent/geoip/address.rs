@@ -4,33 +4,59 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The longest text of an address, in bytes: six groups of IPv6 and a dotted quad.
-pub const TEXT_BYTES_MAX: usize = 45;
+const TEXT_BYTES_MAX: usize = 45;
 
 /// The client address that a log field names: plain IPv4 or IPv6, `ip:port`, `[v6]`, `[v6]:port`, or the first of a
 /// comma-separated list of these. Blanks around it don't matter; an IPv4-mapped IPv6 address is the IPv4 address.
 ///
 /// What is an address is Go's `net.ParseIP`, as in Promtail (so no `01.2.3.4` and no `fe80::1%eth0`); ports and lists
 /// are ours, Promtail logs an error for each. `None` for `-`, nothing, `unix:` and anything else.
-pub fn parse_client(text: &[u8]) -> Option<IpAddr> {
-    parse_plain(address_text(text)?)
-}
-
-/// The part of a log field that [`parse_plain`] has to make sense of: no list, no port, no brackets, no blanks around,
-/// and at most [`TEXT_BYTES_MAX`] bytes. `None` where that is sure to fail.
 #[inline]
-pub(super) fn address_text(text: &[u8]) -> Option<&[u8]> {
-    let plain = match memchr::memchr2(b':', b',', text) {
+pub fn parse_client(text: &[u8]) -> Option<IpAddr> {
+    match parse_ipv4(text) {
         // Nearly every line: an IPv4 address and nothing else.
-        None => text.trim_ascii(),
-        Some(_) => without_port(text.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii())?,
-    };
-    (2..=TEXT_BYTES_MAX).contains(&plain.len()).then_some(plain)
+        Some(v4) => Some(v4.into()),
+        None => parse_any(text),
+    }
 }
 
-/// An address in its plain text.
-pub(super) fn parse_plain(text: &[u8]) -> Option<IpAddr> {
-    let ip: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+/// Any form but a plain IPv4 address.
+fn parse_any(text: &[u8]) -> Option<IpAddr> {
+    let plain = without_port(text.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii())?;
+    if !(2..=TEXT_BYTES_MAX).contains(&plain.len()) {
+        return None;
+    }
+    let ip: IpAddr = std::str::from_utf8(plain).ok()?.parse().ok()?;
     Some(ip.to_canonical())
+}
+
+/// Four decimal numbers of at most 255 without leading zeros, with points between, and nothing else.
+#[inline]
+fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    if !(7..=15).contains(&text.len()) {
+        return None;
+    }
+    let (mut address, mut octet, mut digits, mut points) = (0u32, 0u32, 0, 0);
+    for byte in text {
+        let digit = u32::from(byte.wrapping_sub(b'0'));
+        if digit <= 9 {
+            // A zero leads if a digit follows it.
+            if digits > 0 && octet == 0 {
+                return None;
+            }
+            octet = octet * 10 + digit;
+            digits += 1;
+        } else {
+            if *byte != b'.' || digits == 0 || octet > 255 {
+                return None;
+            }
+            address = address << 8 | octet;
+            (octet, digits) = (0, 0);
+            points += 1;
+        }
+    }
+    // Too many digits are too great a number; eleven of them don't make it wrap.
+    (points == 3 && digits > 0 && octet <= 255).then(|| Ipv4Addr::from_bits(address << 8 | octet))
 }
 
 /// The first address of the network of `v4_bits` or `v6_bits` leading bits that `ip` is in. An IPv4-mapped address is its
@@ -251,6 +277,13 @@ mod tests {
                 // The only texts we take beyond the standard ones have a port.
                 None => prop_assert!(parse_client(text.as_bytes()).is_none() || text.contains(':')),
             }
+        }
+
+        #[test]
+        fn ipv4_parses_as_the_standard_library_does(
+            text in "[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}|[0-9.]{0,16}|[0-9]{0,12}\\.[0-9./: ]{5,8}",
+        ) {
+            prop_assert_eq!(parse_ipv4(text.as_bytes()), text.parse().ok());
         }
 
         #[test]

@@ -1,9 +1,8 @@
 //! What was found out about the addresses seen lately.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 
-use super::address::{TEXT_BYTES_MAX, address_text, parse_plain};
 use super::database::Database;
 use super::handle::Reader;
 
@@ -16,7 +15,7 @@ const WAYS: usize = 4;
 /// One worker's memory of addresses, over the databases of a [`Reader`]: forgets everything when the database changes.
 ///
 /// `T` is what the caller derives from a record (label texts, say); it is made once for an address, and a hit
-/// allocates nothing. Addresses are known by their text: to parse one takes longer than to find it here.
+/// allocates nothing.
 pub struct Cache<T> {
     reader: Reader,
     /// The generation of the database that all entries come from.
@@ -28,11 +27,10 @@ pub struct Cache<T> {
     counts: Counts,
 }
 
-/// Fills a cache line when `T` is a boxed slice.
+/// Fills a cache line when `T` is two boxed slices.
 struct Entry<T> {
-    text: [u8; TEXT_BYTES_MAX],
-    /// Bytes of `text` in use; 0 is a free entry.
-    text_bytes: u8,
+    /// The address as IPv6; `None`: free.
+    address: Option<u128>,
     /// `None` where the database has no record.
     answer: Option<T>,
 }
@@ -84,36 +82,35 @@ impl<T> Cache<T> {
         Cache { reader, generation: 0, sets, hasher, counts: Counts::default() }
     }
 
-    /// What is known of the address in `text` (see [`parse_client`](super::address::parse_client) for the forms it may have). `derive` is called when
-    /// the address is not in memory: with the database and the address, it returns `None` where there is no record.
+    /// What is known of an address, `None` standing for a text that is none. `derive` is called when the address is not
+    /// in memory: with the database and the address, it returns `None` where there is no record.
     #[inline]
-    pub fn get(&mut self, text: &[u8], derive: impl FnOnce(&Database, IpAddr) -> Option<T>) -> Lookup<&T> {
+    pub fn get(&mut self, ip: Option<IpAddr>, derive: impl FnOnce(&Database, IpAddr) -> Option<T>) -> Lookup<&T> {
         if self.reader.database().is_none() {
             return Lookup::NoDatabase;
         }
         if self.reader.generation() != self.generation {
-            self.forget();
+            self.generation = self.reader.generation();
+            self.sets.as_flattened_mut().iter_mut().for_each(|entry| *entry = Entry::FREE);
         }
-        let Some(text) = address_text(text) else {
+        let Some(ip) = ip else {
             self.counts.invalid += 1;
             return Lookup::Invalid;
         };
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(text);
-        let index = hasher.finish() as usize & (self.sets.len() - 1);
-        match self.sets[index].iter().position(|entry| entry.is(text)) {
+        let address = match ip {
+            IpAddr::V4(v4) => 0xffff << 32 | u128::from(v4.to_bits()),
+            IpAddr::V6(v6) => v6.to_bits(),
+        };
+        let index = self.hasher.hash_one(address) as usize & (self.sets.len() - 1);
+        match self.sets[index].iter().position(|entry| entry.address == Some(address)) {
             Some(0) => self.counts.hits += 1,
             Some(way) => {
                 self.counts.hits += 1;
                 self.sets[index][..=way].rotate_right(1);
             }
             None => {
-                let Some(ip) = parse_plain(text) else {
-                    self.counts.invalid += 1;
-                    return Lookup::Invalid;
-                };
                 let Some(database) = self.reader.database() else { return Lookup::NoDatabase };
-                let entry = Entry::new(text, derive(database, ip));
+                let entry = Entry { address: Some(address), answer: derive(database, ip.to_canonical()) };
                 self.counts.misses += 1;
                 self.sets[index].rotate_right(1);
                 self.sets[index][0] = entry;
@@ -132,36 +129,17 @@ impl<T> Cache<T> {
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }
-
-    #[cold]
-    fn forget(&mut self) {
-        for entry in self.sets.as_flattened_mut() {
-            *entry = Entry::FREE;
-        }
-        self.generation = self.reader.generation();
-    }
 }
 
 impl<T> Entry<T> {
-    const FREE: Entry<T> = Entry { text: [0; TEXT_BYTES_MAX], text_bytes: 0, answer: None };
-
-    /// `text` has at most [`TEXT_BYTES_MAX`] bytes, and at least one.
-    fn new(text: &[u8], answer: Option<T>) -> Self {
-        let mut entry = Entry { text_bytes: text.len() as u8, answer, ..Entry::FREE };
-        entry.text[..text.len()].copy_from_slice(text);
-        entry
-    }
-
-    #[inline]
-    fn is(&self, text: &[u8]) -> bool {
-        usize::from(self.text_bytes) == text.len() && self.text[..text.len()] == *text
-    }
+    const FREE: Entry<T> = Entry { address: None, answer: None };
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use super::super::address::parse_client;
     use super::super::handle::GeoIp;
     use super::super::mmdb::{Mmdb, map, text};
     use super::super::record::Field;
@@ -205,7 +183,7 @@ mod tests {
     }
 
     fn ask(cache: &mut Cache<String>, text: &str) -> Lookup<String> {
-        match cache.get(text.as_bytes(), country) {
+        match cache.get(parse_client(text.as_bytes()), country) {
             Lookup::Found(code) => Lookup::Found(code.clone()),
             Lookup::NotFound => Lookup::NotFound,
             Lookup::Invalid => Lookup::Invalid,
@@ -220,11 +198,11 @@ mod tests {
         let mut cache = fixture.cache(64);
         assert_eq!(ask(&mut cache, "10.0.0.1"), found("DE"));
         for same in ["10.0.0.1", "10.0.0.1:80", " 10.0.0.1", "10.0.0.1:81, 10.0.0.2"] {
-            assert_eq!(cache.get(same.as_bytes(), never), Lookup::Found(&"DE".to_owned()));
+            assert_eq!(cache.get(parse_client(same.as_bytes()), never), Lookup::Found(&"DE".to_owned()));
         }
         assert_eq!(ask(&mut cache, "2001:db8::1"), found("DE"));
         assert_eq!(ask(&mut cache, "192.0.2.1"), Lookup::NotFound);
-        assert_eq!(cache.get(b"192.0.2.1", never), Lookup::NotFound);
+        assert_eq!(cache.get(parse_client(b"192.0.2.1"), never), Lookup::NotFound);
         for text in ["-", "", " ", "::1::", &"1".repeat(46), &"1.".repeat(99_999)] {
             assert_eq!(ask(&mut cache, text), Lookup::Invalid);
         }
@@ -256,7 +234,7 @@ mod tests {
         }
         assert_eq!(cache.take_counts(), Counts { hits: 1, misses: 5, ..Counts::default() });
         for address in ["10.0.0.1", "10.0.0.5", "10.0.0.3", "10.0.0.4"] {
-            cache.get(address.as_bytes(), never);
+            cache.get(parse_client(address.as_bytes()), never);
         }
         ask(&mut cache, "10.0.0.2");
         assert_eq!(cache.take_counts(), Counts { hits: 4, misses: 1, ..Counts::default() });

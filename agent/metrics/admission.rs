@@ -9,8 +9,9 @@
 
 use super::family::LabelName;
 use super::group::{Group, Row};
-use super::key::{LabelKey, entries};
+use super::key::{LabelKey, entries, is_own};
 use super::sketch::Sketch;
+use super::value::{LabelSet, row_hash};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -102,7 +103,7 @@ impl Admission {
 
     fn each_value(&mut self, hasher: &RandomState, key: &[u8], mut each: impl FnMut(&mut Values, u64)) {
         for (values, (capped, _)) in self.values.iter_mut().zip(&self.limit.values_max) {
-            for (_, value) in entries(key).filter(|(name, value)| name == capped && counts(value)) {
+            for (_, value) in entries(key).filter(|(name, value)| name == capped && is_own(value)) {
                 each(values, hasher.hash_one(value));
             }
         }
@@ -112,7 +113,7 @@ impl Admission {
     fn over(&self, hasher: &RandomState, key: &LabelKey) -> u16 {
         let mut over = 0;
         for (at, (values, (capped, max))) in self.values.iter().zip(&self.limit.values_max).enumerate() {
-            let mut of_label = entries(key.identity()).filter(|(name, value)| name == capped && counts(value));
+            let mut of_label = entries(key.identity()).filter(|(name, value)| name == capped && is_own(value));
             let is_new = |value: &[u8]| {
                 let hash = hasher.hash_one(value);
                 values.0.find(hash, |(h, _)| *h == hash).is_none()
@@ -126,7 +127,7 @@ impl Admission {
 
     /// Whether a label set has a value that becomes `__other__` where there is no room.
     fn gives_way(&self, key: &[u8]) -> bool {
-        entries(key).any(|(name, value)| counts(value) && gives_way(&self.limit, name))
+        entries(key).any(|(name, value)| is_own(value) && gives_way(&self.limit, name))
     }
 
     /// Whether a label set without room is heavy enough for what is left of the reserve.
@@ -144,16 +145,37 @@ impl Admission {
     }
 }
 
-/// Whether a value is one of its own.
-fn counts(value: &[u8]) -> bool {
-    !value.is_empty() && value != OTHER.as_bytes()
-}
-
 fn gives_way(limit: &Limit, name: LabelName) -> bool {
     limit.overflow.is_empty() || limit.overflow.contains(&name)
 }
 
 impl Group {
+    /// As [`admit`](Self::admit) in the case that recurs: no label is limited, the group is full, and a row of `__other__`
+    /// stands ready. `None` in any other.
+    pub fn admit_to_other(
+        &mut self,
+        hasher: &RandomState,
+        hash: u64,
+        labels: LabelSet<'_>,
+        key: &mut LabelKey,
+    ) -> Option<Row> {
+        let limit = &self.admission.limit;
+        let own = self.rows() - self.admission.others;
+        if own < limit.series_max || !limit.values_max.is_empty() {
+            return None;
+        }
+        let gives = |name| gives_way(limit, name);
+        let other = labels.hash_of_other(hasher, gives)?;
+        let index = self.find_by(other, |stored| labels.is_other(stored, gives))?;
+        let free = limit.series_max.saturating_add(self.admission.reserve()).saturating_sub(own);
+        if self.admission.proves_heavy(hash, free) {
+            self.columns.iter_mut().for_each(|column| column.promoted += 1);
+            labels.write(key);
+            return Some(Row { index: self.insert(hasher, key), limited: false, capped: 0 });
+        }
+        Some(Row { index, limited: true, capped: 0 })
+    }
+
     /// A row for a label set that has none yet; the key becomes what the row stands for.
     pub fn admit(&mut self, hasher: &RandomState, key: &mut LabelKey) -> Row {
         let capped = self.admission.over(hasher, key);
@@ -172,7 +194,7 @@ impl Group {
                 return Row { index: self.insert(hasher, key), limited, capped };
             }
             let free = max.saturating_add(self.admission.reserve()).saturating_sub(own);
-            if self.admission.proves_heavy(hasher.hash_one(key.identity()), free) {
+            if self.admission.proves_heavy(row_hash(hasher, key.identity()), free) {
                 self.columns.iter_mut().for_each(|column| column.promoted += 1);
                 return Row { index: self.insert(hasher, key), limited, capped };
             }

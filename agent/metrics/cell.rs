@@ -41,7 +41,7 @@ impl Refused {
 
 /// One update of one cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Update {
+pub enum Update {
     /// Counter and gauge: one more. The common case of the hot path.
     Inc,
     /// Counter and gauge.

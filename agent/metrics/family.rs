@@ -49,7 +49,7 @@ pub struct Family {
 pub struct FamilyId(pub(super) u32);
 
 /// A label name of one store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LabelName(pub(super) u16);
 
 /// Two definitions that cannot live under one name, or one that cannot live at all: a sentence for the operator.

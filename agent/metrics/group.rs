@@ -6,9 +6,9 @@ use super::cell::{self, Refused, Stamp, Update};
 use super::family::{FamilyId, Kind, LabelName};
 use super::key::{LabelKey, identity};
 use super::keys::Keys;
+use super::value::row_hash;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
 
 /// Whole seconds of a clock that never goes back.
 pub type Seconds = u32;
@@ -39,8 +39,9 @@ impl Row {
 pub(super) struct Column {
     pub family: FamilyId,
     pub kind: Kind,
-    /// First word of the metric's cell in a row.
+    /// First word of the metric's cell in a row, and the one behind its last.
     pub at: usize,
+    pub end: usize,
     /// Cells that hold a series.
     pub series: usize,
     /// Cells that are held and in no batch of births yet.
@@ -59,15 +60,16 @@ pub(super) struct Column {
 impl Column {
     pub fn new(family: FamilyId, kind: Kind, at: usize, limit: &Limit) -> Column {
         let capped = limit.values_max.iter().take(CAPPED_LABELS_MAX).map(|(label, _)| (*label, 0)).collect();
-        Column { family, kind, at, series: 0, newborn: 0, limited: 0, promoted: 0, capped, refused: [0; _] }
+        let end = at + cell::width(&kind);
+        Column { family, kind, at, end, series: 0, newborn: 0, limited: 0, promoted: 0, capped, refused: [0; _] }
     }
 
     pub fn cell<'a>(&self, row: &'a [u64]) -> &'a [u64] {
-        &row[self.at..self.at + cell::width(&self.kind)]
+        &row[self.at..self.end]
     }
 
     pub fn cell_mut<'a>(&self, row: &'a mut [u64]) -> &'a mut [u64] {
-        &mut row[self.at..self.at + cell::width(&self.kind)]
+        &mut row[self.at..self.end]
     }
 
     /// Gives a cell of this metric another stamp (its first word), and keeps the books of the cells.
@@ -78,8 +80,12 @@ impl Column {
         *word = stamp.0;
     }
 
-    #[cold]
-    fn count_capped(&mut self, capped: u16) {
+    /// An update went to a row that stands for others.
+    fn count_replaced(&mut self, limited: bool, capped: u16) {
+        self.limited += u64::from(limited);
+        if capped == 0 {
+            return;
+        }
         let counts = self.capped.iter_mut().enumerate().take_while(|(at, _)| *at < CAPPED_LABELS_MAX);
         counts.for_each(|(at, (_, count))| *count += u64::from(capped >> at & 1));
     }
@@ -105,6 +111,8 @@ pub struct Cells<'a> {
     pub(super) holds: bool,
     pub(super) limited: bool,
     pub(super) capped: u16,
+    /// One of these two.
+    pub(super) is_replaced: bool,
 }
 
 impl Cells<'_> {
@@ -142,23 +150,37 @@ impl Cells<'_> {
     }
 
     /// A refusal is counted here; the caller need not look at it.
-    #[inline]
-    fn update(&mut self, metric: usize, update: Update) -> Result<(), Refused> {
+    #[inline(always)]
+    pub fn update(&mut self, metric: usize, update: Update) -> Result<(), Refused> {
+        // What nearly every line does: one more of a series that lives.
+        if let (Update::Inc, Some(Column { kind: Kind::Counter, at, .. })) = (update, self.columns.get(metric))
+            && let Some([stamp, whole, ..]) = self.row.get_mut(*at..)
+            && *stamp != Stamp::NEVER.0
+            && *whole < u64::MAX
+            && !self.is_replaced
+        {
+            *whole += 1;
+            *stamp = Stamp(*stamp).touched(self.now).0;
+            return Ok(());
+        }
+        self.update_any(metric, update)
+    }
+
+    #[inline(never)]
+    fn update_any(&mut self, metric: usize, update: Update) -> Result<(), Refused> {
         let column = &mut self.columns[metric];
-        let cell = &mut self.row[column.at..column.at + cell::width(&column.kind)];
+        let cell = &mut self.row[column.at..column.end];
         let outcome = cell::update(&column.kind, cell, update);
-        match outcome {
-            Ok(()) => {
-                column.limited += u64::from(self.limited);
-                if self.capped != 0 {
-                    column.count_capped(self.capped);
-                }
-                match cell::stamp(cell) {
-                    Stamp::NEVER => column.begin(&mut cell[0], self.now, self.holds),
-                    known => cell[0] = known.touched(self.now).0,
-                }
-            }
-            Err(why) => column.refused[why as usize] += 1,
+        if let Err(why) = outcome {
+            column.refused[why as usize] += 1;
+            return outcome;
+        }
+        if self.is_replaced {
+            column.count_replaced(self.limited, self.capped);
+        }
+        match cell::stamp(cell) {
+            Stamp::NEVER => column.begin(&mut cell[0], self.now, self.holds),
+            known => cell[0] = known.touched(self.now).0,
         }
         outcome
     }
@@ -198,12 +220,18 @@ impl Group {
 
     #[inline]
     pub fn find(&self, hasher: &RandomState, key: &LabelKey) -> Option<u32> {
-        self.table.find(hasher.hash_one(key.identity()), |row| key.is(self.keys.get(*row))).copied()
+        self.find_by(row_hash(hasher, key.identity()), |stored| key.is(stored))
+    }
+
+    /// The row with this hash whose stored key is the one.
+    #[inline]
+    pub fn find_by(&self, hash: u64, is_it: impl Fn(&[u8]) -> bool) -> Option<u32> {
+        self.table.find(hash, |row| is_it(self.keys.get(*row))).copied()
     }
 
     /// The row of a stored identity.
     pub fn find_stored(&self, hasher: &RandomState, key: &[u8]) -> Option<u32> {
-        self.table.find(hasher.hash_one(key), |row| identity(self.keys.get(*row)) == key).copied()
+        self.find_by(row_hash(hasher, key), |stored| identity(stored) == key)
     }
 
     pub fn cell(&self, row: u32, metric: usize) -> &[u64] {
@@ -227,7 +255,7 @@ impl Group {
         });
         self.keys.set(row, &key.to_stored());
         self.admission.inserted(hasher, key.identity());
-        let hash = |row: &u32| hasher.hash_one(identity(self.keys.get(*row)));
+        let hash = |row: &u32| row_hash(hasher, identity(self.keys.get(*row)));
         self.table.insert_unique(hash(&row), row, hash);
         row
     }
@@ -268,7 +296,7 @@ impl Group {
             if self.columns.iter().any(|column| words[column.at] != 0) {
                 continue;
             }
-            if let Ok(entry) = self.table.find_entry(hasher.hash_one(identity(key)), |r| *r == row) {
+            if let Ok(entry) = self.table.find_entry(row_hash(hasher, identity(key)), |r| *r == row) {
                 entry.remove();
             }
             self.admission.removed(hasher, identity(key));

@@ -4,13 +4,15 @@
 //! Identity is Prometheus': only the entries with a value count, so `{a=""}` and `{}` are one series. The empty ones
 //! are kept with the series that they created, because Promtail exposes `a=""` where a label was set to nothing.
 
+use super::admission::OTHER;
 use super::family::LabelName;
 use std::io::Write as _;
 
 /// A longer label value is cut: 1 KiB is far above what a name, a path template or an address needs.
 pub const LABEL_VALUE_BYTES_MAX: usize = 1024;
 
-const HEAD: usize = 4;
+/// Bytes of an entry before its value.
+pub(super) const HEAD: usize = 4;
 /// What the mark of a cut value takes: `…` and eight hexadecimal digits.
 const CUT_MARK: usize = 3 + 8;
 
@@ -21,7 +23,7 @@ pub struct LabelKey {
     valued: Vec<u8>,
     /// Entries without one, in the same notation.
     empty: Vec<u8>,
-    /// Room to rewrite a value or the whole key in: hostile lines must not cost allocations either.
+    /// Room to rewrite the key in: hostile lines must not cost allocations either.
     spare: Vec<u8>,
 }
 
@@ -45,30 +47,7 @@ impl LabelKey {
         if value.is_empty() {
             return push_entry(&mut self.empty, name, b"");
         }
-        if value.len() <= LABEL_VALUE_BYTES_MAX && value.is_ascii() {
-            return push_entry(&mut self.valued, name, value);
-        }
-        self.push_foreign(name, value);
-    }
-
-    #[cold]
-    fn push_foreign(&mut self, name: LabelName, value: &[u8]) {
-        let mut text = std::mem::take(&mut self.spare);
-        text.clear();
-        for chunk in value.utf8_chunks() {
-            // One byte past the limit is enough to know that it is crossed.
-            let room = (LABEL_VALUE_BYTES_MAX + 1).saturating_sub(text.len());
-            text.extend_from_slice(&chunk.valid().as_bytes()[..chunk.valid().len().min(room)]);
-            if !chunk.invalid().is_empty() {
-                text.extend_from_slice("\u{fffd}".as_bytes());
-            }
-            if text.len() > LABEL_VALUE_BYTES_MAX {
-                cut(&mut text, stable_hash(value));
-                break;
-            }
-        }
-        push_entry(&mut self.valued, name, &text);
-        self.spare = text;
+        push_value(&mut self.valued, name, value);
     }
 
     /// The bytes that make the series.
@@ -79,7 +58,7 @@ impl LabelKey {
     /// Whether a stored key is of the same series.
     #[inline]
     pub(super) fn is(&self, stored: &[u8]) -> bool {
-        stored.strip_prefix(self.valued.as_slice()).is_some_and(|rest| rest.is_empty() || length(rest) == 0)
+        stored.strip_prefix(self.valued.as_slice()).is_some_and(has_no_value)
     }
 
     /// The key as it is kept with its series.
@@ -130,14 +109,87 @@ pub(super) fn identity(stored: &[u8]) -> &[u8] {
     &stored[..valued.map(|(_, value)| HEAD + value.len()).sum()]
 }
 
+/// Whether what is left of a stored key are labels without a value, or none.
+#[inline]
+pub(super) fn has_no_value(rest: &[u8]) -> bool {
+    rest.is_empty() || length(rest) == 0
+}
+
 /// The labels of a stored key: those with a value in the order of their names, then those without.
-pub(super) fn entries(mut key: &[u8]) -> impl Iterator<Item = (LabelName, &[u8])> {
+pub(super) fn entries(key: &[u8]) -> impl Iterator<Item = (LabelName, &[u8])> {
+    raw_entries(key).map(|entry| (LabelName(u16::from_le_bytes([entry[0], entry[1]])), &entry[HEAD..]))
+}
+
+/// The same as they stand there.
+pub(super) fn raw_entries(mut key: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let (&[a, b, ..], rest) = key.split_first_chunk::<HEAD>()?;
-        let (value, rest) = rest.split_at(length(key));
-        key = rest;
-        Some((LabelName(u16::from_le_bytes([a, b])), value))
+        let entry;
+        (entry, key) = key.split_at_checked(HEAD + length(key.first_chunk::<HEAD>()?))?;
+        Some(entry)
     })
+}
+
+/// Whether a value is one of its own.
+pub(super) fn is_own(value: &[u8]) -> bool {
+    !value.is_empty() && value != OTHER.as_bytes()
+}
+
+/// The entry of a label whose own value found no room.
+pub(super) fn other_entry(LabelName(name): LabelName) -> [u8; HEAD + OTHER.len()] {
+    let mut entry = [0; HEAD + OTHER.len()];
+    entry[..2].copy_from_slice(&name.to_le_bytes());
+    entry[2] = OTHER.len() as u8;
+    entry[HEAD..].copy_from_slice(OTHER.as_bytes());
+    entry
+}
+
+/// Appends the entry of a value, which may be any bytes; nothing for one without bytes.
+#[inline]
+pub(super) fn push_value(to: &mut Vec<u8>, name: LabelName, value: &[u8]) {
+    if value.len() <= LABEL_VALUE_BYTES_MAX && is_ascii(value) {
+        if !value.is_empty() {
+            push_entry(to, name, value);
+        }
+    } else {
+        push_foreign(to, name, value);
+    }
+}
+
+#[cold]
+fn push_foreign(to: &mut Vec<u8>, name: LabelName, value: &[u8]) {
+    push_entry(to, name, b"");
+    let start = to.len();
+    for chunk in value.utf8_chunks() {
+        // One byte past the limit is enough to know that it is crossed.
+        let room = (LABEL_VALUE_BYTES_MAX + 1).saturating_sub(to.len() - start);
+        to.extend_from_slice(&chunk.valid().as_bytes()[..chunk.valid().len().min(room)]);
+        if !chunk.invalid().is_empty() {
+            to.extend_from_slice("\u{fffd}".as_bytes());
+        }
+        if to.len() - start > LABEL_VALUE_BYTES_MAX {
+            cut(to, start, stable_hash(value));
+            break;
+        }
+    }
+    let length = (to.len() - start) as u16; // At most LABEL_VALUE_BYTES_MAX.
+    to[start - 2..start].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Eight bytes a step: most values are shorter than the sixteen for which the library's own way is made.
+#[inline]
+fn is_ascii(text: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    match text.last_chunk::<8>() {
+        Some(last) => {
+            let words = text
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .fold(u64::from_le_bytes(*last), |all, word| all | u64::from_le_bytes(*word));
+            words & HIGH == 0
+        }
+        None => text.iter().fold(0, |all, byte| all | byte) < 0x80,
+    }
 }
 
 fn length(entry: &[u8]) -> usize {
@@ -152,9 +204,9 @@ fn push_entry(to: &mut Vec<u8>, LabelName(name): LabelName, value: &[u8]) {
     to.extend_from_slice(value);
 }
 
-/// Cuts a text (UTF-8 up to perhaps its last character) to the limit, mark included.
-fn cut(text: &mut Vec<u8>, hash: u32) {
-    let mut end = LABEL_VALUE_BYTES_MAX - CUT_MARK;
+/// Cuts the text behind `start` (UTF-8 up to perhaps its last character) to the limit, mark included.
+fn cut(text: &mut Vec<u8>, start: usize, hash: u32) {
+    let mut end = start + LABEL_VALUE_BYTES_MAX - CUT_MARK;
     // Never between the bytes of a character: continuation bytes are 10xxxxxx.
     while text[end] & 0xc0 == 0x80 {
         end -= 1;

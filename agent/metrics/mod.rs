@@ -4,7 +4,7 @@
 //! which is kept and encoded elsewhere.
 //!
 //! ```text
-//! line → LabelKey → Store::row (one hash lookup) → Cells (all metrics with these labels, side by side)
+//! line → LabelValue, LabelSet → Store::row_of (a hash lookup) → Cells (all metrics with these labels, side by side)
 //!                                                          │ Store::cut ── Snapshot::changes_since → slots
 //!                                  Own (prometheus crate) ─┴─ encode → text 0.0.4 | OpenMetrics      │
 //!                                                                        Store::restore ◄────────────┘
@@ -35,9 +35,10 @@ mod seen;
 mod sketch;
 mod snapshot;
 mod store;
+mod value;
 
 pub use admission::{CAPPED_LABELS_MAX, Limit, OTHER};
-pub use cell::Refused;
+pub use cell::{Refused, Update};
 pub use encode::{EncodeError, encode};
 pub use family::{Conflict, DEFAULT_BUCKETS, Family, FamilyId, Kind, LabelName};
 pub use format::Format;
@@ -49,6 +50,7 @@ pub use restore::{Restore, Restored};
 pub use scrapers::Scrapers;
 pub use snapshot::{FamilyStats, Sample, Shown, Snapshot};
 pub use store::Store;
+pub use value::{LabelSet, LabelValue};
 
 #[cfg(test)]
 #[path = "../../tests/support/exposition.rs"]

@@ -7,6 +7,7 @@ use super::family::{Conflict, Family, FamilyId, LabelName};
 use super::group::{Cells, Column, Group, GroupId, Row, Seconds};
 use super::key::{LabelKey, identity};
 use super::snapshot::{Image, Part, Snapshot};
+use super::value::{LabelSet, LabelValue};
 use crate::labels::{is_label_name, sanitize_label_name};
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
@@ -24,6 +25,8 @@ pub struct Store {
     /// The latest second a caller told.
     pub(super) now: Seconds,
     pub(super) exposure: Exposure,
+    /// Room for the key of a new series.
+    key: LabelKey,
 }
 
 impl Store {
@@ -85,6 +88,39 @@ impl Store {
         }
     }
 
+    /// Takes the value of one label of a line, for [`row_of`](Self::row_of); `None` where the line lacks it.
+    #[inline]
+    pub fn set_value(&self, label: &mut LabelValue, name: LabelName, value: Option<&[u8]>) {
+        label.set(name, value, &self.hasher);
+    }
+
+    /// As [`row`](Self::row), of labels that are made ready: no key is put together for a series that lives.
+    #[inline]
+    pub fn row_of(&mut self, group: GroupId, labels: LabelSet<'_>, now: Seconds) -> Row {
+        self.now = self.now.max(now);
+        let hash = labels.hash();
+        match self.groups[group.0 as usize].find_by(hash, |stored| labels.is(stored)) {
+            Some(index) => Row { index, limited: false, capped: 0 },
+            None => self.new_row_of(group, hash, labels),
+        }
+    }
+
+    #[inline(never)]
+    fn new_row_of(&mut self, group: GroupId, hash: u64, labels: LabelSet<'_>) -> Row {
+        let mut key = std::mem::take(&mut self.key);
+        let known = if labels.is_sorted_by_name(|name| &self.names.list[usize::from(name.0)]) {
+            self.groups[group.0 as usize].admit_to_other(&self.hasher, hash, labels, &mut key)
+        } else {
+            None
+        };
+        let row = known.unwrap_or_else(|| {
+            labels.write(&mut key);
+            self.new_row(group, &mut key)
+        });
+        self.key = key;
+        row
+    }
+
     #[cold]
     fn new_row(&mut self, group: GroupId, key: &mut LabelKey) -> Row {
         let group = &mut self.groups[group.0 as usize];
@@ -108,6 +144,7 @@ impl Store {
             holds: self.exposure.holds(),
             limited: row.limited,
             capped: row.capped,
+            is_replaced: row.limited || row.capped != 0,
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Pattern {
     regex: Regex,
     /// By group number; group 0, the whole match, has no name. A name may stand twice, as in Go.
     names: Vec<Option<String>>,
+    /// `.*`: the usual way to say that everything matches.
+    is_everything: bool,
 }
 
 /// The ranges of one match, and the room to find them in. Made once by [`Pattern::captures_buffer`], used per line.
@@ -61,7 +63,7 @@ impl Pattern {
         };
         let regex = RegexBuilder::new(&text).size_limit(COMPILED_BYTES_MAX).build().map_err(|e| sentence(&e))?;
         debug_assert_eq!(regex.captures_len(), translated.names.len());
-        Ok(Pattern { regex, names: translated.names })
+        Ok(Pattern { regex, names: translated.names, is_everything: pattern == ".*" })
     }
 
     /// The groups' names by group number, 0 being the whole match; unnamed groups have none. Where a name stands
@@ -77,6 +79,9 @@ impl Pattern {
 
     /// Whether the text matches. Copies only texts that are no UTF-8.
     pub fn is_match(&self, text: &[u8]) -> bool {
+        if self.is_everything {
+            return true;
+        }
         if std::str::from_utf8(text).is_ok() {
             return self.regex.is_match(text);
         }
@@ -215,6 +220,17 @@ mod tests {
         assert!(groups("^.....$", b"\xff\xff\xff\xff\xff").is_some());
         assert!(groups("^..$", "é".as_bytes()).is_none(), "a valid character is never split");
         assert!(groups("^(.*)(.)$", "aé".as_bytes()).unwrap()[2] == some("é".as_bytes()));
+    }
+
+    #[test]
+    fn everything_matches_what_matches_everything() {
+        for anchoring in [Anchoring::Anywhere, Anchoring::Whole] {
+            let [short, plain] = [".*", "(.*)"].map(|text| Pattern::compile(text, anchoring).unwrap());
+            assert!(short.is_everything && !plain.is_everything);
+            for text in [&b""[..], b"\n", b"a\nb", b"\xff\n\0"] {
+                assert!(short.is_match(text) && plain.is_match(text));
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A pipeline bound to one source: the label values that every line of it starts with.
 
 use super::keyed_hash::KeyedHash;
-use super::scope::Names;
+use super::scope::{LabelId, Names};
 use super::text::{Place, Text, Value};
 use crate::labels::Labels;
 use crate::metrics::{LabelName, Store};
@@ -18,8 +18,8 @@ pub struct Binding {
     pub(super) order: Vec<u16>,
     /// Initial extracted values: Promtail seeds them with the labels.
     pub(super) slots: Vec<Value>,
-    /// The metric store's name of each label by id; `None` for names that never reach a series (`__…`).
-    pub(super) series_names: Vec<Option<LabelName>>,
+    /// The labels that series may have (not `__…`) in the order of their names, each with the metric store's name for it.
+    series_labels: Vec<(LabelId, LabelName)>,
     /// Names the source by its labels: the same in every process, and whatever number its binding has.
     pub(super) identity: u64,
 }
@@ -44,11 +44,11 @@ impl Binding {
         let slots = slots.iter().map(|name| place(name).map_or(Value::Missing, Value::Text)).collect();
         let mut order: Vec<u16> = (0..names.len() as u16).collect();
         order.sort_by(|a, b| names[*a as usize].cmp(&names[*b as usize]));
-        let series_names =
-            names.iter().map(|name| (!name.starts_with("__")).then(|| series.label_name(name))).collect();
+        let shown = order.iter().filter(|id| !names[usize::from(**id)].starts_with("__"));
+        let series_labels = shown.map(|id| (LabelId(*id), series.label_name(&names[usize::from(*id)]))).collect();
         let parts = labels.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let identity = KeyedHash::PLAIN.of(parts);
-        Binding { bytes, labels: initial, names, order, slots, series_names, identity }
+        Binding { bytes, labels: initial, names, order, slots, series_labels, identity }
     }
 
     /// Which source this is, for what is remembered of it over a restart.
@@ -56,8 +56,8 @@ impl Binding {
         self.identity
     }
 
-    /// Label ids in the order of their names, each with the metric store's name for it.
-    pub fn series_labels(&self) -> impl Iterator<Item = (super::scope::LabelId, LabelName)> + '_ {
-        self.order.iter().filter_map(|&id| Some((super::scope::LabelId(id), self.series_names[id as usize]?)))
+    /// The labels that series may have in the order of their names, each with the metric store's name for it.
+    pub fn series_labels(&self) -> &[(LabelId, LabelName)] {
+        &self.series_labels
     }
 }

@@ -4,9 +4,9 @@
 //! learned; a client cannot invent one past an ingress with a wildcard host, hence the bound.
 
 use crate::keep::{Entries, Reader, Slot, Table};
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 /// Hosts that are remembered.
 const HOSTS_MAX: usize = 1_024;
@@ -58,13 +58,12 @@ impl IngressHosts {
         }
         self.hosts.push(Host { name: name.into(), namespace: namespace.into(), ingress: ingress.into() });
         let IngressHosts { hosts, table, hasher } = self;
-        table.insert_unique(hasher.hash_one(name), hosts.len() - 1, |at| hasher.hash_one(&*hosts[*at].name));
+        table.insert_unique(hash_of(hasher, name), hosts.len() - 1, |at| hash_of(hasher, &hosts[*at].name));
         true
     }
 
     fn position(&self, host: &[u8]) -> Option<usize> {
-        let hash = self.hasher.hash_one(host);
-        self.table.find(hash, |at| &*self.hosts[*at].name == host).copied()
+        self.table.find(hash_of(&self.hasher, host), |at| &*self.hosts[*at].name == host).copied()
     }
 
     /// The namespace and the ingress of a host; empty where nothing is known, or more than one answers.
@@ -92,6 +91,12 @@ impl IngressHosts {
         }
         (hosts, damaged)
     }
+}
+
+fn hash_of(hasher: &RandomState, name: &[u8]) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write(name);
+    state.finish()
 }
 
 fn read_host(mut reader: Reader<'_>) -> Option<[&[u8]; 3]> {

@@ -5,6 +5,7 @@ mod bench;
 mod binding;
 mod blocks;
 mod chains;
+mod entry_labels;
 mod hosts;
 mod kept;
 mod keyed_hash;
@@ -176,7 +177,8 @@ impl Pipeline {
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
         let mut scope = Scope::new(series, geoip, series_max, diagnostics);
-        let stages = stage::compile_stages(configs, &mut scope)?;
+        let mut stages = stage::compile_stages(configs, &mut scope)?;
+        stage::each_mut(&mut stages, &mut |stage| stage.narrow(&|slot| scope.is_read(slot)));
         let rate_drop = LineRate::reason(&mut scope);
         let reasons = scope.reasons.len();
         let torn = scope.reasons.position(torn::TORN).map(ReasonId);

@@ -1,12 +1,16 @@
 //! The record: one line on its way through a pipeline. It is reset, not rebuilt.
 
 use super::binding::Binding;
+use super::entry_labels::EntryLabels;
 use super::scope::{LabelId, ReasonId, Slot};
 use super::text::{Place, Text, Value};
 use crate::clock::UnixNanos;
 use crate::decode::cri::Stream;
 use crate::decode::number;
+use crate::geoip::address;
+use crate::metrics::{LabelSet, Store};
 use crate::units::parse_seconds;
+use std::net::IpAddr;
 
 /// Room for a float64 without an exponent: 309 digits and what stands around them.
 const NUMBER_BYTES: usize = 352;
@@ -31,6 +35,9 @@ pub struct State {
     number: Vec<u8>,
     /// Structured metadata: names and values, in the order in which they were set.
     metadata: Vec<(Text, Text)>,
+    /// The text that was asked for its address last.
+    address: Option<(Text, Option<IpAddr>)>,
+    entry_labels: EntryLabels,
 }
 
 /// What a container runtime's line holds behind its prefix, joined with the pieces before it.
@@ -75,6 +82,8 @@ impl<'r> Record<'r> {
         state.content = None;
         state.behind = None;
         state.metadata.clear();
+        state.address = None;
+        state.entry_labels.next_line();
         Record { input, fixed, source, binding, state }
     }
 
@@ -107,13 +116,21 @@ impl<'r> Record<'r> {
     }
 
     pub fn bytes(&self, text: Text) -> &[u8] {
-        let place: &[u8] = match text.place {
-            Place::Input => self.input,
-            Place::Scratch => &self.state.scratch,
-            Place::Fixed => self.fixed,
-            Place::Target => &self.binding.bytes,
-        };
-        &place[text.start as usize..text.end as usize]
+        bytes_of(text, self.input, &self.state.scratch, self.fixed, &self.binding.bytes)
+    }
+
+    /// The bytes of a text, and the extracted values by their slots: for a stage that fills many of them from one text.
+    pub fn bytes_and_values(&mut self, text: Text) -> (&[u8], &mut [Value]) {
+        let State { scratch, slots, .. } = &mut *self.state;
+        (bytes_of(text, self.input, scratch, self.fixed, &self.binding.bytes), slots)
+    }
+
+    /// All labels of the entry that series may have, made ready for them.
+    pub fn series_labels(&mut self, series: &Store) -> LabelSet<'_> {
+        let State { scratch, labels, entry_labels, .. } = &mut *self.state;
+        let (input, fixed, binding) = (self.input, self.fixed, self.binding);
+        let bytes = |text| bytes_of(text, input, scratch, fixed, &binding.bytes);
+        entry_labels.make_ready(labels, binding.series_labels(), bytes, series)
     }
 
     /// The line as it stands now: a stage may have taken a part of it.
@@ -169,6 +186,14 @@ impl<'r> Record<'r> {
 
     pub fn set_label(&mut self, id: LabelId, value: Option<Text>) {
         self.state.labels[id.0 as usize] = value;
+    }
+
+    /// Takes away all labels but those that are allowed, by their numbers.
+    pub fn retain_labels(&mut self, allowed: &[bool]) {
+        let known = allowed.len().min(self.state.labels.len());
+        let (known, others) = self.state.labels.split_at_mut(known);
+        known.iter_mut().zip(allowed).filter(|(_, allowed)| !**allowed).for_each(|(label, _)| *label = None);
+        others.fill(None);
     }
 
     /// All label ids of this record: those of the pipeline, then those that only the target has.
@@ -302,6 +327,7 @@ impl<'r> Record<'r> {
             Value::Text(text) => Some(text),
             Value::Number(raw) if number::is_canonical_number(self.bytes(raw)) => Some(raw),
             Value::Number(raw) => Some(self.canonical(raw)),
+            Value::Float(number) => Some(self.push_number(number)),
         }
     }
 
@@ -309,18 +335,41 @@ impl<'r> Record<'r> {
     #[cold]
     fn canonical(&mut self, raw: Text) -> Text {
         match number::parse_f64(self.bytes(raw)) {
-            Some(number) => {
-                let mut spare = std::mem::take(&mut self.state.number);
-                spare.clear();
-                spare.reserve(NUMBER_BYTES);
-                number::write_f64(number, &mut spare);
-                let text = self.push(&spare);
-                self.state.number = spare;
-                text
-            }
+            Some(number) => self.push_number(number),
             // A number that is none (009 of a lenient parser) stays as it was written.
             None => raw,
         }
+    }
+
+    /// Appends a number to the scratch space, as Go prints it.
+    fn push_number(&mut self, number: f64) -> Text {
+        let mut spare = std::mem::take(&mut self.state.number);
+        spare.clear();
+        spare.reserve(NUMBER_BYTES);
+        number::write_f64(number, &mut spare);
+        let text = self.push(&spare);
+        self.state.number = spare;
+        text
+    }
+
+    /// The client address that a text names (see [`address::parse_client`]). Asked again for the same text it knows.
+    #[inline]
+    pub fn address(&mut self, text: Text) -> Option<IpAddr> {
+        match self.state.address {
+            Some((known, ip)) if known == text => ip,
+            _ => {
+                let ip = address::parse_client(self.bytes(text));
+                self.state.address = Some((text, ip));
+                ip
+            }
+        }
+    }
+
+    /// Appends an address to the scratch space.
+    pub fn push_address(&mut self, ip: IpAddr) -> Text {
+        let text = self.build(|out| address::prefix_text(ip, 32, 128, out));
+        self.state.address = Some((text, Some(ip.to_canonical())));
+        text
     }
 
     /// A value as a number, the way Promtail's `getFloat` reads it: booleans are 1 and 0; a text is a number or a Go
@@ -330,10 +379,22 @@ impl<'r> Record<'r> {
             Value::Missing | Value::Nil => None,
             Value::Bool(yes) => Some(f64::from(u8::from(yes))),
             Value::Number(raw) => number::parse_f64(self.bytes(raw)),
+            Value::Float(number) => Some(number),
             Value::Text(text) => {
                 let bytes = self.bytes(text);
                 number::parse_f64(bytes).or_else(|| std::str::from_utf8(bytes).ok().and_then(parse_seconds))
             }
         }
     }
+}
+
+#[inline]
+fn bytes_of<'b>(text: Text, input: &'b [u8], scratch: &'b [u8], fixed: &'b [u8], target: &'b [u8]) -> &'b [u8] {
+    let place = match text.place {
+        Place::Input => input,
+        Place::Scratch => scratch,
+        Place::Fixed => fixed,
+        Place::Target => target,
+    };
+    &place[text.start as usize..text.end as usize]
 }

@@ -58,6 +58,8 @@ impl Names {
 /// What a stage is compiled into: the pipeline's names and constants, and the stores that its stages write to.
 pub struct Scope<'s> {
     pub slots: Names,
+    /// Which of them a stage reads.
+    read: Vec<bool>,
     pub labels: Names,
     pub reasons: Names,
     pub fixed: Vec<u8>,
@@ -72,6 +74,7 @@ impl<'s> Scope<'s> {
     pub fn new(series: &'s mut Store, geoip: &'s GeoIpSet, series_max: u64, diagnostics: &'s mut Diagnostics) -> Self {
         Scope {
             slots: Names::default(),
+            read: Vec::new(),
             labels: Names::default(),
             reasons: Names::default(),
             fixed: Vec::new(),
@@ -82,8 +85,23 @@ impl<'s> Scope<'s> {
         }
     }
 
+    /// An extracted value that a stage reads, or gives in any case.
     pub fn slot(&mut self, name: &str) -> Slot {
+        let slot = self.given_slot(name);
+        let at = usize::from(slot.0);
+        self.read.resize(self.read.len().max(at + 1), false);
+        self.read[at] = true;
+        slot
+    }
+
+    /// An extracted value that a stage gives, and may leave out where no stage reads it (`Run::narrow`).
+    pub fn given_slot(&mut self, name: &str) -> Slot {
         Slot(self.slots.id(name))
+    }
+
+    /// Whether a stage compiled so far reads an extracted value.
+    pub fn is_read(&self, slot: Slot) -> bool {
+        self.read.get(usize::from(slot.0)) == Some(&true)
     }
 
     pub fn label(&mut self, name: &str) -> LabelId {

@@ -57,7 +57,7 @@ impl Text {
 }
 
 /// An extracted value: what Promtail keeps in its `extracted` map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
     /// The name is not in the map.
     Missing,
@@ -66,6 +66,8 @@ pub enum Value {
     Bool(bool),
     /// A JSON number as it was written; as text it reads as Go prints its float64.
     Number(Text),
+    /// A number that a stage has worked out; as text it reads as Go prints it.
+    Float(f64),
     Text(Text),
 }
 

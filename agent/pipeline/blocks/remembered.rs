@@ -1,6 +1,7 @@
 //! What is remembered of a record in memory of its own: all but its line.
 
 use crate::clock::UnixNanos;
+use crate::decode::number;
 use crate::keep::{Reader, Writer};
 use crate::pipeline::kept::Known;
 use crate::pipeline::text::{Place, Text, Value};
@@ -132,6 +133,12 @@ impl Remembered {
                 Value::Number(text) => {
                     writer.byte(NUMBER);
                     writer.bytes(self.text(*text));
+                }
+                Value::Float(number) => {
+                    writer.byte(NUMBER);
+                    let mut text = Vec::new();
+                    number::write_f64(*number, &mut text);
+                    writer.bytes(&text);
                 }
                 Value::Text(text) => {
                     writer.byte(TEXT);

@@ -118,26 +118,41 @@ struct Asked {
     lookups: Vec<Expression>,
 }
 
-/// The answers for one address, in the order of the questions.
+/// The answers for one address: their texts one behind another, and where each ends, those for the labels first. `None`
+/// where there is no answer.
 struct Answers {
-    labels: Box<[Option<Box<str>>]>,
-    lookups: Box<[Option<Box<str>>]>,
+    texts: Box<[u8]>,
+    parts: Box<[Option<(u32, u32)>]>,
+}
+
+impl Answers {
+    fn of(answers: impl Iterator<Item = Option<String>>) -> Answers {
+        let (mut texts, mut parts) = (Vec::new(), Vec::new());
+        for answer in answers {
+            let start = texts.len() as u32;
+            parts.push(answer.map(|text| {
+                texts.extend_from_slice(text.as_bytes());
+                (start, texts.len() as u32)
+            }));
+        }
+        Answers { texts: texts.into(), parts: parts.into() }
+    }
 }
 
 impl Run for GeoIp {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
-        let Some(address) = record.text(self.source) else { return Flow::Next };
-        let asked = &self.asked;
-        if let Lookup::Found(answers) = self.cache.get(record.bytes(address), |db, ip| asked.answer(db, ip)) {
-            for (label, answer) in self.labels.iter().zip(&answers.labels) {
-                if let Some(answer) = answer {
-                    let text = record.push(answer.as_bytes());
-                    record.set_label(*label, Some(text));
+        let Some(text) = record.text(self.source) else { return Flow::Next };
+        let (asked, ip) = (&self.asked, record.address(text));
+        if let Lookup::Found(answers) = self.cache.get(ip, |db, ip| asked.answer(db, ip)) {
+            let texts = record.push(&answers.texts);
+            let mut parts = answers.parts.iter().map(|part| part.map(|(from, to)| texts.slice(from as usize, to as usize)));
+            for (label, text) in self.labels.iter().zip(&mut parts) {
+                if text.is_some() {
+                    record.set_label(*label, text);
                 }
             }
-            for (slot, answer) in self.lookup_slots.iter().zip(&answers.lookups) {
-                if let Some(answer) = answer {
-                    let text = record.push(answer.as_bytes());
+            for (slot, text) in self.lookup_slots.iter().zip(parts) {
+                if let Some(text) = text {
                     record.set_value(*slot, Value::Text(text));
                 }
             }
@@ -150,19 +165,17 @@ impl Run for GeoIp {
 impl Asked {
     fn answer(&self, database: &Database, ip: IpAddr) -> Option<Answers> {
         let found = database.lookup(ip)?;
-        let labels = self.fields.iter().map(|field| found.text(*field).map(|text| text.into())).collect();
-        let lookups = if self.lookups.is_empty() {
-            Box::default()
-        } else {
-            let document = found.json()?.to_string();
-            let results = self.lookups.iter().map(|lookup| match lookup.search(document.as_bytes()) {
-                Extracted::Nil | Extracted::Failed => None,
-                Extracted::Bool(yes) => Some(yes.to_string().into()),
-                Extracted::Number(number) => Some(number.to_string().into()),
-                Extracted::Text(text) => Some(text.into()),
-            });
-            results.collect()
-        };
-        Some(Answers { labels, lookups })
+        let labels = self.fields.iter().map(|field| found.text(*field).map(|text| text.into_owned()));
+        if self.lookups.is_empty() {
+            return Some(Answers::of(labels));
+        }
+        let document = found.json()?.to_string();
+        let results = self.lookups.iter().map(|lookup| match lookup.search(document.as_bytes()) {
+            Extracted::Nil | Extracted::Failed => None,
+            Extracted::Bool(yes) => Some(yes.to_string()),
+            Extracted::Number(number) => Some(number.to_string()),
+            Extracted::Text(text) => Some(text),
+        });
+        Some(Answers::of(labels.chain(results)))
     }
 }

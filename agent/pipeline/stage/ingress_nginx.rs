@@ -3,83 +3,43 @@
 //! JSON lines are read by the names that the usual `log-format-upstream` settings give their fields, or by the names
 //! that the configuration gives; other lines are tried as the controller's default text format, then as nginx's
 //! combined one. Numbers are taken leniently: nginx writes a status of 009 when an upstream sends no status line, and
-//! such a line counts like any other.
+//! such a line counts like any other. Fields that no stage of the pipeline reads are not extracted.
 //!
 //! Of all addresses that a line names the client's is found (`origin`, `resolver`), and the name that labels give it
 //! (`client`).
 
 mod client;
+mod fields;
 mod networks;
 mod origin;
 mod resolver;
 
 pub(super) use client::{Client, ClientConfig};
 
-use super::json::rewrite;
 use super::{Flow, Run, StageConfig};
-use crate::decode::json::{self, Field, LearningPicker, Mode};
 use crate::decode::nginx::{self, TextAccess};
 use crate::decode::number;
 use crate::diagnostic::{Diagnostics, did_you_mean};
 use crate::pipeline::{Context, ReasonId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, Node, Spanned};
+use fields::{
+    CLIENT_HEADER, CLIENT_IP, HOST, INGRESS, METHOD, N, NAMES, NAMESPACE, PEER, Picker, REQUEST_BYTES, SERVICE, STATUS,
+    UPSTREAM_ADDR, UPSTREAM_NAME, UPSTREAM_RESPONSE_TIME, X_FORWARDED_FOR,
+};
 use resolver::{Resolver, ResolverConfig};
-
-/// What a line gives, and under which JSON keys, the usual ones first.
-const NAMES: [(&str, &[&str]); N] = [
-    ("time", &["time", "timestamp"]),
-    ("client_ip", &["remote_address", "remote_addr", "remoteIp", "client_ip", "remote_ip"]),
-    ("method", &["method", "request_method", "requestMethod"]),
-    ("path", &["path", "uri", "requestUrl"]),
-    ("status", &["status"]),
-    ("host", &["host", "vhost"]),
-    ("namespace", &["ingress_namespace", "namespace"]),
-    ("ingress", &["ingress_name", "ingressName"]),
-    ("service", &["service_name", "serviceName"]),
-    ("service_port", &["service_port", "servicePort"]),
-    ("request_bytes", &["request_length", "requestSize"]),
-    ("response_bytes", &["body_bytes_sent", "bytes_sent", "responseSize"]),
-    ("duration", &["request_time", "duration", "latency"]),
-    ("upstream_addr", &["upstream_addr", "upstreamAddr"]),
-    ("upstream_status", &["upstream_status", "upstreamStatus"]),
-    ("upstream_response_time", &["upstream_response_time", "upstreamResponseTime"]),
-    ("upstream_response_bytes", &["upstream_response_length"]),
-    ("upstream_name", &["proxy_upstream_name", "proxyUpstreamName"]),
-    ("user_agent", &["http_user_agent", "user_agent", "userAgent"]),
-    ("referrer", &["http_referrer", "http_referer", "referer", "referrer"]),
-    ("request_id", &["request_id", "requestID", "req_id"]),
-    ("request", &["request"]),
-    ("query", &["request_query", "args"]),
-    ("protocol", &["request_proto", "protocol", "server_protocol"]),
-    ("remote_user", &["remote_user"]),
-    ("x_forwarded_for", &["x_forwarded_for", "http_x_forwarded_for"]),
-    ("client_header", &["cf_connecting_ip", "http_cf_connecting_ip"]),
-    ("peer", &["realip_remote_addr"]),
-];
-const N: usize = 28;
-const CLIENT_IP: usize = 1;
-const METHOD: usize = 2;
-const STATUS: usize = 4;
-const HOST: usize = 5;
-const NAMESPACE: usize = 6;
-const INGRESS: usize = 7;
-const SERVICE: usize = 8;
-const REQUEST_BYTES: usize = 10;
-const UPSTREAM_ADDR: usize = 13;
-const UPSTREAM_RESPONSE_TIME: usize = 15;
-const UPSTREAM_NAME: usize = 17;
-const X_FORWARDED_FOR: usize = 25;
-const CLIENT_HEADER: usize = 26;
-const PEER: usize = 27;
-
-/// JSON keys that one line is searched for.
-const KEYS_MAX: usize = 64;
 
 /// The methods that nginx itself knows; any other token is a client's invention and reads [`OTHER`].
 const METHODS: [&str; 16] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "OPTIONS", "PROPFIND", "PROPPATCH", "LOCK",
     "UNLOCK", "PATCH", "TRACE", "CONNECT",
 ];
+
+/// The classes of statuses; the first is that of a status that is none.
+const CLASSES: [&str; 6] = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The fields that this stage itself looks at.
+const OWN: [usize; 10] =
+    [CLIENT_IP, METHOD, STATUS, HOST, NAMESPACE, INGRESS, SERVICE, REQUEST_BYTES, UPSTREAM_ADDR, UPSTREAM_NAME];
 
 /// Stands for whatever is outside a bounded set.
 const OTHER: &str = "__other__";
@@ -152,33 +112,21 @@ impl StageConfig for IngressNginxConfig {
     }
 
     fn compile(&self, scope: &mut Scope<'_>) -> Option<IngressNginx> {
-        let mut keys: Vec<Vec<String>> = Vec::new();
-        let mut target = Vec::new();
-        for (at, (name, usual)) in NAMES.iter().enumerate() {
-            let given: Vec<&str> =
-                self.fields.iter().filter(|(n, _)| n.value == *name).map(|(_, key)| key.value.as_str()).collect();
-            for key in if given.is_empty() { usual.to_vec() } else { given } {
-                keys.push(key.split('.').map(str::to_string).collect());
-                target.push(at);
-            }
-        }
-        keys.truncate(KEYS_MAX);
         Some(IngressNginx {
             format: self.format,
-            picker: LearningPicker::new(&keys, Mode::Lenient),
-            target,
-            slots: NAMES.map(|(name, _)| scope.slot(name)),
+            picker: Picker::new(&self.fields),
+            slots: NAMES.map(|(name, _)| scope.given_slot(name)),
             resolver: self.resolver.compile(),
             client: self.client.compile(scope)?,
-            remote_address: scope.slot("remote_address"),
-            private_client: scope.slot("private_client"),
+            remote_address: scope.given_slot("remote_address"),
+            private_client: scope.given_slot("private_client"),
             one: scope.constant("1"),
-            status_class: scope.slot("status_class"),
-            upstream_duration: scope.slot("upstream_duration"),
+            status_class: scope.given_slot("status_class"),
+            classes: CLASSES.map(|class| scope.constant(class)),
+            upstream_duration: scope.given_slot("upstream_duration"),
             methods: METHODS.map(|method| scope.constant(method)),
             other_method: scope.constant(OTHER),
             refused: (self.other == Other::Refuse).then(|| scope.reason("not_access_line")),
-            spare: Vec::new(),
         })
     }
 }
@@ -200,9 +148,7 @@ pub(super) fn read_other(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Other 
 
 pub struct IngressNginx {
     format: Format,
-    picker: LearningPicker,
-    /// Which of [`NAMES`] each picked key gives.
-    target: Vec<usize>,
+    picker: Picker,
     slots: [Slot; N],
     resolver: Resolver,
     client: Client,
@@ -210,11 +156,11 @@ pub struct IngressNginx {
     private_client: Slot,
     one: Text,
     status_class: Slot,
+    classes: [Text; CLASSES.len()],
     upstream_duration: Slot,
     methods: [Text; METHODS.len()],
     other_method: Text,
     refused: Option<ReasonId>,
-    spare: Vec<u8>,
 }
 
 impl Run for IngressNginx {
@@ -226,7 +172,7 @@ impl Run for IngressNginx {
         }
         let json = record.bytes(line).first() == Some(&b'{');
         let as_json = self.format == Format::Json || self.format == Format::Auto && json;
-        let read = if as_json { self.read_json(record, line) } else { self.read_text(record, line) };
+        let read = if as_json { self.picker.pick(record, line, &self.slots) } else { self.read_text(record, line) };
         if !read {
             if let Some(reason) = self.refused {
                 record.refuse(reason);
@@ -237,51 +183,32 @@ impl Run for IngressNginx {
         self.derive(record, context);
         Flow::Next
     }
+
+    fn narrow(&mut self, is_read: &dyn Fn(Slot) -> bool) {
+        let sums = is_read(self.upstream_duration);
+        let believes = self.resolver.believes();
+        self.picker.narrow(|at| {
+            is_read(self.slots[at])
+                || match at {
+                    UPSTREAM_RESPONSE_TIME => sums,
+                    X_FORWARDED_FOR | CLIENT_HEADER | PEER => believes,
+                    _ => OWN.contains(&at),
+                }
+        });
+    }
 }
 
 impl IngressNginx {
-    /// Whether the line is an access line in JSON: an object with a status and a client.
-    fn read_json(&mut self, record: &mut Record<'_>, line: Text) -> bool {
-        let whole = record.bytes(line);
-        let mut fields = [Field::Missing; KEYS_MAX];
-        let count = self.target.len().min(KEYS_MAX);
-        if self.picker.pick(whole, &mut fields[..count]).is_err() {
-            return false;
-        }
-        let mut found: [Option<(Text, bool)>; N] = [None; N];
-        for (field, &at) in fields[..count].iter().zip(&self.target) {
-            // Most of the names are not in a line.
-            let part = match *field {
-                Field::Text { raw, escaped } => (line.part(whole, raw), escaped),
-                Field::Number(raw) => (line.part(whole, raw), false),
-                _ => continue,
-            };
-            found[at].get_or_insert(part);
-        }
-        if found[STATUS].is_none() || found[CLIENT_IP].is_none() {
-            return false;
-        }
-        for (slot, found) in self.slots.iter().zip(found) {
-            // What the line leaves out is nil and not missing: a label of the pod must not stand in for it.
-            let value = match found {
-                None => Value::Nil,
-                Some((text, false)) => Value::Text(text),
-                Some((text, true)) => Value::Text(rewrite(record, &mut self.spare, text, json::unescape)),
-            };
-            record.set_value(*slot, value);
-        }
-        true
-    }
-
     fn read_text(&mut self, record: &mut Record<'_>, line: Text) -> bool {
         let whole = record.bytes(line);
         let Some(access) = nginx::parse_upstreaminfo(whole).or_else(|| nginx::parse_combined(whole)) else {
             return false;
         };
         let parts = parts_of(&access).map(|part| line.part(whole, part));
-        for (slot, part) in self.slots.iter().zip(parts) {
+        for &at in self.picker.picked() {
             // What the format does not say is nil, as in JSON.
-            record.set_value(*slot, if part.is_empty() { Value::Nil } else { Value::Text(part) });
+            let part = parts[at];
+            record.set_value(self.slots[at], if part.is_empty() { Value::Nil } else { Value::Text(part) });
         }
         true
     }
@@ -294,17 +221,15 @@ impl IngressNginx {
         }
         if let Value::Text(status) = record.value(self.slots[STATUS]) {
             let class = match record.bytes(status).first() {
-                Some(digit @ b'1'..=b'5') => [*digit, b'x', b'x'],
-                _ => *b"0xx",
+                Some(digit @ b'1'..=b'5') => usize::from(digit - b'0'),
+                _ => 0,
             };
-            let class = record.push(&class);
-            record.set_value(self.status_class, Value::Text(class));
+            record.set_value(self.status_class, Value::Text(self.classes[class]));
         }
         if let Value::Text(times) = record.value(self.slots[UPSTREAM_RESPONSE_TIME])
             && let Some(seconds) = list_sum(record.bytes(times))
         {
-            let sum = record.build(|scratch| number::write_f64(seconds, scratch));
-            record.set_value(self.upstream_duration, Value::Number(sum));
+            record.set_value(self.upstream_duration, Value::Float(seconds));
         }
         let [host, namespace, ingress] = [HOST, NAMESPACE, INGRESS].map(|at| match record.value(self.slots[at]) {
             Value::Text(text) => record.bytes(text),
@@ -370,7 +295,11 @@ fn query_of(target: &[u8]) -> &[u8] {
 /// The sum of nginx's lists, `0.003, 0.010 : 0.001`: attempts are separated by commas, internal redirects by colons,
 /// and `-` stands for an attempt without a number.
 fn list_sum(list: &[u8]) -> Option<f64> {
-    let mut sum = None;
+    // Nearly always there was one attempt.
+    let mut sum = number::parse_f64(list);
+    if sum.is_some() {
+        return sum;
+    }
     for item in list.split(|b| matches!(b, b',' | b':' | b' ')) {
         if let Some(seconds) = number::parse_f64(item) {
             sum = Some(sum.unwrap_or(0.0) + seconds);

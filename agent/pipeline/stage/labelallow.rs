@@ -2,7 +2,7 @@
 
 use super::{Flow, Run, StageConfig};
 use crate::diagnostic::Diagnostics;
-use crate::pipeline::{Context, LabelId, Record, Scope};
+use crate::pipeline::{Context, Record, Scope};
 use crate::yaml::{FromNode, Node};
 
 #[derive(Debug, PartialEq)]
@@ -18,21 +18,24 @@ impl StageConfig for LabelAllowConfig {
     }
 
     fn compile(&self, scope: &mut Scope<'_>) -> Option<LabelAllow> {
-        Some(LabelAllow { labels: self.names.iter().map(|name| scope.label(name)).collect() })
+        let mut allowed = Vec::new();
+        for name in &self.names {
+            let at = usize::from(scope.label(name).0);
+            allowed.resize(allowed.len().max(at + 1), false);
+            allowed[at] = true;
+        }
+        Some(LabelAllow { allowed })
     }
 }
 
 pub struct LabelAllow {
-    labels: Vec<LabelId>,
+    /// By the numbers of the labels; those behind the last are not allowed.
+    allowed: Vec<bool>,
 }
 
 impl Run for LabelAllow {
     fn process(&mut self, record: &mut Record<'_>, _context: &mut Context<'_>) -> Flow {
-        for label in record.label_ids() {
-            if !self.labels.contains(&label) {
-                record.set_label(label, None);
-            }
-        }
+        record.retain_labels(&self.allowed);
         Flow::Next
     }
 }

@@ -4,14 +4,16 @@
 //! the labels of a metric and where their values come from, `max_series` bounds their number and `max_values` that of the
 //! values of a label. Metrics with the same labels and bounds share their rows: one lookup for all of them.
 
+mod labels;
 mod limits;
 
+use self::labels::Labels;
 use self::limits::LimitsConfig;
 use super::{Flow, Run, StageConfig};
 use crate::diagnostic::Diagnostics;
 use crate::labels::{is_label_name, is_metric_name};
-use crate::metrics::{Family, GroupId, Kind, LabelKey, LabelName};
-use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Text, Value};
+use crate::metrics::{Family, GroupId, Kind, Update};
+use crate::pipeline::{Context, Record, Scope, Slot, Value};
 use crate::yaml::{Fields, Node, Spanned, Value as Yaml};
 use std::time::Duration;
 
@@ -79,8 +81,9 @@ impl StageConfig for MetricsConfig {
                 None => groups.push((metric, vec![metric])),
             }
         }
-        let compiled: Vec<_> = groups.iter().map(|(_, members)| Group::compile(members, scope)).collect();
-        Some(Metrics { groups: compiled.into_iter().collect::<Option<_>>()?, key: LabelKey::new() })
+        let mut labels = Labels::default();
+        let compiled: Vec<_> = groups.iter().map(|(_, members)| Group::compile(members, &mut labels, scope)).collect();
+        Some(Metrics { groups: compiled.into_iter().collect::<Option<_>>()?, labels })
     }
 }
 
@@ -242,26 +245,26 @@ impl MetricConfig {
 
 pub struct Metrics {
     groups: Vec<Group>,
-    key: LabelKey,
+    labels: Labels,
 }
 
 /// Metrics with the same labels.
 struct Group {
     id: GroupId,
-    /// `None`: all labels of the entry. In the order of the names.
-    labels: Option<Vec<(LabelName, Slot, LabelId)>>,
-    updates: Vec<Update>,
+    /// `None`: all labels of the entry. Else which of [`Labels::sources`], in the order of the names.
+    labels: Option<Vec<u16>>,
+    metrics: Vec<Metric>,
 }
 
 /// What one metric does with a line.
-struct Update {
+struct Metric {
     source: Slot,
     value: Option<Vec<u8>>,
     action: Action,
 }
 
 impl Group {
-    fn compile(members: &[&MetricConfig], scope: &mut Scope<'_>) -> Option<Self> {
+    fn compile(members: &[&MetricConfig], known: &mut Labels, scope: &mut Scope<'_>) -> Option<Self> {
         let first = members.first()?;
         let mut families = Vec::new();
         for metric in members {
@@ -291,114 +294,69 @@ impl Group {
                 .into_iter()
                 .map(|(label, source)| {
                     let source = if source.value.is_empty() { &label.value } else { &source.value };
-                    (scope.series.label_name(&label.value), scope.slot(source), scope.label(source))
+                    known.source(scope.series.label_name(&label.value), scope.slot(source), scope.label(source))
                 })
                 .collect()
         });
-        let updates = members.iter().map(|metric| Update {
+        let metrics = members.iter().map(|metric| Metric {
             source: scope.slot(&metric.source),
             value: metric.value.clone().map(String::into_bytes),
             action: metric.action,
         });
-        Some(Group { id, labels, updates: updates.collect() })
-    }
-
-    /// Fills the key with the labels of this line.
-    fn fill(&self, key: &mut LabelKey, record: &mut Record<'_>) {
-        key.clear();
-        match &self.labels {
-            None => {
-                for (label, name) in record.binding().series_labels() {
-                    if let Some(text) = record.label(label) {
-                        key.push(name, record.bytes(text));
-                    }
-                }
-            }
-            Some(labels) => {
-                for &(name, slot, label) in labels {
-                    // What no stage extracted may be a label of the target, or of the geoip stage.
-                    let text = match record.value(slot) {
-                        Value::Missing => record.label(label),
-                        value => record.value_text(value),
-                    };
-                    if let Some(text) = text {
-                        key.push(name, record.bytes(text));
-                    }
-                }
-            }
-        }
+        Some(Group { id, labels, metrics: metrics.collect() })
     }
 }
 
 impl Run for Metrics {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
+        self.labels.next_line();
         for group in &self.groups {
             // The row is looked up for the first metric that this line touches.
-            let mut updates = group.updates.iter().enumerate();
-            let first = updates.find_map(|(at, update)| Some((at, update.change(record)?)));
-            let Some((at, change)) = first else { continue };
-            group.fill(&mut self.key, record);
-            let row = context.series.row(group.id, &mut self.key, context.now);
-            let mut cells = context.series.cells(group.id, row);
-            // What a cell refuses (a negative number for a counter), the store counts.
-            let mut apply = |at, change| {
-                let _ = match change {
-                    Change::Inc => cells.inc(at),
-                    Change::Dec => cells.dec(at),
-                    Change::Add(by) => cells.add(at, by),
-                    Change::Sub(by) => cells.sub(at, by),
-                    Change::Set(to) => cells.set(at, to),
-                    Change::Observe(value) => cells.observe(at, value),
+            let mut row = None;
+            for (at, metric) in group.metrics.iter().enumerate() {
+                let Some(change) = metric.change(record) else { continue };
+                let row = match row {
+                    Some(row) => row,
+                    None => {
+                        let labels = self.labels.of(group.labels.as_deref(), record, context.series);
+                        *row.insert(context.series.row_of(group.id, labels, context.now))
+                    }
                 };
-            };
-            apply(at, change);
-            for (at, update) in updates {
-                if let Some(change) = update.change(record) {
-                    apply(at, change);
-                }
+                // What a cell refuses (a negative number for a counter), the store counts.
+                let _ = context.series.cells(group.id, row).update(at, change);
             }
         }
         Flow::Next
     }
 }
 
-/// A number and what is done with it.
-#[derive(Clone, Copy)]
-enum Change {
-    Inc,
-    Dec,
-    Add(f64),
-    Sub(f64),
-    Set(f64),
-    Observe(f64),
-}
-
-impl Update {
+impl Metric {
     /// What a line does to the metric; nothing when it does not concern it.
-    fn change(&self, record: &mut Record<'_>) -> Option<Change> {
+    #[inline(always)]
+    fn change(&self, record: &mut Record<'_>) -> Option<Update> {
         match self.action {
-            Action::CountLine => return Some(Change::Inc),
-            Action::CountBytes => return Some(Change::Add(record.line().len() as f64)),
+            Action::CountLine => return Some(Update::Inc),
+            Action::CountBytes => return Some(Update::Add(record.line().len() as f64)),
             _ => {}
         }
-        if !record.value(self.source).is_present() {
+        let value = record.value(self.source);
+        if !value.is_present() || self.value.as_ref().is_some_and(|wanted| !reads(record, value, wanted)) {
             return None;
-        }
-        if let Some(wanted) = &self.value {
-            let text: Option<Text> = record.text(self.source);
-            if text.is_none_or(|text| record.bytes(text) != &wanted[..]) {
-                return None;
-            }
         }
         // As in Promtail, `inc` needs no value: a field that is there without one counts.
         match self.action {
-            Action::Inc => Some(Change::Inc),
-            Action::Dec => Some(Change::Dec),
-            Action::Add => record.number(self.source).map(Change::Add),
-            Action::Sub => record.number(self.source).map(Change::Sub),
-            Action::Set => record.number(self.source).map(Change::Set),
-            Action::Observe => record.number(self.source).map(Change::Observe),
+            Action::Inc => Some(Update::Inc),
+            Action::Dec => Some(Update::Sub(1.0)),
+            Action::Add => record.number(self.source).map(Update::Add),
+            Action::Sub => record.number(self.source).map(Update::Sub),
+            Action::Set => record.number(self.source).map(Update::Set),
+            Action::Observe => record.number(self.source).map(Update::Observe),
             Action::CountLine | Action::CountBytes | Action::Nothing => None,
         }
     }
+}
+
+/// Whether a value reads exactly so.
+fn reads(record: &mut Record<'_>, value: Value, wanted: &[u8]) -> bool {
+    record.value_text(value).is_some_and(|text| record.bytes(text) == wanted)
 }

@@ -8,7 +8,7 @@ mod transactions;
 use super::Context;
 use super::kept::{Keeper, Kept, Rebound};
 use super::record::Record;
-use super::scope::{ReasonId, Scope};
+use super::scope::{ReasonId, Scope, Slot};
 use crate::diagnostic::{Diagnostics, did_you_mean};
 use crate::yaml::{Node, Value};
 use std::time::Duration;
@@ -38,6 +38,10 @@ pub trait StageConfig: Sized {
 /// A stage at work.
 pub trait Run {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow;
+
+    /// Told when the whole pipeline is compiled: which extracted values any of its stages reads. The others need not be
+    /// given.
+    fn narrow(&mut self, _is_read: &dyn Fn(Slot) -> bool) {}
 
     /// The next entry that the stage has held for long enough, if any: of which source, and how many lines.
     fn due(&self, _when: When) -> Option<Held> {
@@ -124,6 +128,10 @@ macro_rules! stages {
             #[inline]
             fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
                 match self { $(Stage::$stage(stage) => stage.process(record, context),)* }
+            }
+
+            fn narrow(&mut self, is_read: &dyn Fn(Slot) -> bool) {
+                match self { $(Stage::$stage(stage) => stage.narrow(is_read),)* }
             }
 
             fn due(&self, when: When) -> Option<Held> {

@@ -71,10 +71,11 @@ impl Client {
     /// Extracts `client` from the text of an address. What is no address stands for itself, and is nobody where hashes
     /// are asked for.
     pub fn extract(&mut self, record: &mut Record<'_>, address: Text) {
-        let raw = record.bytes(address);
         // An IPv4 address in its usual form is its own name.
-        let usual = self.ipv4_prefix_bits == 32 && self.hash.is_none() && !raw.contains(&b':');
-        match if usual { None } else { address::parse_client(raw) } {
+        let usual = self.ipv4_prefix_bits == 32
+            && self.hash.is_none()
+            && memchr::memchr(b':', record.bytes(address)).is_none();
+        match if usual { None } else { record.address(address) } {
             Some(ip) => self.extract_address(record, ip),
             None if self.hash.is_some() => self.extract_nobody(record),
             None => record.set_value(self.slot, Value::Text(address)),

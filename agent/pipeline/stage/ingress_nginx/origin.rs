@@ -6,7 +6,6 @@
 use super::resolver::Addresses;
 use super::{CLIENT_HEADER, CLIENT_IP, INGRESS, METHOD, NAMESPACE, PEER, REQUEST_BYTES, SERVICE, STATUS};
 use super::{IngressNginx, UPSTREAM_ADDR, UPSTREAM_NAME, X_FORWARDED_FOR};
-use crate::geoip::address;
 use crate::pipeline::{Record, Value};
 
 /// What nginx answers by itself while it reads headers (ngx_http_request.c): 405 to TRACE, 421 to a wrong host on a
@@ -27,9 +26,10 @@ impl IngressNginx {
         if self.is_without_method(record, is_json) {
             return self.forget_client(record);
         }
+        let ip = record.address(remote);
         let addresses = Addresses {
             peer: self.field(record, PEER),
-            remote: record.bytes(remote),
+            remote: ip,
             header: self.field(record, CLIENT_HEADER),
             forwarded_for: self.field(record, X_FORWARDED_FOR),
         };
@@ -42,7 +42,7 @@ impl IngressNginx {
             record.set_value(self.private_client, Value::Text(self.one));
         }
         let Some(other) = other else { return self.client.extract(record, remote) };
-        let address = record.build(|out| address::prefix_text(other, 32, 128, out));
+        let address = record.push_address(other);
         record.set_value(self.slots[CLIENT_IP], Value::Text(address));
         self.client.extract(record, address);
     }

@@ -110,13 +110,13 @@ fn read_sources(written: Vec<Spanned<String>>, d: &mut Diagnostics) -> Vec<Sourc
     sources
 }
 
-/// The addresses that a line names, as they stand there; empty where it does not.
+/// The addresses that a line names; those that stand as they were written are empty where it does not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Addresses<'a> {
     /// nginx's `$realip_remote_addr`: who opened the connection, where nginx itself put another address in its place.
     pub peer: &'a [u8],
     /// nginx's `$remote_addr`.
-    pub remote: &'a [u8],
+    pub remote: Option<IpAddr>,
     /// The header with one address.
     pub header: &'a [u8],
     pub forwarded_for: &'a [u8],
@@ -130,10 +130,15 @@ pub struct Resolver {
 }
 
 impl Resolver {
+    /// Whether anything but the remote address is looked at.
+    pub fn believes(&self) -> bool {
+        !self.trusted.is_empty()
+    }
+
     /// The client, if it is another one than the remote address says; and whether the client is a private address or a
     /// proxy.
     pub fn resolve(&self, addresses: &Addresses<'_>) -> (Option<IpAddr>, bool) {
-        let remote = address::parse_client(addresses.remote);
+        let remote = addresses.remote;
         let other = remote.filter(|_| !self.trusted.is_empty()).and_then(|remote| self.behind(remote, addresses));
         (other, other.or(remote).is_some_and(|ip| self.proxies.contain(ip)))
     }

@@ -13,6 +13,7 @@ fn resolver(trusted: &[&str], sources: &[Source]) -> Resolver {
 /// The client as text, `-` where it is the remote address, with `!` behind it where it is private or a proxy.
 fn client(resolver: &Resolver, peer: &str, remote: &str, header: &str, forwarded_for: &str) -> String {
     let [peer, remote, header, forwarded_for] = [peer, remote, header, forwarded_for].map(str::as_bytes);
+    let remote = address::parse_client(remote);
     let (client, is_private) = resolver.resolve(&Addresses { peer, remote, header, forwarded_for });
     client.map_or("-".to_owned(), |ip| ip.to_string()) + if is_private { "!" } else { "" }
 }
@@ -158,8 +159,7 @@ proptest! {
         }
         let list = items.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(",");
         let got = resolver(&["10.0.0.0/8", "fd00::/8"], &[Source::ForwardedFor]);
-        let remote_text = remote.to_string();
-        let addresses = Addresses { remote: remote_text.as_bytes(), forwarded_for: list.as_bytes(), ..Addresses::default() };
+        let addresses = Addresses { remote: Some(remote.to_canonical()), forwarded_for: list.as_bytes(), ..Addresses::default() };
         let (client, is_private) = got.resolve(&addresses);
         prop_assert_eq!(client.unwrap_or(remote), expected, "{} behind {}", list, remote);
         prop_assert_eq!(is_private, trusts(&expected));
@@ -169,6 +169,7 @@ proptest! {
     fn no_bytes_panic(fields in prop::array::uniform4(prop::collection::vec(any::<u8>(), 0..48)), remote in any::<bool>()) {
         let got = resolver(&["private", "cloudflare"], &[Source::Header, Source::ForwardedFor]);
         let [peer, header, forwarded_for, other] = &fields;
-        got.resolve(&Addresses { peer, header, forwarded_for, remote: if remote { b"10.0.0.1" } else { other } });
+        let remote = address::parse_client(if remote { b"10.0.0.1" } else { other });
+        got.resolve(&Addresses { peer, header, forwarded_for, remote });
     }
 }

@@ -1,0 +1,137 @@
+use super::super::admission::{Limit, OTHER};
+use super::super::group::GroupId;
+use super::super::{Family, Kind, Shown, Store};
+use super::*;
+use proptest::prelude::*;
+
+/// Values that meet: short and long, empty, not UTF-8, too long, `__other__`.
+fn value() -> impl Strategy<Value = Option<Vec<u8>>> {
+    prop_oneof![
+        1 => Just(None),
+        1 => Just(Some(Vec::new())),
+        1 => Just(Some(OTHER.as_bytes().to_vec())),
+        6 => prop::collection::vec(prop_oneof![Just(b'a'), Just(b'b')], 1..4).prop_map(Some),
+        4 => (1usize..70, 0usize..70, any::<bool>()).prop_map(|(len, at, other)| {
+            let mut text = vec![b'x'; len];
+            text[at % len] = if other { b'y' } else { b'x' };
+            Some(text)
+        }),
+        1 => prop::collection::vec(any::<u8>(), 1..12).prop_map(Some),
+        1 => (1020usize..1030, any::<bool>()).prop_map(|(len, other)| {
+            let mut text = vec![b'z'; len];
+            text[len - 1] = if other { 0xff } else { b'z' };
+            Some(text)
+        }),
+    ]
+}
+
+fn cases() -> u32 {
+    std::env::var("WEIR_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(96)
+}
+
+/// A store with a metric of three labels.
+struct Counting {
+    store: Store,
+    group: GroupId,
+    names: [LabelName; 3],
+}
+
+impl Counting {
+    fn new(series_max: usize, overflow: &[usize], values_max: Option<usize>) -> Counting {
+        let mut store = Store::new();
+        let family = Family { name: "lines_total".into(), help: String::new(), kind: Kind::Counter, max_idle: None };
+        let family = store.define(family).unwrap();
+        let names = ["a", "b", "c"].map(|name| store.label_name(name));
+        let overflow = overflow.iter().map(|at| names[*at]).collect();
+        let values_max = values_max.map(|max| (names[1], max)).into_iter().collect();
+        let group = store.group(&[family], Limit { series_max, overflow, values_max });
+        Counting { store, group, names }
+    }
+
+    /// By a key that is built: the plain way.
+    fn by_key(&mut self, line: &[Option<Vec<u8>>; 3], order: [usize; 3]) {
+        let mut key = LabelKey::new();
+        for at in order {
+            if let Some(value) = &line[at] {
+                key.push(self.names[at], value);
+            }
+        }
+        let row = self.store.row(self.group, &mut key, 1);
+        self.store.cells(self.group, row).inc(0).unwrap();
+    }
+
+    /// By labels that are made ready.
+    fn by_values(&mut self, values: &mut [LabelValue], line: &[Option<Vec<u8>>; 3], order: [usize; 3]) {
+        for (at, value) in line.iter().enumerate() {
+            self.store.set_value(&mut values[at], self.names[at], value.as_deref());
+        }
+        let row = self.store.row_of(self.group, LabelSet::new(values, &order.map(|at| at as u16)), 1);
+        self.store.cells(self.group, row).inc(0).unwrap();
+    }
+
+    /// Everything that is shown, and the books.
+    fn shown(&self) -> String {
+        let snapshot = self.store.snapshot();
+        let samples: Vec<_> = snapshot.samples(Shown::ToPerson).collect();
+        format!("{samples:?} {:?}", snapshot.stats())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_ways_to_a_row_count_the_same(
+        lines in prop::collection::vec((prop::array::uniform3(value()), 1usize..200), 1..60),
+        series_max in 1usize..12,
+        overflow in prop::sample::subsequence(vec![0usize, 1, 2], 0..3),
+        values_max in prop::option::of(1usize..4),
+        order in prop_oneof![4 => Just([0, 1, 2]), 1 => Just([2, 0, 1])],
+        mixed in any::<bool>(),
+    ) {
+        let (mut plain, mut ready) =
+            (Counting::new(series_max, &overflow, values_max), Counting::new(series_max, &overflow, values_max));
+        let mut values = vec![LabelValue::default(); 3];
+        for (at, (line, times)) in lines.iter().enumerate() {
+            // Often enough to be promoted.
+            for _ in 0..*times {
+                plain.by_key(line, order);
+                if mixed && at % 2 == 0 {
+                    ready.by_key(line, order);
+                } else {
+                    ready.by_values(&mut values, line, order);
+                }
+            }
+        }
+        prop_assert_eq!(plain.shown(), ready.shown());
+    }
+
+    #[test]
+    fn texts_are_the_same_if_their_bytes_are(mut text in prop::collection::vec(any::<u8>(), 0..80), at in any::<prop::sample::Index>()) {
+        let copy = text.clone();
+        prop_assert!(is_same(&text, &copy));
+        if !text.is_empty() {
+            let at = at.index(text.len());
+            text[at] ^= 1;
+            prop_assert!(!is_same(&text, &copy));
+        }
+    }
+
+    #[test]
+    fn a_value_is_what_a_key_makes_of_it(before in value(), after in value()) {
+        let counting = Counting::new(1, &[], None);
+        let (name, mut label) = (counting.names[1], LabelValue::default());
+        for value in [before, after] {
+            counting.store.set_value(&mut label, name, value.as_deref());
+            let (mut built, mut pushed) = (LabelKey::new(), LabelKey::new());
+            let labels = LabelSet::new(std::slice::from_ref(&label), &[0]);
+            labels.write(&mut built);
+            if let Some(value) = &value {
+                pushed.push(name, value);
+            }
+            prop_assert_eq!(built.to_stored(), pushed.to_stored());
+            prop_assert_eq!(labels.hash(), row_hash(&counting.store.hasher, pushed.identity()));
+            prop_assert!(labels.is(&pushed.to_stored()));
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The fields of an access line: their names, and the JSON keys under which they stand.
+
+use super::super::json::rewrite;
+use crate::decode::json::{self, Field, LearningPicker, Mode};
+use crate::pipeline::{Record, Slot, Text, Value};
+use crate::yaml::Spanned;
+use std::ops::Range;
+
+/// What a line gives, and under which JSON keys, the usual ones first.
+pub const NAMES: [(&str, &[&str]); N] = [
+    ("time", &["time", "timestamp"]),
+    ("client_ip", &["remote_address", "remote_addr", "remoteIp", "client_ip", "remote_ip"]),
+    ("method", &["method", "request_method", "requestMethod"]),
+    ("path", &["path", "uri", "requestUrl"]),
+    ("status", &["status"]),
+    ("host", &["host", "vhost"]),
+    ("namespace", &["ingress_namespace", "namespace"]),
+    ("ingress", &["ingress_name", "ingressName"]),
+    ("service", &["service_name", "serviceName"]),
+    ("service_port", &["service_port", "servicePort"]),
+    ("request_bytes", &["request_length", "requestSize"]),
+    ("response_bytes", &["body_bytes_sent", "bytes_sent", "responseSize"]),
+    ("duration", &["request_time", "duration", "latency"]),
+    ("upstream_addr", &["upstream_addr", "upstreamAddr"]),
+    ("upstream_status", &["upstream_status", "upstreamStatus"]),
+    ("upstream_response_time", &["upstream_response_time", "upstreamResponseTime"]),
+    ("upstream_response_bytes", &["upstream_response_length"]),
+    ("upstream_name", &["proxy_upstream_name", "proxyUpstreamName"]),
+    ("user_agent", &["http_user_agent", "user_agent", "userAgent"]),
+    ("referrer", &["http_referrer", "http_referer", "referer", "referrer"]),
+    ("request_id", &["request_id", "requestID", "req_id"]),
+    ("request", &["request"]),
+    ("query", &["request_query", "args"]),
+    ("protocol", &["request_proto", "protocol", "server_protocol"]),
+    ("remote_user", &["remote_user"]),
+    ("x_forwarded_for", &["x_forwarded_for", "http_x_forwarded_for"]),
+    ("client_header", &["cf_connecting_ip", "http_cf_connecting_ip"]),
+    ("peer", &["realip_remote_addr"]),
+];
+pub const N: usize = 28;
+pub const CLIENT_IP: usize = 1;
+pub const METHOD: usize = 2;
+pub const STATUS: usize = 4;
+pub const HOST: usize = 5;
+pub const NAMESPACE: usize = 6;
+pub const INGRESS: usize = 7;
+pub const SERVICE: usize = 8;
+pub const REQUEST_BYTES: usize = 10;
+pub const UPSTREAM_ADDR: usize = 13;
+pub const UPSTREAM_RESPONSE_TIME: usize = 15;
+pub const UPSTREAM_NAME: usize = 17;
+pub const X_FORWARDED_FOR: usize = 25;
+pub const CLIENT_HEADER: usize = 26;
+pub const PEER: usize = 27;
+
+
+/// JSON keys that one line is searched for.
+const KEYS_MAX: usize = 64;
+
+/// Picks the fields of JSON lines into the record.
+pub struct Picker {
+    /// Each key with the one of [`NAMES`] that it gives; the keys of a name stand together, the usual one first.
+    keys: Vec<(Vec<String>, usize)>,
+    picker: LearningPicker,
+    /// Of the picked keys.
+    targets: Vec<usize>,
+    /// Those of the names that an access line must have.
+    needed: [Range<usize>; 2],
+    /// The names that are picked.
+    picked: Vec<usize>,
+    spare: Vec<u8>,
+}
+
+impl Picker {
+    /// `given`: name and JSON key, in place of the usual ones.
+    pub fn new(given: &[(Spanned<String>, Spanned<String>)]) -> Picker {
+        let mut keys: Vec<(Vec<String>, usize)> = Vec::new();
+        for (at, (name, usual)) in NAMES.iter().enumerate() {
+            let given: Vec<&str> = given.iter().filter(|(n, _)| n.value == *name).map(|(_, key)| key.value.as_str()).collect();
+            let of_name = if given.is_empty() { usual.to_vec() } else { given };
+            keys.extend(of_name.into_iter().map(|key| (key.split('.').map(str::to_string).collect(), at)));
+        }
+        keys.truncate(KEYS_MAX);
+        let picker = LearningPicker::new(&[], Mode::Lenient);
+        let mut picker =
+            Picker { keys, picker, targets: Vec::new(), needed: [0..0, 0..0], picked: Vec::new(), spare: Vec::new() };
+        picker.narrow(|_| true);
+        picker
+    }
+
+    /// Picks only some of the names from now on.
+    pub fn narrow(&mut self, is_wanted: impl Fn(usize) -> bool) {
+        let wanted = self.keys.iter().filter(|(_, at)| is_wanted(*at));
+        let (paths, targets): (Vec<_>, Vec<_>) = wanted.cloned().unzip();
+        self.picker = LearningPicker::new(&paths, Mode::Lenient);
+        self.needed = [STATUS, CLIENT_IP].map(|needed| {
+            let first = targets.iter().position(|at| *at == needed).unwrap_or(0);
+            first..first + targets.iter().filter(|at| **at == needed).count()
+        });
+        self.targets = targets;
+        self.picked = (0..N).filter(|at| is_wanted(*at)).collect();
+    }
+
+    /// Whether the line is an access line: an object with a status and a client. Then the record has what it gives.
+    pub fn pick(&mut self, record: &mut Record<'_>, line: Text, slots: &[Slot; N]) -> bool {
+        // An array of half the size is enough where few of the names are read.
+        if self.targets.len() <= KEYS_MAX / 2 {
+            self.pick_keys::<{ KEYS_MAX / 2 }>(record, line, slots)
+        } else {
+            self.pick_keys::<KEYS_MAX>(record, line, slots)
+        }
+    }
+
+    fn pick_keys<const KEYS: usize>(&mut self, record: &mut Record<'_>, line: Text, slots: &[Slot; N]) -> bool {
+        let (whole, values) = record.bytes_and_values(line);
+        let mut fields = [Field::Missing; KEYS];
+        let fields = &mut fields[..self.targets.len()];
+        if self.picker.pick(whole, fields).is_err() || !self.needed.iter().all(|of| fields[of.clone()].iter().any(is_text)) {
+            return false;
+        }
+        for &at in &self.picked {
+            // What the line leaves out is nil and not missing: a label of the pod must not stand in for it.
+            values[usize::from(slots[at].0)] = Value::Nil;
+        }
+        let mut to_unescape = 0u32;
+        // From behind, so that the usual key of a name has the last word.
+        for (at, field) in self.targets.iter().zip(&*fields).rev() {
+            let (raw, escaped) = match *field {
+                Field::Text { raw, escaped } => (raw, escaped),
+                Field::Number(raw) => (raw, false),
+                _ => continue,
+            };
+            values[usize::from(slots[*at].0)] = Value::Text(line.part(whole, raw));
+            to_unescape = to_unescape & !(1 << at) | u32::from(escaped) << at;
+        }
+        while to_unescape != 0 {
+            let slot = slots[to_unescape.trailing_zeros() as usize];
+            to_unescape &= to_unescape - 1;
+            if let Value::Text(raw) = record.value(slot) {
+                let text = rewrite(record, &mut self.spare, raw, json::unescape);
+                record.set_value(slot, Value::Text(text));
+            }
+        }
+        true
+    }
+
+    /// The names that are picked.
+    pub fn picked(&self) -> &[usize] {
+        &self.picked
+    }
+}
+
+/// Whether a field has a text or a number.
+fn is_text(field: &Field<'_>) -> bool {
+    matches!(field, Field::Text { .. } | Field::Number(_))
+}

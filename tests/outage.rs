@@ -183,7 +183,7 @@ impl Agent {
         let outboxes = Outboxes::default();
         outboxes.set(vec![Arc::clone(&outbox)]);
         let committer = Committer::on(opened.checkpoint, Fsync::EveryCut, shown).deliver(outboxes);
-        let lane = Lane::new(LaneConfig::of(client), 1);
+        let lane = Lane::new(LaneConfig::of(client, false), 1);
         Agent { clock: clock.clone(), engine, committer, outbox, pressed, lane, flight: None }
     }
 

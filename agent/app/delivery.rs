@@ -100,7 +100,7 @@ impl Deliveries {
             senders.push(Arc::new(Sender::new(
                 outbox,
                 transport,
-                LaneConfig::of(client),
+                LaneConfig::of(client, config.delivery.accept_200),
                 metrics,
                 clock,
                 events::sender,

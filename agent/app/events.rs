@@ -107,7 +107,11 @@ pub fn sender(client: &str, event: &SenderEvent<'_>) {
     match event {
         SenderEvent::Trouble { tenant, trouble, code, text } => {
             let code = code.map_or(-1, i32::from);
-            warn!(client, tenant, reason = trouble.name(), code, text, "batches are not taken; they are kept");
+            let help = match code {
+                200..=259 | 261..=299 => "Loki answers 204; if this server is no Loki: delivery.accept_200",
+                _ => "",
+            };
+            warn!(client, tenant, reason = trouble.name(), code, text, help, "batches are not taken; they are kept");
         }
         SenderEvent::Recovered { tenant, after } => {
             info!(client, tenant, seconds = after.as_secs(), "batches are taken again");

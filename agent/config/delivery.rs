@@ -14,6 +14,8 @@ pub struct DeliveryConfig {
     pub spool_bytes_max: u64,
     /// How long the end waits for Loki to take what is left (default 20 s).
     pub shutdown_grace: Duration,
+    /// Whether 200 and 202 acknowledge, too (default false: 204 alone, as Loki answers).
+    pub accept_200: bool,
 }
 
 impl Default for DeliveryConfig {
@@ -22,6 +24,7 @@ impl Default for DeliveryConfig {
             memory_bytes_max: 8 << 20,
             spool_bytes_max: 512 << 20,
             shutdown_grace: Duration::from_secs(20),
+            accept_200: false,
         }
     }
 }
@@ -33,6 +36,7 @@ impl DeliveryConfig {
             config.memory_bytes_max = fields.or("memory", ByteSize(config.memory_bytes_max), d).0;
             config.spool_bytes_max = fields.or("spool", ByteSize(config.spool_bytes_max), d).0;
             config.shutdown_grace = fields.or("shutdown_grace", config.shutdown_grace, d);
+            config.accept_200 = fields.or("accept_200", config.accept_200, d);
             fields.finish(d);
         }
         config

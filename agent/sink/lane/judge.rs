@@ -27,13 +27,14 @@ pub enum Verdict {
 pub const INVALID_TENANT: &str = "invalid_tenant";
 
 impl Verdict {
-    /// Loki says 204. Others that take its pushes, and what stands in between, say 200 or 202, and Promtail takes any 2xx
-    /// for success; but 260 is Loki's for a blocked tenant, and a page comes from somebody else.
-    pub fn of(answer: &Answer) -> Self {
+    /// Loki says 204. With `accept_200` any 2xx is as good, as for Promtail; but 260 is Loki's for a blocked tenant, and a
+    /// page comes from somebody else.
+    pub fn of(answer: &Answer, accept_200: bool) -> Self {
         let Answer::Status { code, body, .. } = answer else { return Verdict::Later(Trouble::Unreachable) };
         match code {
             260 => Verdict::Stuck(Trouble::Blocked),
-            200..=299 if !is_page(body) => Verdict::Accepted,
+            204 => Verdict::Accepted,
+            200..=299 if accept_200 && !is_page(body) => Verdict::Accepted,
             0..=299 | 408 => Verdict::Stuck(Trouble::Foreign),
             300..=399 => Verdict::Stuck(Trouble::Redirected),
             429 => Verdict::Later(rate_trouble(body)),

@@ -58,15 +58,18 @@ pub struct LaneConfig {
     pub max_retries: Option<u64>,
     /// 429 drops at once.
     pub drop_rate_limited: bool,
+    /// Any 2xx acknowledges but 260 and one with a page of HTML: for servers that take Loki's pushes and answer otherwise.
+    pub accept_200: bool,
 }
 
 impl LaneConfig {
-    pub fn of(client: &ClientConfig) -> Self {
+    pub fn of(client: &ClientConfig, accept_200: bool) -> Self {
         LaneConfig {
             min_period: client.backoff.min_period,
             max_period: client.backoff.max_period,
             max_retries: client.backoff.max_retries,
             drop_rate_limited: client.drop_rate_limited_batches,
+            accept_200,
         }
     }
 }
@@ -172,7 +175,7 @@ impl Lane {
     pub fn answered(&mut self, answer: Answer, now: Duration, report: &mut dyn Report) -> Option<Settled> {
         let begun = self.begun.take().unwrap_or(now);
         let lot = self.parts.as_ref()?.next()?.lot;
-        let verdict = Verdict::of(&answer);
+        let verdict = Verdict::of(&answer, self.config.accept_200);
         if let Answer::Status { date: Some(date), .. } = &answer {
             report.server_clock(*date);
         }

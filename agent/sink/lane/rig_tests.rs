@@ -49,6 +49,7 @@ pub fn config() -> LaneConfig {
         max_period: Duration::from_secs(300),
         max_retries: None,
         drop_rate_limited: false,
+        accept_200: false,
     }
 }
 

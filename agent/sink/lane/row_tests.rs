@@ -17,15 +17,22 @@ fn row_204_acknowledges_all() {
 }
 
 #[test]
-fn rows_of_2xx_acknowledge_but_never_with_a_page() {
+fn rows_of_2xx_are_none_unless_they_are_allowed_and_never_with_a_page() {
     let page = "\n <!DOCTYPE html><html>Please log in</html>";
-    for (code, body, taken) in
-        [(200, "", true), (200, "ok", true), (202, "{}", true), (200, page, false), (201, page, false)]
-    {
-        let mut rig = Rig::new(config());
+    let rows = [
+        (false, 200, "", false),
+        (false, 202, "{}", false),
+        (true, 200, "", true),
+        (true, 200, "ok", true),
+        (true, 202, "{}", true),
+        (true, 200, page, false),
+        (true, 201, page, false),
+    ];
+    for (accept_200, code, body, taken) in rows {
+        let mut rig = Rig::new(LaneConfig { accept_200, ..config() });
         rig.take_lines(10, 8);
         let settled = rig.run(3, |_| status(code, body));
-        assert_eq!(settled.is_some(), taken, "{code} {body}");
+        assert_eq!(settled.is_some(), taken, "{accept_200} {code} {body}");
         assert_eq!(rig.lane.trouble(), (!taken).then_some(Trouble::Foreign));
     }
 }
@@ -38,6 +45,7 @@ fn rows_that_no_line_can_cause_are_kept_and_tried_slowly() {
         (260, "", Trouble::Blocked),
         (456, blocked, Trouble::Blocked),
         (400, blocked, Trouble::Blocked),
+        (201, "", Trouble::Foreign),
         (101, "", Trouble::Foreign),
         (301, "", Trouble::Redirected),
         (308, "", Trouble::Redirected),

@@ -7,6 +7,7 @@
 //! empty key) except as the first of a nested object; `null` alone is an object without fields; a NUL byte ends the
 //! input. The one difference left: `-+1`, which json-iterator takes for a number, is malformed here.
 
+mod block;
 mod document;
 mod expression;
 mod keys;

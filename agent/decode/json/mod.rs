@@ -22,6 +22,8 @@ pub use document::write_compact;
 pub use expression::{Expression, Extracted};
 pub use learned::LearningPicker;
 pub use picker::Picker;
+pub(super) use scan::has_control;
+pub(super) use text::unescape_string;
 pub use text::{quote, unescape};
 
 /// What a path leads to, as written in the line.

@@ -74,7 +74,8 @@ pub struct Collector {
 /// The entry at hand, in the form in which it is sent.
 struct Entry<'e> {
     stamp: UnixNanos,
-    line: &'e str,
+    /// UTF-8.
+    line: &'e [u8],
     /// Encoded.
     metadata: &'e [u8],
     /// Of the names and values of the metadata.
@@ -166,7 +167,7 @@ impl Collector {
             }
             open.join(number, &stream.labels);
         }
-        let stamp = stream.twins.place(entry.stamp, line.as_bytes());
+        let stamp = stream.twins.place(entry.stamp, line);
         open.append(&mut stream.chain, stamp, line, entry.metadata);
         open.bytes += bytes;
         self.sealing.open_bytes += open.encoded_len() - before;

@@ -10,7 +10,7 @@ use weir::geoip::{GeoIpSet, LookupCounts};
 use weir::labels::Labels;
 use weir::metrics::Store;
 use weir::pipeline::stage::read_stages;
-use weir::pipeline::{BindingId, Context, IngressHosts, LineRate, Output, Pipeline, Record};
+use weir::pipeline::{BindingId, Context, IngressHosts, LineRate, Origin, Output, Pipeline, Record};
 use weir::sink::{ClientConfig, Collector, EntryLimits, Sealed, wire};
 use weir::yaml::{self, FromNode};
 
@@ -26,8 +26,8 @@ struct Forwarder {
 }
 
 impl Output for Forwarder {
-    fn entry(&mut self, record: &Record<'_>) {
-        self.collector.entry(record, self.now);
+    fn entry(&mut self, record: &Record<'_>, origin: Origin) {
+        self.collector.entry(record, origin, self.now);
     }
 }
 

@@ -15,7 +15,7 @@ use support::workload::Workload;
 use weir::app::Engine;
 use weir::clock::{Clock, ManualClock};
 use weir::config::Config;
-use weir::pipeline::{Output, Record};
+use weir::pipeline::{Origin, Output, Record};
 use weir::sink::{Collector, EntryLimits, wire};
 
 fn main() -> io::Result<()> {
@@ -83,8 +83,8 @@ impl Collecting {
 }
 
 impl Output for Collecting {
-    fn entry(&mut self, record: &Record<'_>) {
-        self.collector.entry(record, self.now);
+    fn entry(&mut self, record: &Record<'_>, origin: Origin) {
+        self.collector.entry(record, origin, self.now);
         if self.collector.has_sealed() {
             let sealed: Vec<_> = self.collector.sealed().collect();
             for sealed in sealed {

@@ -26,7 +26,7 @@ use weir::diagnostic::Diagnostics;
 use weir::geoip::GeoIpSet;
 use weir::labels::Labels;
 use weir::metrics::Store;
-use weir::pipeline::{Context, Output, Pipeline, Record};
+use weir::pipeline::{Context, Origin, Output, Pipeline, Record};
 use weir::sink::{ClientConfig, Collector, EntryLimits, Sealed};
 
 struct Counting;
@@ -274,8 +274,8 @@ impl Forwarder {
 }
 
 impl Output for Forwarder {
-    fn entry(&mut self, record: &Record<'_>) {
-        self.collector.entry(record, self.now);
+    fn entry(&mut self, record: &Record<'_>, origin: Origin) {
+        self.collector.entry(record, origin, self.now);
         self.take();
     }
 

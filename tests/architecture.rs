@@ -27,9 +27,12 @@ const FILE_LINES_MAX: usize = 450;
 /// Names that say nothing of what is inside, and so take in anything.
 const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "manager", "misc", "shared"];
 /// Files that may hold `unsafe`, each with its reason beside it here.
-const UNSAFE_ALLOWED: [&str; 1] = [
+const UNSAFE_ALLOWED: [&str; 2] = [
     // One call to glibc's allocator, which no safe crate offers.
     "agent/cli/heap.rs",
+    // One vector comparison of sixteen bytes that are borrowed as an array, by instructions that every x86-64 has. A test
+    // compares it with a way that is safe.
+    "agent/decode/json/block.rs",
 ];
 
 #[test]

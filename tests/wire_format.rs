@@ -123,8 +123,10 @@ fn by_weir(input: &[Stream]) -> Vec<u8> {
         let mut entries = Vec::new();
         for (nanos, line, metadata) in &stream.entries {
             let mut pairs = Vec::new();
-            metadata.iter().for_each(|(name, value)| write::metadata_pair(&mut pairs, name, value));
-            write::entry(&mut entries, *nanos, line, &pairs);
+            metadata
+                .iter()
+                .for_each(|(name, value)| write::metadata_pair(&mut pairs, name.as_bytes(), value.as_bytes()));
+            write::entry(&mut entries, *nanos, line.as_bytes(), &pairs);
         }
         write::stream_head(&mut message, &stream.labels, entries.len());
         message.extend(entries);

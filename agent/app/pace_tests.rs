@@ -5,7 +5,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::config::{self, Config};
 use crate::diagnostic::Diagnostics;
 use crate::ledger::JobBooks;
-use crate::pipeline::{Output, Record};
+use crate::pipeline::{Origin, Output, Record};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 struct Lines(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
 
 impl Output for Lines {
-    fn entry(&mut self, record: &Record<'_>) {
+    fn entry(&mut self, record: &Record<'_>, _origin: Origin) {
         let file = record.labels().find(|(name, _)| *name == "filename").map(|(_, value)| value).unwrap_or_default();
         let name = String::from_utf8_lossy(file).rsplit('/').next().unwrap_or_default().to_string();
         let line = String::from_utf8_lossy(record.line()).into_owned();

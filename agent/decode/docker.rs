@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use super::json::{Field, Mode, Picker};
+use super::json::{self, Field, Mode, Picker};
+use memchr::memchr2;
 
 /// One record, borrowed. A key that the driver leaves out when empty (`log`) is empty here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +32,47 @@ pub fn parse(line: &[u8]) -> Option<DockerLine<'_>> {
         _ => return None,
     };
     let stream = match stream {
-        Field::Text { raw: raw @ (b"stdout" | b"stderr"), .. } => raw,
+        Field::Text { raw, .. } if is_stream(raw) => raw,
         _ => return None,
     };
     match time {
         Field::Text { raw: time, escaped: false } => Some(DockerLine { log, log_escaped, stream, time }),
         _ => None,
     }
+}
+
+/// As [`parse`], and appends the bytes that the container wrote. A record as the driver writes it, with its three keys in
+/// their order, is read in one pass.
+#[inline]
+pub fn parse_unescaped<'a>(line: &'a [u8], log: &mut Vec<u8>) -> Option<DockerLine<'a>> {
+    let before = log.len();
+    usual(line, log).or_else(|| {
+        log.truncate(before);
+        let parsed = parse(line)?;
+        json::unescape(parsed.log, log);
+        Some(parsed)
+    })
+}
+
+/// `None`, perhaps with something appended, for any record that is not as the driver writes it.
+#[inline]
+fn usual<'a>(line: &'a [u8], log: &mut Vec<u8>) -> Option<DockerLine<'a>> {
+    let text = line.strip_prefix(br#"{"log":""#)?;
+    // Where they may stand is not for here.
+    if json::has_control(line) {
+        return None;
+    }
+    let before = log.len();
+    let (raw, rest) = text.split_at(json::unescape_string(text, log)?);
+    let rest = rest.strip_prefix(br#"","stream":""#)?;
+    let (stream, rest) = rest.split_at_checked("stdout".len()).filter(|(name, _)| is_stream(name))?;
+    let time = rest.strip_prefix(br#"","time":""#)?.strip_suffix(br#""}"#)?;
+    let log_escaped = raw.len() > log.len() - before;
+    memchr2(b'"', b'\\', time).is_none().then_some(DockerLine { log: raw, log_escaped, stream, time })
+}
+
+fn is_stream(name: &[u8]) -> bool {
+    matches!(name, b"stdout" | b"stderr")
 }
 
 impl DockerLine<'_> {
@@ -53,6 +88,16 @@ impl DockerLine<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::option::weighted;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    const KEYS: [&str; 3] = ["log", "stream", "time"];
+
+    fn mostly(usual: &'static str, odd: &'static str) -> impl Strategy<Value = String> {
+        prop_oneof![8 => usual, 1 => odd]
+    }
 
     #[test]
     fn a_record_gives_its_parts() {
@@ -65,6 +110,54 @@ mod tests {
             time: b"2026-11-21T02:25:48.1Z",
         };
         assert_eq!(parse(line), Some(expected));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_record_is_read_in_one_pass_as_in_two(
+            pieces in vec(prop_oneof![
+                4 => "[a-z\\{\\}:, ]{0,30}", 4 => r#"\\["\\/bfnrt]"#, 1 => r"\\u[0-9a-f]{4}", 1 => r"(\\ud[89a-f][0-9a-f]{2}){1,2}",
+                1 => r#"\\[a-z"]"#, 1 => "é|\u{7f}|[\t\r\u{0}]", 1 => r#""|","stream":"stderr"|","time":"t"|"\}"#,
+            ], 0..12),
+            order in prop_oneof![6 => Just(KEYS), 1 => Just(KEYS).prop_shuffle()],
+            stream in mostly("stdout|stderr", "stdin|std.ut|\\\\u0073tdout|"),
+            time in mostly(r"2026-11-21T02:25:48\.1Z", r#"a\\tb|a"b|a\\|\t|"#),
+            space in mostly("", "[ \t]"),
+            more in mostly("", r#","attrs":\{"x":"\}"\}|,"log":"b"|,"time":null|,|x| "#),
+            damage in weighted(0.2, (any::<Index>(), any::<u8>())),
+            cut in weighted(0.1, any::<Index>()),
+        ) {
+            let members = order.map(|key| {
+                let value = match key { "log" => pieces.concat(), "stream" => stream.clone(), _ => time.clone() };
+                format!("\"{key}\":{space}\"{value}\"")
+            });
+            let mut line = format!("{{{}{more}}}", members.join(",")).into_bytes();
+            if let Some((at, byte)) = damage {
+                let at = at.index(line.len());
+                line[at] = byte;
+            }
+            if let Some(cut) = cut {
+                line.truncate(cut.index(line.len()));
+            }
+            let wanted = parse(&line);
+            let mut text = b"before".to_vec();
+            prop_assert_eq!(parse_unescaped(&line, &mut text), wanted, "{}", line.escape_ascii());
+            if let Some(wanted) = wanted {
+                let mut unescaped = b"before".to_vec();
+                json::unescape(wanted.log, &mut unescaped);
+                prop_assert_eq!(text, unescaped, "{}", line.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_of_the_driver_takes_the_short_way() {
+        let line = br#"{"log":"{\"a\":\"b\"}\n","stream":"stderr","time":"2026-11-21T02:25:48.1Z"}"#;
+        let mut log = Vec::new();
+        assert_eq!(usual(line, &mut log), parse(line));
+        assert_eq!(log, b"{\"a\":\"b\"}\n");
     }
 
     #[test]

@@ -204,8 +204,10 @@ fn list(text: &[u8], expected: Option<usize>) -> Option<(&[u8], usize, &[u8])> {
     }
 }
 
+/// What stands before the first `at`, which is short, and what behind it. To prepare a search for it would cost more than
+/// the search.
 fn cut<'a>(text: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let found = memchr::memmem::find(text, at)?;
+    let found = memchr::memchr_iter(*at.first()?, text).find(|found| text[*found..].starts_with(at))?;
     Some((&text[..found], &text[found + at.len()..]))
 }
 

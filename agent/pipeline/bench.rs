@@ -1,7 +1,7 @@
 //! A pipeline at work, for tests of this module: sources, lines, restarts, and what comes out.
 
 use super::stage::{When, read_stages};
-use super::{BindingId, Context, Counts, IngressHosts, LineRate, Output, Pipeline, Record, Restored};
+use super::{BindingId, Context, Counts, IngressHosts, LineRate, Origin, Output, Pipeline, Record, Restored};
 use crate::diagnostic::Diagnostics;
 use crate::geoip::{GeoIpSet, LookupCounts};
 use crate::keep::Entries;
@@ -17,7 +17,7 @@ const SOURCES: [&str; 4] = ["a", "b", "nested-1", "nested-2"];
 pub struct Entered(pub Vec<String>, pub Vec<String>);
 
 impl Output for Entered {
-    fn entry(&mut self, record: &Record<'_>) {
+    fn entry(&mut self, record: &Record<'_>, _origin: Origin) {
         let labels: Vec<String> =
             record.labels().map(|(name, value)| format!("{name}={}", value.escape_ascii())).collect();
         self.0.push(format!("{} {} {}", record.timestamp(), labels.join(","), record.line().escape_ascii()));

@@ -1,7 +1,7 @@
 //! Pieces of many sources and streams, in any order: each line comes out once and whole, and the books balance.
 
 use super::super::stage::read_stages;
-use super::super::{BindingId, IngressHosts, LineRate, Output, Pipeline};
+use super::super::{BindingId, IngressHosts, LineRate, Origin, Output, Pipeline};
 use super::*;
 use crate::diagnostic::Diagnostics;
 use crate::geoip::{GeoIpSet, LookupCounts};
@@ -25,7 +25,7 @@ struct Bench {
 struct Entries(Vec<(String, String, String)>);
 
 impl Output for Entries {
-    fn entry(&mut self, record: &Record<'_>) {
+    fn entry(&mut self, record: &Record<'_>, _origin: Origin) {
         let label = |name: &str| {
             let found = record.labels().find(|(known, _)| *known == name);
             found.map_or(String::new(), |(_, value)| String::from_utf8_lossy(value).into_owned())

@@ -9,6 +9,7 @@ mod entry_labels;
 mod hosts;
 mod kept;
 mod keyed_hash;
+mod origin;
 mod rate;
 mod record;
 mod restart;
@@ -23,6 +24,7 @@ pub use chains::{CHAINS_BYTES_MAX, CHAINS_MAX, Chains, JOINED_BYTES_MAX};
 pub use hosts::IngressHosts;
 pub use kept::{Keeper, Kept, Rebound};
 pub use keyed_hash::KeyedHash;
+pub use origin::Origin;
 pub use rate::{Bucket, LINE_RATE_DROP, LineRate};
 pub use record::{Content, Record, State};
 pub use restart::{Restored, STATE_DISCARDED};
@@ -60,7 +62,9 @@ pub struct Context<'c> {
 
 /// Takes the entries that reach the end of a pipeline.
 pub trait Output: Send {
-    fn entry(&mut self, record: &Record<'_>);
+    /// An entry, and the source that it is from: its labels, where they are not parts of the line, stand in the same places
+    /// with the same bytes in every record of this origin.
+    fn entry(&mut self, record: &Record<'_>, origin: Origin);
 
     /// Time goes on, by the clock that never goes back; called between turns.
     fn tick(&mut self, _now: Duration) {}
@@ -96,7 +100,7 @@ pub trait Output: Send {
 
 /// For jobs whose lines go nowhere.
 impl Output for () {
-    fn entry(&mut self, _record: &Record<'_>) {}
+    fn entry(&mut self, _record: &Record<'_>, _origin: Origin) {}
 }
 
 /// Looks at a record after each stage (`-inspect`).
@@ -142,6 +146,8 @@ pub struct Pipeline {
     labels: Names,
     reasons: Names,
     bindings: Vec<Option<Binding>>,
+    /// Of each of them.
+    origins: Vec<Origin>,
     state: State,
     /// Why a torn line is refused, in pipelines that know what a torn line is.
     torn: Option<ReasonId>,
@@ -190,6 +196,7 @@ impl Pipeline {
             labels: scope.labels,
             reasons: scope.reasons,
             bindings: Vec::new(),
+            origins: Vec::new(),
             state: State::default(),
             torn,
             rate_drop,
@@ -204,8 +211,11 @@ impl Pipeline {
         let at = self.bindings.iter().position(Option::is_none).unwrap_or(self.bindings.len());
         if at == self.bindings.len() {
             self.bindings.push(None);
+            self.origins.push(Origin::next());
         }
         self.bindings[at] = Some(binding);
+        // What is remembered by it must not mean the source that had this place before.
+        self.origins[at] = Origin::next();
         BindingId(at)
     }
 
@@ -287,7 +297,7 @@ impl Pipeline {
         self.held += 1;
         let lines = record.lines();
         let flow = limited(flow, self.rate_drop, context);
-        settle(&mut self.counts, &mut self.held, flow, lines, &record, output);
+        settle(&mut self.counts, &mut self.held, flow, lines, &record, self.origins[id.0], output);
         if context.overdue {
             context.overdue = false;
             self.release(When::At(context.monotonic), context, output);
@@ -313,7 +323,8 @@ impl Pipeline {
             // A stage behind may have let another entry go in its place.
             let lines = record.lines();
             let flow = limited(flow, self.rate_drop, context);
-            settle(&mut self.counts, &mut self.held, flow, lines, &record, output);
+            let origin = self.origins[held.binding];
+            settle(&mut self.counts, &mut self.held, flow, lines, &record, origin, output);
         }
     }
 
@@ -373,7 +384,15 @@ fn limited(flow: Flow, reason: ReasonId, context: &mut Context<'_>) -> Flow {
 }
 
 /// Enters a record's end in the books. `lines` is how many lines of the file ended with it.
-fn settle(counts: &mut Counts, held: &mut u64, flow: Flow, lines: u64, record: &Record<'_>, output: &mut dyn Output) {
+fn settle(
+    counts: &mut Counts,
+    held: &mut u64,
+    flow: Flow,
+    lines: u64,
+    record: &Record<'_>,
+    origin: Origin,
+    output: &mut dyn Output,
+) {
     if flow == Flow::Hold {
         return;
     }
@@ -386,6 +405,6 @@ fn settle(counts: &mut Counts, held: &mut u64, flow: Flow, lines: u64, record: &
     }
     match flow {
         Flow::Drop(reason) => counts.dropped[reason.0 as usize] += 1,
-        _ => output.entry(record),
+        _ => output.entry(record, origin),
     }
 }

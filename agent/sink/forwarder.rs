@@ -3,7 +3,7 @@
 use super::collector::{Collector, Tallied};
 use super::outbox::Outbox;
 use crate::keep::Entries;
-use crate::pipeline::{Output, Record};
+use crate::pipeline::{Origin, Output, Record};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +26,9 @@ impl Forwarder {
 }
 
 impl Output for Forwarder {
-    fn entry(&mut self, record: &Record<'_>) {
+    fn entry(&mut self, record: &Record<'_>, origin: Origin) {
         for client in &mut self.clients {
-            client.collector.entry(record, self.now);
+            client.collector.entry(record, origin, self.now);
             client.hand_over();
         }
     }

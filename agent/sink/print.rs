@@ -4,7 +4,7 @@
 //! Structured metadata is not printed. Unlike Promtail's tab writer this one puts exactly one tab between two of them.
 
 use crate::labels::write_quoted;
-use crate::pipeline::{Output, Record};
+use crate::pipeline::{Origin, Output, Record};
 use jiff::Timestamp;
 use std::fmt::Write as _;
 use std::io::Write;
@@ -26,7 +26,7 @@ impl<W: Write> Printer<W> {
 }
 
 impl<W: Write + Send> Output for Printer<W> {
-    fn entry(&mut self, record: &Record<'_>) {
+    fn entry(&mut self, record: &Record<'_>, _origin: Origin) {
         self.line.clear();
         write_rfc3339_nano(record.timestamp(), &mut self.line);
         self.line.push_str("\t{");

@@ -7,6 +7,7 @@
 //! the same whatever follows, and values are always read, wanted or not. So every line gets the answer of
 //! [`Picker::pick`], whatever has been learned before.
 
+use super::block::{BLOCK_BYTES, same};
 use super::picker::Level;
 use super::scan::Cursor;
 use super::{Field, Malformed, Mode, Picker};
@@ -46,36 +47,44 @@ impl LearningPicker {
     fn pick_checked<'a, const STRICT: bool>(&mut self, line: &'a [u8], out: &mut [Field<'a>]) -> Result<(), Malformed> {
         let mut cursor = Cursor::new::<STRICT>(line);
         self.patience = PATIENCE_MAX.min(self.patience + 1);
-        let mut steps = &self.order.steps[..];
-        let mut at = START;
+        let mut order = &self.order;
+        let (mut at, mut before) = (START, order.at(START));
         loop {
-            let number = match follow(steps, at, cursor.rest()) {
-                Some((step, number, rest)) => {
+            let text = cursor.rest();
+            let mut place = before.next[0];
+            let mut step = order.at(place);
+            if !step.opens(text) {
+                place = order.other(before, text);
+                step = order.at(place);
+            }
+            let number = match text.get(step.len as usize..) {
+                Some(rest) if step.value != Expected::Nothing => {
                     cursor.go(rest);
-                    at = number;
+                    (at, before) = (place, step);
                     match step.value {
                         Expected::Quoted => {
                             let (raw, escaped) = cursor.quoted::<STRICT>()?;
-                            if let Some(slot) = out.get_mut(step.slot) {
+                            if let Some(slot) = out.get_mut(step.slot as usize) {
                                 *slot = Field::Text { raw, escaped };
                             }
                             continue;
                         }
                         Expected::Bare if let Some(raw) = cursor.decimal() => {
-                            if let Some(slot) = out.get_mut(step.slot) {
+                            if let Some(slot) = out.get_mut(step.slot as usize) {
                                 *slot = Field::Number(raw);
                             }
                             continue;
                         }
-                        Expected::Bare | Expected::Any => step.key,
+                        _ => step.key,
                     }
                 }
-                None if at != START && cursor.rest() == b"}" => return Ok(()),
-                None => {
+                _ if at != START && text == b"}" => return Ok(()),
+                _ => {
                     let (rest, found) = self.surprise::<STRICT>(cursor, line, at, out)?;
                     cursor.go(rest);
                     let Some((key, place)) = found else { return cursor.finish::<STRICT>() };
-                    (steps, at) = (&self.order.steps, place);
+                    (order, at) = (&self.order, place);
+                    before = order.at(place);
                     key
                 }
             };
@@ -91,7 +100,7 @@ impl LearningPicker {
         &mut self,
         mut cursor: Cursor<'a>,
         line: &[u8],
-        at: usize,
+        at: Place,
         out: &mut [Field<'a>],
     ) -> Result<Surprise<'a>, Malformed> {
         let text = cursor.rest();
@@ -132,27 +141,33 @@ impl LearningPicker {
 type Key = Option<usize>;
 
 /// What follows, and a key with the place of its step unless the object has ended.
-type Surprise<'a> = (&'a [u8], Option<(Key, usize)>);
+type Surprise<'a> = (&'a [u8], Option<(Key, Place)>);
 
 /// What stands between values, and what comes after what.
 struct Order {
-    /// The first stands for the beginning of a line.
-    steps: Vec<Step>,
+    /// By place. The first stands for the beginning of a line, the second for what could not be learned.
+    steps: Box<[Step; STEPS_MAX]>,
+    len: usize,
 }
 
+/// Where a step stands.
+type Place = usize;
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
 struct Step {
     /// The text and zeros.
     text: [u8; TEXT_BYTES_MAX],
-    len: usize,
-    /// Which bits of the first bytes belong to the text.
-    mask: [u64; HEAD_BYTES / 8],
+    len: u32,
+    /// A bit for each of the first bytes that belongs to the text.
+    head: u32,
     /// The key that the text ends with.
     key: Key,
+    /// Where a quoted or bare value goes; [`NO_SLOT`] if nobody wants it.
+    slot: u32,
     value: Expected,
-    /// Where a quoted or bare value goes; [`NOWHERE`] if nobody wants it.
-    slot: usize,
     /// The steps that came after this one, the last two of them; [`NOWHERE`] if there were none.
-    next: [usize; 2],
+    next: [Place; 2],
 }
 
 /// What kind of value stands behind a text.
@@ -164,101 +179,108 @@ enum Expected {
     Bare,
     /// One that goes to several slots, or which may be an object with more wanted keys.
     Any,
+    /// None: the step stands for no text.
+    Nothing,
 }
 
 /// The step that stands for the beginning of a line.
-const START: usize = 0;
-/// No step and no slot has this number.
-const NOWHERE: usize = usize::MAX;
+const START: Place = 0;
+/// The step behind those that nothing came after.
+const NOWHERE: Place = 1;
+const NO_SLOT: u32 = u32::MAX;
 /// With so many steps all are forgotten, and learning begins anew.
 const STEPS_MAX: usize = 64;
 /// Longer texts are not learned.
 const TEXT_BYTES_MAX: usize = 64;
 /// Bytes that are compared at once; few texts are longer.
-const HEAD_BYTES: usize = 32;
+const HEAD_BYTES: usize = 2 * BLOCK_BYTES;
 /// Surprises that are learned from at once; after that one for each line. So lines that are never alike cost little more
 /// than without a memory.
 const PATIENCE_MAX: usize = 64;
 
 impl Order {
     fn new() -> Self {
-        let mut steps = Vec::with_capacity(STEPS_MAX);
-        steps.extend(Step::new(b"", None, Expected::Any, NOWHERE));
-        Self { steps }
+        let nothing = Step {
+            text: [0; TEXT_BYTES_MAX],
+            len: 0,
+            head: 0,
+            key: None,
+            slot: NO_SLOT,
+            value: Expected::Nothing,
+            next: [NOWHERE; 2],
+        };
+        Self { steps: Box::new([nothing; STEPS_MAX]), len: NOWHERE + 1 }
+    }
+
+    /// No place is beyond the last one; so said, that costs nothing.
+    #[inline(always)]
+    fn at(&self, place: Place) -> &Step {
+        &self.steps[place % STEPS_MAX]
     }
 
     /// Makes what stands in `text` before `rest`, where a value begins, the step behind that at `at`; answers with its
     /// place, or [`NOWHERE`] if it cannot be learned.
     #[inline(never)]
-    fn learn(&mut self, at: usize, text: &[u8], rest: &[u8], key: Key, wanted: &Level) -> usize {
-        let slot = key.map_or(Some(NOWHERE), |key| wanted.only_slot(key));
+    fn learn(&mut self, at: Place, text: &[u8], rest: &[u8], key: Key, wanted: &Level) -> Place {
+        let slot = key.map_or(Some(NO_SLOT), |key| wanted.only_slot(key).and_then(|slot| u32::try_from(slot).ok()));
         let value = match rest.first() {
             _ if slot.is_none() => Expected::Any,
             Some(b'"') => Expected::Quoted,
             _ => Expected::Bare,
         };
         let text = &text[..text.len() - rest.len() + usize::from(value == Expected::Quoted)];
-        let known = self.steps.iter().position(|step| step.len == text.len() && step.text[..step.len] == *text);
-        let number = known.unwrap_or_else(|| {
-            let Some(step) = Step::new(text, key, value, slot.unwrap_or(NOWHERE)) else { return NOWHERE };
-            if self.steps.len() == STEPS_MAX {
+        let known = self.steps[..self.len].iter().position(|step| step.text() == text);
+        let place = known.unwrap_or_else(|| {
+            let Some(step) = Step::new(text, key, value, slot.unwrap_or(NO_SLOT)) else { return NOWHERE };
+            if self.len == STEPS_MAX {
                 *self = Self::new();
             }
-            self.steps.push(step);
-            self.steps.len() - 1
+            self.steps[self.len] = step;
+            self.len += 1;
+            self.len - 1
         });
-        if let Some(step) = self.steps.get_mut(at) {
-            step.next = [number, step.next[0]];
+        if at != NOWHERE {
+            let step = &mut self.steps[at % STEPS_MAX];
+            step.next = [place, step.next[0]];
         }
-        number
+        place
     }
-}
 
-/// The step behind the one at `at` with whose text `rest` begins, its place, and what follows the text.
-#[inline(always)]
-fn follow<'s, 'a>(steps: &'s [Step], at: usize, rest: &'a [u8]) -> Option<(&'s Step, usize, &'a [u8])> {
-    let next = steps.get(at)?.next[0];
-    let step = steps.get(next)?;
-    if step.opens(rest) { Some((step, next, rest.get(step.len..)?)) } else { follow_other(steps, at, rest) }
-}
-
-/// Out of line, so that the usual way is guessed and not waited for.
-#[cold]
-#[inline(never)]
-fn follow_other<'s, 'a>(steps: &'s [Step], at: usize, rest: &'a [u8]) -> Option<(&'s Step, usize, &'a [u8])> {
-    let next = steps.get(at)?.next[1];
-    let step = steps.get(next)?;
-    if step.opens(rest) { Some((step, next, rest.get(step.len..)?)) } else { None }
+    /// The second of the steps that came behind another, if `rest` begins with its text, or [`NOWHERE`]. Out of
+    /// line, so that the usual way is guessed and not waited for.
+    #[cold]
+    #[inline(never)]
+    fn other(&self, before: &Step, rest: &[u8]) -> Place {
+        let place = before.next[1];
+        if self.at(place).opens(rest) { place } else { NOWHERE }
+    }
 }
 
 impl Step {
     /// `None` if the text is too long.
-    fn new(text: &[u8], key: Key, value: Expected, slot: usize) -> Option<Self> {
-        let (mut padded, mut mask) = ([0; TEXT_BYTES_MAX], [0; TEXT_BYTES_MAX]);
+    fn new(text: &[u8], key: Key, value: Expected, slot: u32) -> Option<Self> {
+        let mut padded = [0; TEXT_BYTES_MAX];
         padded.get_mut(..text.len())?.copy_from_slice(text);
-        mask[..text.len()].fill(u8::MAX);
-        Some(Self { text: padded, len: text.len(), mask: head(&mask), key, value, slot, next: [NOWHERE; 2] })
+        let head = if text.len() < HEAD_BYTES { (1 << text.len()) - 1 } else { u32::MAX };
+        Some(Self { text: padded, len: text.len() as u32, head, key, slot, value, next: [NOWHERE; 2] })
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.text[..self.len as usize]
     }
 
     /// Whether `rest` begins with the text.
     #[inline(always)]
     fn opens(&self, rest: &[u8]) -> bool {
-        match rest.first_chunk::<HEAD_BYTES>() {
-            Some(chunk) if self.len <= HEAD_BYTES => {
-                let (found, expected) = (head(chunk), head(&self.text));
-                let differ = |at: usize| (found[at] ^ expected[at]) & self.mask[at];
-                differ(0) | differ(1) | differ(2) | differ(3) == 0
+        let ([first, second, ..], _) = self.text.as_chunks::<BLOCK_BYTES>() else { return false };
+        match rest.as_chunks::<BLOCK_BYTES>().0 {
+            [one, other, ..] => {
+                let same = same(one, first) | same(other, second) << BLOCK_BYTES;
+                same & self.head == self.head && (self.len as usize <= HEAD_BYTES || rest.starts_with(self.text()))
             }
-            _ => rest.starts_with(&self.text[..self.len]),
+            _ => rest.starts_with(self.text()),
         }
     }
-}
-
-/// The first bytes as words, which compilers turn into vectors.
-#[inline(always)]
-fn head(bytes: &[u8]) -> [u64; HEAD_BYTES / 8] {
-    let (words, _) = bytes.as_chunks();
-    std::array::from_fn(|at| u64::from_le_bytes(words[at]))
 }
 
 #[cfg(test)]

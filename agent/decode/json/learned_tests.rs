@@ -197,6 +197,22 @@ fn more_keys_than_are_remembered_are_all_found() {
     }
 }
 
+/// What comes behind such a key is not learned; above all it is no beginning of a line.
+#[test]
+fn behind_a_key_that_is_too_long_no_line_begins() {
+    for mode in [Mode::Strict, Mode::Lenient] {
+        let mut twins = Twins::new(&["a"], mode);
+        let key = "k".repeat(80);
+        for line in [
+            r#"{"a": "1"}"#.to_string(),
+            format!(r#"{{"{key}": "x"{{"a": "1"}}"#),
+            format!(r#"{{"{key}": "x", "a": "1"}}"#),
+        ] {
+            twins.assert_agree(line.as_bytes());
+        }
+    }
+}
+
 #[test]
 fn every_cut_of_a_known_line_is_judged_as_without_a_memory() {
     let line = br#"{"time": "2026-11-21T02:25:48+00:00", "status": 200, "method": "GET", "a": {"b": 1}, "path": "/x\\", "b": 1.5}"#;

@@ -7,6 +7,7 @@
 //! empty key) except as the first of a nested object; `null` alone is an object without fields; a NUL byte ends the
 //! input. The one difference left: `-+1`, which json-iterator takes for a number, is malformed here.
 
+mod block;
 mod document;
 mod expression;
 mod keys;
@@ -21,6 +22,8 @@ pub use document::write_compact;
 pub use expression::{Expression, Extracted};
 pub use learned::LearningPicker;
 pub use picker::Picker;
+pub(super) use scan::has_control;
+pub(super) use text::unescape_string;
 pub use text::{quote, unescape};
 
 /// What a path leads to, as written in the line.

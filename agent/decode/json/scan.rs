@@ -1,5 +1,6 @@
 //! Walking over JSON text: tokens and whole values, checked as they are passed. No recursion, no allocation.
 
+use super::block::quote_or_backslash;
 use super::{Field, Malformed};
 use crate::decode::number;
 
@@ -163,8 +164,14 @@ impl<'a> Cursor<'a> {
     pub(super) fn quoted<const STRICT: bool>(&mut self) -> Result<(&'a [u8], bool), Malformed> {
         let text = self.rest;
         let first = quote_or_backslash(text).ok_or(Malformed)?;
-        let (len, escaped) =
-            if text[first] == b'"' && self.clean { (first, false) } else { string_len::<STRICT>(text, first)? };
+        let (raw, end) = text.split_at_checked(first).ok_or(Malformed)?;
+        if let [b'"', rest @ ..] = end
+            && self.clean
+        {
+            self.rest = rest;
+            return Ok((raw, false));
+        }
+        let (len, escaped) = string_len::<STRICT>(text, first)?;
         self.rest = text.get(len + 1..).ok_or(Malformed)?;
         Ok((&text[..len], escaped))
     }
@@ -308,7 +315,7 @@ fn skip_space(text: &[u8]) -> &[u8] {
 }
 
 /// Whether a byte below 0x20 is among `text`.
-fn has_control(text: &[u8]) -> bool {
+pub(in crate::decode) fn has_control(text: &[u8]) -> bool {
     let below = |bytes: &[u8]| bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ';
     let (blocks, _) = text.as_chunks::<32>();
     let Some(last) = text.last_chunk::<32>() else { return below(text) };
@@ -386,17 +393,6 @@ fn up_to_delimiter(text: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
         [b'"' | b'{' | b'[', ..] => Err(Malformed),
         _ => Ok((raw.trim_ascii_end(), rest)),
     }
-}
-
-/// Where the first quote or backslash stands. Most strings are short: of the forms that memchr has, the one that needs
-/// no choice at run time can be inlined, and beats the call of one with longer vectors.
-#[inline(always)]
-fn quote_or_backslash(text: &[u8]) -> Option<usize> {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(two) = memchr::arch::x86_64::sse2::memchr::Two::new(b'"', b'\\') {
-        return two.find(text);
-    }
-    memchr::memchr2(b'"', b'\\', text)
 }
 
 /// The first eight bytes of `text`, or its `len` bytes and zeros, as a word. More bytes may follow in `text`.

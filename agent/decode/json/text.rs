@@ -1,5 +1,6 @@
 //! Escaped strings: decoded as json-iterator does, written as Go does.
 
+use super::block::{BLOCK_BYTES, quotes_and_backslashes};
 use memchr::memchr;
 
 /// Appends the text that `raw`, the bytes between the quotes, stands for. A surrogate without its other half becomes
@@ -10,6 +11,60 @@ pub fn unescape(raw: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(piece.bytes());
     }
 }
+
+/// Reads a string of which `text` begins behind the opening quote: appends what it stands for, and answers with how many
+/// bytes it takes up to its closing quote. In one pass, for strings with an escape every few bytes, as those that hold JSON.
+///
+/// `None` where the general way has to decide: an escape that is none, an end that is missing or near the end of `text`.
+/// Something may have been appended then. Control characters are not looked for.
+pub(in crate::decode) fn unescape_string(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+    let (start, whole) = (out.len(), text.len());
+    // No escape is shorter than what it stands for, and whole blocks are written.
+    out.resize(start + whole + BLOCK_BYTES, 0);
+    let (mut rest, mut room) = (text, &mut out[start..]);
+    loop {
+        let block = rest.first_chunk::<BLOCK_BYTES>()?;
+        *room.first_chunk_mut::<BLOCK_BYTES>()? = *block;
+        let found = quotes_and_backslashes(block).first();
+        let plain = found.unwrap_or(BLOCK_BYTES);
+        (rest, room) = (rest.get(plain..)?, room.get_mut(plain..)?);
+        if found.is_none() {
+            continue;
+        }
+        let [mark, next, behind @ ..] = rest else { return None };
+        if *mark == b'"' {
+            let unused = room.len();
+            out.truncate(out.len() - unused);
+            return Some(whole - rest.len());
+        }
+        let escaped = PLAIN_ESCAPES[usize::from(*next)];
+        if escaped != 0 {
+            let (first, after) = room.split_first_mut()?;
+            *first = escaped;
+            (rest, room) = (behind, after);
+        } else if *next == b'u' && code_unit(rest).is_some() {
+            let (piece, len) = unicode_escape(rest);
+            let (place, after) = room.split_at_mut_checked(piece.bytes().len())?;
+            place.copy_from_slice(piece.bytes());
+            (rest, room) = (rest.get(len..)?, after);
+        } else {
+            return None;
+        }
+    }
+}
+
+/// What a character behind a backslash stands for; 0 where it alone makes no escape.
+const PLAIN_ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let escapes = *b"\"\"\\\\//b\x08f\x0cn\nr\rt\t";
+    let (pairs, _) = escapes.as_chunks::<2>();
+    let mut at = 0;
+    while at < pairs.len() {
+        table[pairs[at][0] as usize] = pairs[at][1];
+        at += 1;
+    }
+    table
+};
 
 /// Appends a text as a JSON string, byte for byte as Go writes it: `<`, `>`, `&`, U+2028, U+2029 and the control
 /// characters as escapes, each byte that is no UTF-8 as `\ufffd`.
@@ -109,17 +164,13 @@ impl<'a> Iterator for Pieces<'a> {
 
 /// The escape at the head of `text`, and how many bytes it takes.
 fn escape(text: &[u8]) -> (Piece<'_>, usize) {
-    let plain = match text.get(1) {
-        Some(b'b') => '\u{8}',
-        Some(b'f') => '\u{c}',
-        Some(b'n') => '\n',
-        Some(b'r') => '\r',
-        Some(b't') => '\t',
-        Some(byte @ (b'"' | b'\\' | b'/')) => *byte as char,
-        Some(b'u') => return unicode_escape(text),
-        _ => return (Piece::Plain(&text[..text.len().min(2)]), text.len().min(2)),
-    };
-    (Piece::decoded(plain, None), 2)
+    match text.get(1) {
+        Some(b'u') => unicode_escape(text),
+        Some(next) if PLAIN_ESCAPES[usize::from(*next)] != 0 => {
+            (Piece::decoded(PLAIN_ESCAPES[usize::from(*next)].into(), None), 2)
+        }
+        _ => (Piece::Plain(&text[..text.len().min(2)]), text.len().min(2)),
+    }
 }
 
 fn unicode_escape(text: &[u8]) -> (Piece<'_>, usize) {
@@ -146,6 +197,8 @@ fn code_unit(text: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn unescaped(raw: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -170,6 +223,56 @@ mod tests {
             assert_eq!(unescaped(raw.as_bytes()), text.as_bytes(), "{raw}");
             assert!(is_escaped_form(raw.as_bytes(), text.as_bytes()), "{raw}");
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_string_is_read_in_one_pass_as_in_two(
+            pieces in vec(prop_oneof![
+                4 => r#"[a-z]{0,40}"#, 3 => r#"\\["\\/bfnrt]"#, 1 => r"\\u[0-9a-fA-F]{4}", 1 => r"(\\ud[89a-f][0-9a-f]{2}){1,3}",
+                1 => r"\\[a-z0-9]", 1 => "é|€|\u{7f}|\t",
+            ], 0..30),
+            behind in "\"[ ,:}a-z\"\\\\]{0,40}",
+            invalid in any::<bool>(),
+        ) {
+            let mut text = pieces.concat().into_bytes();
+            if invalid {
+                text.extend_from_slice(b"\xff\xc3");
+            }
+            text.extend_from_slice(behind.as_bytes());
+            let mut out = b"before".to_vec();
+            if let Some(len) = unescape_string(&text, &mut out) {
+                prop_assert_eq!(text[len], b'"');
+                let mut wanted = b"before".to_vec();
+                unescape(&text[..len], &mut wanted);
+                prop_assert_eq!(out, wanted);
+                // The general way ends the string there, too, and finds no fault with it.
+                let quoted = [b"[\"", &text[..=len], b"]"].concat();
+                prop_assert!(crate::decode::json::has_control(&quoted) || is_strict(&quoted));
+            } else {
+                // A string that ends well before the text does is declined only for an escape that is none.
+                let end = string_end(&text);
+                prop_assert!(end.is_none_or(|end| end + BLOCK_BYTES > text.len() || !is_strict(&[b"[\"", &text[..=end], b"]"].concat())));
+            }
+        }
+    }
+
+    fn string_end(text: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        loop {
+            match text.get(at)? {
+                b'"' => return Some(at),
+                b'\\' => at += 2,
+                _ => at += 1,
+            }
+        }
+    }
+
+    /// Whether an array of one string is read in the strict mode.
+    fn is_strict(array: &[u8]) -> bool {
+        let line = [b"{\"a\":", array, b"}"].concat();
+        let picker = crate::decode::json::Picker::new(&[]);
+        picker.pick(&line, crate::decode::json::Mode::Strict, &mut []).is_ok()
     }
 
     #[test]

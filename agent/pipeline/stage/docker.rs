@@ -6,8 +6,9 @@
 
 use super::cri::PARTIAL_LINES_MAX;
 use super::{Flow, Held, Keeper, Kept, Rebound, Run, StageConfig, When};
-use crate::decode::cri::{Stream, parse_rfc3339_nanos};
-use crate::decode::{docker, json};
+use crate::decode::cri::Stream;
+use crate::decode::docker;
+use crate::decode::time_layout::LatestSecond;
 use crate::diagnostic::Diagnostics;
 use crate::pipeline::{Chains, Context, JOINED_BYTES_MAX, LabelId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, Node};
@@ -34,6 +35,7 @@ impl StageConfig for DockerConfig {
             stdout: scope.constant("stdout"),
             stderr: scope.constant("stderr"),
             chains: Chains::new(PARTIAL_LINES_MAX as usize, JOINED_BYTES_MAX),
+            latest: LatestSecond::default(),
             unescaped: Vec::new(),
         })
     }
@@ -47,6 +49,7 @@ pub struct Docker {
     stdout: Text,
     stderr: Text,
     chains: Chains,
+    latest: LatestSecond,
     unescaped: Vec<u8>,
 }
 
@@ -82,7 +85,8 @@ impl Docker {
     pub(super) fn read(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
         let line = record.line_text();
         let whole = record.bytes(line);
-        let parsed = docker::parse(whole)?;
+        self.unescaped.clear();
+        let parsed = docker::parse_unescaped(whole, &mut self.unescaped)?;
         // Other streams are none of docker's, and there may be any number of them: their lines are not joined.
         let stream = match parsed.stream {
             b"stdout" => Some(Stream::Stdout),
@@ -90,14 +94,8 @@ impl Docker {
             _ => None,
         };
         let (name, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
-        let timestamp = parse_rfc3339_nanos(parsed.time);
+        let timestamp = self.latest.parse(parsed.time);
         let partial = !parsed.ends_line();
-        self.unescaped.clear();
-        if parsed.log_escaped {
-            json::unescape(parsed.log, &mut self.unescaped);
-        } else {
-            self.unescaped.extend_from_slice(parsed.log);
-        }
         let output = record.push(&self.unescaped);
         record.set_line(output);
         record.set_value(self.stream, Value::Text(name));

@@ -23,18 +23,31 @@ fn collector(lines: &str) -> Collector {
 }
 
 impl Collector {
+    /// An entry with these labels.
+    pub fn add_labelled<'e>(
+        &mut self,
+        labels: impl Iterator<Item = (&'e str, &'e [u8])>,
+        stamp: UnixNanos,
+        line: &[u8],
+        metadata: impl Iterator<Item = (&'e [u8], &'e [u8])>,
+        now: Duration,
+    ) {
+        let stream = self.stream_of(labels, now);
+        self.add(stream, stamp, line, metadata, now);
+    }
+
     /// An entry of the stream `{app="…"}`.
     fn line(&mut self, app: &str, stamp: UnixNanos, line: &str) {
         self.line_at(SECOND, app, stamp, line);
     }
 
     fn line_at(&mut self, now: Duration, app: &str, stamp: UnixNanos, line: &str) {
-        self.add([("app", app.as_bytes())].into_iter(), stamp, line.as_bytes(), [].into_iter(), now);
+        self.add_labelled([("app", app.as_bytes())].into_iter(), stamp, line.as_bytes(), [].into_iter(), now);
     }
 
     fn line_of(&mut self, tenant: &str, line: &str) {
         let labels = [("__tenant_id__", tenant.as_bytes()), ("app", b"a")];
-        self.add(labels.into_iter(), T, line.as_bytes(), [].into_iter(), SECOND);
+        self.add_labelled(labels.into_iter(), T, line.as_bytes(), [].into_iter(), SECOND);
     }
 
     /// The batches that were sealed, as `tenant{labels}: line line | {labels}: line`.
@@ -89,7 +102,7 @@ fn a_batch_is_sealed_before_the_entry_that_would_exceed_it() {
     assert_eq!(collector.shown(), [a("12345 67890"), a("x"), a("a line longer than ten")]);
     // Structured metadata counts.
     let pairs = [(&b"1234"[..], &b"5678"[..])];
-    collector.add([("app", &b"a"[..])].into_iter(), T, b"0", pairs.into_iter(), SECOND);
+    collector.add_labelled([("app", &b"a"[..])].into_iter(), T, b"0", pairs.into_iter(), SECOND);
     assert_eq!(collector.shown(), [a("y  z")]);
     collector.seal();
     assert_eq!(collector.shown(), [a("0")]);
@@ -156,7 +169,7 @@ fn a_line_that_was_cut_may_be_a_twin_of_another() {
     let limits = EntryLimits { line_bytes_max: 2, truncate: true, ..EntryLimits::default() };
     let mut collector = Collector::new(&client(""), &limits);
     for line in [&b"abc"[..], b"abd", b"\xff", b"\xfe"] {
-        collector.add([].into_iter(), T, line, [].into_iter(), SECOND);
+        collector.add_labelled([].into_iter(), T, line, [].into_iter(), SECOND);
     }
     collector.seal();
     let stamps: Vec<i64> =
@@ -170,8 +183,8 @@ fn bytes_that_are_no_utf8_are_replaced_and_told() {
     let mut collector = collector("");
     let labels = [("bad", &b"a\xff"[..]), ("good", "ä".as_bytes())];
     let pairs = [(&b"k"[..], &b"v\xfe\xfd"[..])];
-    collector.add(labels.into_iter(), T, b"x\xe2\x82y", pairs.into_iter(), SECOND);
-    collector.add(labels.into_iter(), T, b"fine", [].into_iter(), SECOND);
+    collector.add_labelled(labels.into_iter(), T, b"x\xe2\x82y", pairs.into_iter(), SECOND);
+    collector.add_labelled(labels.into_iter(), T, b"fine", [].into_iter(), SECOND);
     collector.seal();
     let mut read = read(&collector.sealed().next().expect("a batch"));
     let (labels, entries) = read.streams.remove(0);

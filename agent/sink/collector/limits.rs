@@ -16,11 +16,14 @@ pub struct EntryLimits {
 }
 
 impl EntryLimits {
-    /// The part of a line that is short enough, up to the end of a character.
+    /// The part of a line in UTF-8 that is short enough, up to the end of a character.
     #[inline]
-    pub(super) fn cut<'l>(&self, line: &'l str) -> &'l str {
+    pub(super) fn cut<'l>(&self, line: &'l [u8]) -> &'l [u8] {
         match usize::try_from(self.line_bytes_max) {
-            Ok(max) if max > 0 && line.len() > max => &line[..line.floor_char_boundary(max)],
+            Ok(max) if max > 0 && line.len() > max => {
+                let goes_on = |at: &usize| line[*at] & 0xc0 == 0x80;
+                &line[..(0..=max).rev().find(|at| !goes_on(at)).unwrap_or(0)]
+            }
             _ => line,
         }
     }

@@ -8,6 +8,7 @@ mod fit;
 mod kept;
 mod limits;
 mod open_batch;
+mod recent;
 mod sealing;
 mod stream_labels;
 mod streams;
@@ -20,9 +21,10 @@ pub use streams::STREAMS_MAX;
 use super::ClientConfig;
 use super::wire::write;
 use crate::clock::UnixNanos;
-use crate::pipeline::Record;
+use crate::pipeline::{Origin, Record};
 use fit::{fit, write_pair};
 use limits::Counts;
+use recent::Recent;
 use sealing::{Sealing, Tenant};
 use std::mem;
 use std::time::Duration;
@@ -57,6 +59,7 @@ pub struct Collector {
     limits: EntryLimits,
     labels: ClientLabels,
     streams: Streams,
+    recent: Recent,
     /// A place is used again when its tenant is gone.
     tenants: Vec<Tenant>,
     sealing: Sealing,
@@ -74,7 +77,8 @@ pub struct Collector {
 /// The entry at hand, in the form in which it is sent.
 struct Entry<'e> {
     stamp: UnixNanos,
-    line: &'e str,
+    /// UTF-8.
+    line: &'e [u8],
     /// Encoded.
     metadata: &'e [u8],
     /// Of the names and values of the metadata.
@@ -95,6 +99,7 @@ impl Collector {
             limits: *limits,
             labels: ClientLabels::new(config),
             streams: Streams::default(),
+            recent: Recent::default(),
             tenants: Vec::new(),
             sealing: Sealing::new(2 * message_bytes_max),
             others: Counts::default(),
@@ -106,23 +111,33 @@ impl Collector {
         }
     }
 
-    /// Takes one entry. `now` is the time of the turn by the clock that never goes back.
-    pub fn entry(&mut self, record: &Record<'_>, now: Duration) {
+    /// Takes one entry, and where it is from. `now` is the time of the turn by the clock that never goes back.
+    pub fn entry(&mut self, record: &Record<'_>, origin: Origin, now: Duration) {
         self.repeatable = record.is_repeatable();
-        self.add(record.labels(), record.timestamp(), record.line(), record.metadata(), now);
+        let known = self.recent.find(origin, record).or_else(|| {
+            let number = self.stream_of(record.labels(), now)?;
+            self.recent.remember(origin, record, number);
+            Some(number)
+        });
+        self.add(known, record.timestamp(), record.line(), record.metadata(), now);
+    }
+
+    /// The number of the stream with these labels. Nothing if its tenant is one too many.
+    fn stream_of<'e>(&mut self, labels: impl Iterator<Item = (&'e str, &'e [u8])>, now: Duration) -> Option<u32> {
+        write_key(labels, &mut self.key);
+        self.streams.find(&self.key).or_else(|| self.new_stream(now))
     }
 
     #[inline]
     fn add<'e>(
         &mut self,
-        labels: impl Iterator<Item = (&'e str, &'e [u8])>,
+        stream: Option<u32>,
         stamp: UnixNanos,
         line: &[u8],
         metadata: impl Iterator<Item = (&'e [u8], &'e [u8])>,
         now: Duration,
     ) {
-        write_key(labels, &mut self.key);
-        let Some(number) = self.streams.find(&self.key).or_else(|| self.new_stream(now)) else {
+        let Some(number) = stream else {
             return self.others.drop(Reason::TenantLimited, line.len());
         };
         let (mut text, mut encoded) = (mem::take(&mut self.text), mem::take(&mut self.metadata));
@@ -166,7 +181,7 @@ impl Collector {
             }
             open.join(number, &stream.labels);
         }
-        let stamp = stream.twins.place(entry.stamp, line.as_bytes());
+        let stamp = stream.twins.place(entry.stamp, line);
         open.append(&mut stream.chain, stamp, line, entry.metadata);
         open.bytes += bytes;
         self.sealing.open_bytes += open.encoded_len() - before;
@@ -273,6 +288,7 @@ impl Collector {
     }
 
     fn forget(&mut self, number: u32) {
+        self.recent.forget(number);
         if let Some(stream) = self.streams.remove(number) {
             self.tenants[stream.tenant as usize].streams -= 1;
         }

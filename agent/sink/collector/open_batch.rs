@@ -60,7 +60,7 @@ impl OpenBatch {
 
     /// Appends an entry of the stream that the chain belongs to.
     #[inline]
-    pub(super) fn append(&mut self, chain: &mut Chain, stamp: UnixNanos, line: &str, metadata: &[u8]) {
+    pub(super) fn append(&mut self, chain: &mut Chain, stamp: UnixNanos, line: &[u8], metadata: &[u8]) {
         let start = self.encoded.len() as u32;
         write::entry(&mut self.encoded, stamp, line, metadata);
         let end = self.encoded.len() as u32;

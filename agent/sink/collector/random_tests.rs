@@ -125,7 +125,7 @@ impl Run {
             Step::Entry { stream, moment, line, metadata } => {
                 let labels = STREAMS[*stream].0.iter().map(|(name, value)| (*name, value.as_bytes()));
                 let metadata = metadata.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
-                self.collector.add(labels, stamps[*moment], line, metadata, self.now);
+                self.collector.add_labelled(labels, stamps[*moment], line, metadata, self.now);
             }
             Step::Tick => self.collector.tick(self.now),
             Step::Seal => self.collector.seal(),

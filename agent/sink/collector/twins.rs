@@ -93,6 +93,13 @@ impl Twins {
     /// Opens a moment at the end, in the memory and with the debts of those that are remembered no longer.
     fn begin(&mut self, stamp: UnixNanos) {
         let before = if is_coarse(stamp) { MOMENTS_MAX - 1 } else { 0 };
+        if let [past] = &mut self.moments[..]
+            && before == 0
+            && !past.covers(stamp)
+        {
+            // As below, for the usual clock.
+            return past.begin_anew(stamp);
+        }
         let mut moment = Moment { stamp, end: stamp, crowded: false, texts: Vec::new() };
         while self.moments.len() > before {
             moment.inherit(self.moments.remove(0));
@@ -146,10 +153,22 @@ impl Moment {
         }
     }
 
+    /// It is another moment from now on, of which nothing is known.
+    fn begin_anew(&mut self, stamp: UnixNanos) {
+        let room = self.room();
+        (self.stamp, self.end, self.crowded) = (stamp, stamp, false);
+        self.texts.clear();
+        self.texts.shrink_to(room);
+    }
+
+    /// Room for as many texts again; not for ever for a crowd that came once.
+    fn room(&self) -> usize {
+        2 * self.texts.len().max(TEXTS_USUAL)
+    }
+
     /// Takes over what an earlier moment knows of the timestamps from this one's on.
     fn inherit(&mut self, mut old: Moment) {
-        // Room for as many texts again; not for ever for a crowd that came once.
-        let room = 2 * old.texts.len().max(TEXTS_USUAL);
+        let room = old.room();
         if old.covers(self.stamp) {
             old.texts.retain(|sent| sent.last >= self.stamp);
             self.end = self.end.max(old.end);

@@ -9,27 +9,54 @@ use bytes::Bytes;
 use snap::raw::{Encoder, max_compress_len};
 use std::cell::RefCell;
 
-/// A thread keeps no more room than this from one batch to the next.
-const ROOM_BYTES_MAX: usize = 2 << 20;
-
-thread_local! {
-    /// The compressor's table, and room for the worst case, which is larger than the message.
-    static PACKER: RefCell<(Encoder, Vec<u8>)> = RefCell::new((Encoder::new(), Vec::new()));
+/// One snappy block (the format without frames).
+pub fn pack(message: &[u8]) -> Bytes {
+    thread_local!(static PACKER: RefCell<Packer> = RefCell::new(Packer::new()));
+    PACKER.with_borrow_mut(|packer| packer.pack(message))
 }
 
-/// One snappy block (the format without frames), in no more memory than it takes.
-pub fn pack(message: &[u8]) -> Bytes {
-    PACKER.with_borrow_mut(|(encoder, room)| {
+/// More room than this is given back after a message that needed it: a usual batch takes 1.2 MiB.
+const ROOM_BYTES_MAX: usize = 2 << 20;
+
+/// What compressing takes beside its result: room for the largest one that there may be, which is not made and zeroed anew
+/// for each message, and a table.
+struct Packer {
+    encoder: Encoder,
+    room: Vec<u8>,
+}
+
+impl Packer {
+    fn new() -> Self {
+        Packer { encoder: Encoder::new(), room: Vec::new() }
+    }
+
+    fn pack(&mut self, message: &[u8]) -> Bytes {
         let most = max_compress_len(message.len());
-        if room.len() < most {
-            room.resize(most, 0);
+        if self.room.len() < most {
+            self.room.resize(most, 0);
         }
         // Fails only for more than 4 GiB.
-        let bytes = encoder.compress(message, room).unwrap_or_default();
-        let packed = Bytes::copy_from_slice(&room[..bytes]);
-        if most > ROOM_BYTES_MAX {
-            *room = Vec::new();
+        let length = self.encoder.compress(message, &mut self.room).unwrap_or(0);
+        let packed = Bytes::copy_from_slice(&self.room[..length]);
+        if self.room.len() > ROOM_BYTES_MAX {
+            self.room = Vec::new();
         }
         packed
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_packed_alike_whatever_was_packed_before() {
+        let text = |byte: u8, length: usize| (0..length).map(|at| byte ^ (at / 7 % 5) as u8).collect::<Vec<u8>>();
+        let mut packer = Packer::new();
+        for message in [text(1, 100_000), vec![], text(2, 70), text(3, 3 << 20), text(4, 5_000)] {
+            let fresh = Encoder::new().compress_vec(&message).expect("a small message");
+            assert_eq!(packer.pack(&message), fresh);
+            assert!(packer.room.len() <= ROOM_BYTES_MAX);
+        }
+    }
 }

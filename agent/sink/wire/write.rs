@@ -36,13 +36,13 @@ pub const STREAM_FRAME_BYTES_MAX: usize = 24;
 /// Appends the head of a stream: `entries` bytes of what [`entry`] wrote are to follow.
 pub fn stream_head(out: &mut Vec<u8>, labels: &str, entries: usize) {
     out.push(field::STREAM);
-    varint(out, (text_len(labels) + entries) as u64);
-    text(out, field::LABELS, labels);
+    varint(out, (text_len(labels.as_bytes()) + entries) as u64);
+    text(out, field::LABELS, labels.as_bytes());
 }
 
-/// Appends an entry of a stream. `metadata` is what [`metadata_pair`] wrote for it.
+/// Appends an entry of a stream. Its line must be UTF-8. `metadata` is what [`metadata_pair`] wrote for it.
 #[inline]
-pub fn entry(out: &mut Vec<u8>, timestamp: UnixNanos, line: &str, metadata: &[u8]) {
+pub fn entry(out: &mut Vec<u8>, timestamp: UnixNanos, line: &[u8], metadata: &[u8]) {
     // Nanoseconds count forward from the second before, also for times before 1970.
     let seconds = timestamp.div_euclid(1_000_000_000) as u64;
     let nanos = timestamp.rem_euclid(1_000_000_000) as u64;
@@ -57,19 +57,19 @@ pub fn entry(out: &mut Vec<u8>, timestamp: UnixNanos, line: &str, metadata: &[u8
     out.extend_from_slice(metadata);
 }
 
-/// Appends one name and value of structured metadata.
-pub fn metadata_pair(out: &mut Vec<u8>, name: &str, value: &str) {
+/// Appends one name and value of structured metadata, both in UTF-8.
+pub fn metadata_pair(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.push(field::METADATA);
     varint(out, (text_len(name) + text_len(value)) as u64);
     text(out, field::NAME, name);
     text(out, field::VALUE, value);
 }
 
-fn text(out: &mut Vec<u8>, field: u8, text: &str) {
+fn text(out: &mut Vec<u8>, field: u8, text: &[u8]) {
     if !text.is_empty() {
         out.push(field);
         varint(out, text.len() as u64);
-        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(text);
     }
 }
 
@@ -90,7 +90,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Bytes of a text field, none for an empty text.
-fn text_len(text: &str) -> usize {
+fn text_len(text: &[u8]) -> usize {
     if text.is_empty() { 0 } else { message_len(text.len()) }
 }
 
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn an_entry_before_1970_counts_its_nanoseconds_forward() {
         let mut out = Vec::new();
-        entry(&mut out, -1, "x", b"");
+        entry(&mut out, -1, b"x", b"");
         let mut wanted = vec![0x12, 22, 0x0a, 17, 0x08];
         wanted.extend([0xff; 9]);
         wanted.extend([0x01, 0x10, 0xff, 0x93, 0xeb, 0xdc, 0x03, 0x12, 1, b'x']);
@@ -137,14 +137,14 @@ mod tests {
     #[test]
     fn an_entry_of_nothing_keeps_its_timestamp() {
         let mut out = Vec::new();
-        entry(&mut out, 0, "", b"");
+        entry(&mut out, 0, b"", b"");
         assert_eq!(out, [0x12, 2, 0x0a, 0]);
     }
 
     #[test]
     fn frames_are_bounded() {
         let mut out = Vec::new();
-        entry(&mut out, i64::MIN + 1, "", b"");
+        entry(&mut out, i64::MIN + 1, b"", b"");
         // The lengths before the line, of the entry and of the line itself, may take ten bytes and a key each.
         assert!(out.len() + 2 * 11 <= ENTRY_FRAME_BYTES_MAX, "{}", out.len());
         out.clear();

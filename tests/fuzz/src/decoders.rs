@@ -25,9 +25,12 @@ pub fn cri(line: &[u8]) {
 
 /// A record that ends its line holds one that ends.
 pub fn docker(line: &[u8]) {
-    let Some(record) = docker::parse(line) else { return };
-    let mut text = Vec::new();
-    json::unescape(record.log, &mut text);
+    let (parsed, mut text) = (docker::parse(line), Vec::new());
+    assert_eq!(docker::parse_unescaped(line, &mut text), parsed);
+    let Some(record) = parsed else { return };
+    let mut unescaped = Vec::new();
+    json::unescape(record.log, &mut unescaped);
+    assert_eq!(text, unescaped);
     assert!(text.len() <= record.log.len() || record.log_escaped);
     if record.ends_line() {
         assert_eq!(text.last(), Some(&b'\n'));

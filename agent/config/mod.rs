@@ -2,12 +2,14 @@
 
 mod delivery;
 pub mod expand;
+mod file;
 mod scrape;
 mod secrets;
 mod state;
 mod top;
 
 pub use delivery::DeliveryConfig;
+pub use file::{FILE_BYTES_MAX, read_file};
 pub use scrape::ScrapeConfig;
 pub use state::{BirthHold, FinalScrapeWait, Fsync, StateConfig};
 pub use top::{Config, LimitsConfig, MetricsDefaults, PositionsConfig, TargetConfig};

@@ -393,15 +393,17 @@ class Configurations(unittest.TestCase):
         self.assertEqual(chart.config(chart.objects({"config": own})), own)
         self.assertNotIn("-config.expand-env", chart.agent(chart.objects({"config": OWN}))["args"])
 
-    def test_a_changed_configuration_restarts_the_pods_unless_that_is_off(self):
+    def test_a_changed_configuration_restarts_the_pods_only_if_that_is_on(self):
         def sum_of(values):
             template = chart.one(chart.objects(values), "DaemonSet")["spec"]["template"]
             return template["metadata"]["annotations"].get("checksum/config")
 
-        self.assertNotEqual(sum_of({}), sum_of({"loki": {"url": "http://loki/"}}))
-        self.assertEqual(sum_of({}), sum_of({"logLevel": "debug"}))
-        self.assertIsNone(sum_of({"rollOnConfigChange": False}))
-        self.assertIsNone(sum_of({"existingSecret": "mine"}))
+        on = {"rollOnConfigChange": True}
+        self.assertNotEqual(sum_of(on), sum_of({**on, "loki": {"url": "http://loki/"}}))
+        self.assertIsNotNone(sum_of(on))
+        self.assertEqual(sum_of(on), sum_of({**on, "logLevel": "debug"}))
+        self.assertIsNone(sum_of({}))
+        self.assertIsNone(sum_of({**on, "existingSecret": "mine"}))
 
     def test_every_rendered_configuration_passes_weir_check(self):
         checked, not_built = 0, []

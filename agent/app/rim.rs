@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{BirthHold, Config};
 use crate::discovery::PodLists;
 use crate::geoip::GeoIpSet;
-use crate::metrics::{Format, Scrapers, Shown};
+use crate::metrics::{EncodeError, Format, Scrapers, Shown, encode};
 use crate::pipeline::Output;
 use crate::server::{self, Ask, DiscoveryPage, NO_LOGS, Scrape, TargetsPage};
 use crate::sink::WhenFull;
@@ -244,18 +244,25 @@ impl Rim {
         let (stats, state, hold) = (Arc::clone(&self.stats), self.cuts.state(), self.hold());
         let (pods, now) = (self.pods.lists().clone(), self.clock.monotonic());
         let senders = self.deliveries.as_ref().map(|deliveries| deliveries.senders()).unwrap_or_default();
-        let encoded = tokio::task::spawn_blocking(move || {
-            let published = lock(&published);
-            published.take(&cut.report, &facts, &stats);
-            published.take_state(&state, hold);
-            published.take_senders(&senders);
-            published.take_pods(&pods, now);
-            let chunks = published.encode(&cut.report.snapshot, format, shown);
-            published.scraped(started.elapsed());
-            chunks
+        let (mut writer, mut chunks) = server::chunks();
+        let writing = tokio::task::spawn_blocking(move || {
+            let own = {
+                let published = lock(&published);
+                published.take(&cut.report, &facts, &stats);
+                published.take_state(&state, hold);
+                published.take_senders(&senders);
+                published.take_pods(&pods, now);
+                published.gather()
+            };
+            encode(format, &cut.report.snapshot, &own, &mut writer, shown)?;
+            // Before its end, so that whoever has read this page finds it counted on the next one.
+            lock(&published).scraped(started.elapsed());
+            Ok::<_, EncodeError>(writer.end()?)
         });
-        match encoded.await {
-            Ok(Ok(chunks)) => Ok(Scrape { content_type: format.content_type(), chunks }),
+        if chunks.begin().await {
+            return Ok(Scrape { content_type: format.content_type(), chunks });
+        }
+        match writing.await {
             Ok(Err(error)) => {
                 events::not_encoded(&error.to_string());
                 Err(error.to_string())

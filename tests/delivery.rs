@@ -197,7 +197,9 @@ fn only_204_is_success() {
     let mut writer = run.writer("web");
     writer.lines(50);
     let elsewhere = "http://127.0.0.1:1/loki/api/v1/push";
-    for play in [Play::says(200, ""), Play::says(260, "ingestion blocked"), Play::html(), Play::redirect(307, elsewhere)] {
+    for play in
+        [Play::says(200, ""), Play::says(260, "ingestion blocked"), Play::html(), Play::redirect(307, elsewhere)]
+    {
         let seen = run.server.with(|loki| {
             loki.script.next(1, play);
             loki.requests.len()

@@ -2,6 +2,8 @@
 
 mod support;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use support::agent::Agent;
 use support::kube_api::pods::pod;
+use support::kube_api::tls::Identity;
 use support::kube_api::{KubeApi, Mood};
 use support::process::{eventually, finish, weir};
 use support::shipped;
@@ -99,6 +102,65 @@ const NAME_AND_VERSION: &str = "
 
 fn simple(name: &str, version: &str) -> Value {
     pod("shop", name, &format!("uid-{name}"), &json!({ "v": version }), &["c"])
+}
+
+/// The service account's way: a certificate in a file that vouches for the server, and a token in another one.
+#[test]
+fn behind_tls_the_server_is_known_by_its_authority_and_we_by_our_token() {
+    let server = Identity::of("127.0.0.1");
+    let api = KubeApi::start_tls(server.server(None));
+    api.set_token("first");
+    api.put(simple("web", "1"));
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let (ca, token) = (file("ca.crt", &server.certificate), file("token", "first\n"));
+    let http = |ca: &str| format!("    bearer_token_file: {token}\n    tls_config: {{ca_file: {ca}}}");
+
+    // Another server's word is not enough, and it is told nothing.
+    let other = file("other.crt", &Identity::of("127.0.0.1").certificate);
+    let stranger = Watching::start(&config(&api, &http(&other), NAME_AND_VERSION));
+    let watching = Watching::start(&config(&api, &http(&ca), NAME_AND_VERSION));
+    watching.until(0, &[r#"{pod="web", v="1"}"#]);
+    assert!(stranger.found(0).targets.is_empty(), "{:?}", api.requests());
+
+    // The kubelet gives a new token, and the old one expires.
+    file("token", "second\n");
+    api.set_token("second");
+    api.reset();
+    api.put(simple("web", "2"));
+    watching.until(0, &[r#"{pod="web", v="2"}"#]);
+}
+
+#[test]
+fn a_kubeconfig_may_hold_the_certificates_itself() {
+    let (server, agent) = (Identity::of("127.0.0.1"), Identity::of("agent"));
+    let api = KubeApi::start_tls(server.server(Some(&agent)));
+    api.put(simple("web", "1"));
+    let data = |pem: &str| BASE64_STANDARD.encode(pem);
+    let kubeconfig = format!(
+        "apiVersion: v1
+kind: Config
+current-context: there
+contexts: [{{name: there, context: {{cluster: home, user: agent}}}}]
+clusters: [{{name: home, cluster: {{server: '{}', certificate-authority-data: {}}}}}]
+users: [{{name: agent, user: {{client-certificate-data: {}, client-key-data: {}}}}}]
+",
+        api.url(),
+        data(&server.certificate),
+        data(&agent.certificate),
+        data(&agent.key)
+    );
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("kubeconfig");
+    fs::write(&file, kubeconfig).expect("written");
+    let text = config(&api, "", NAME_AND_VERSION);
+    let text = text.replace(&format!("api_server: {}", api.url()), &format!("kubeconfig_file: {}", file.display()));
+    let watching = Watching::start(&text);
+    watching.until(0, &[r#"{pod="web", v="1"}"#]);
 }
 
 #[test]

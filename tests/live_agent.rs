@@ -388,6 +388,56 @@ fn a_port_that_is_taken_is_told_and_ends_it_with_1() {
     assert!(end.stderr.contains(&format!("weir: cannot listen on 127.0.0.1:{port}: ")), "{}", end.stderr);
 }
 
+/// It reloads by itself, whichever way the file changes; the environment is the one that it started with.
+#[test]
+fn a_changed_file_is_taken_up_by_itself_and_a_bad_one_is_told_once() {
+    let node = Node::new();
+    let mut log = append(&node.path("app.log"));
+    let with = |buckets: &str| {
+        let folder = node.path("").display().to_string();
+        RELOADED.replace("BUCKETS", buckets).replace("FOLDER/", &folder)
+    };
+    let config = node.path("weir.yaml");
+    fs::write(&config, with("1, ${TOP}")).expect("written");
+    let flags = ["-config.auto-reload-interval=100ms", "-config.expand-env"];
+    let agent = Agent::start_with(&config, &flags, &[("TOP", "7")]);
+    let mut write = |count: usize| log.write_all("n=1\n".repeat(count).as_bytes()).expect("written");
+    write(10);
+    let page = agent.until_read("app", 10);
+    assert_eq!((counts(&page), page.get("t_sizes_bucket", &[("le", "7")])), ((10.0, 10.0), 10.0), "{}", page.text);
+    let reloads = |page: &Page| page.get("promtail_config_reload_success_total", &[]);
+    let failures = |page: &Page| page.get("promtail_config_reload_fail_total", &[]);
+    let successful = |page: &Page| page.get("weir_config_last_reload_successful", &[]);
+
+    fs::write(&config, with("2, ${TOP}")).expect("written");
+    agent.until("a reload of a file written in place", |page| reloads(page) == 1.0);
+    fs::write(node.path("new"), with("3, ${TOP}")).expect("written");
+    fs::rename(node.path("new"), &config).expect("renamed");
+    agent.until("a reload of a renamed file", |page| reloads(page) == 2.0);
+    write(5);
+    let page = agent.until_read("app", 15);
+    assert_eq!((counts(&page), page.get("t_sizes_bucket", &[("le", "7")])), ((15.0, 5.0), 5.0), "{}", page.text);
+
+    fs::write(&config, with("3, ${TOP}").replace("regex:", "regexp:")).expect("written");
+    let page = agent.until("a failed reload", |page| failures(page) == 1.0);
+    assert_eq!(successful(&page), 0.0, "{}", page.text);
+    write(5);
+    let page = agent.until_read("app", 20);
+    assert_eq!((counts(&page), successful(&page)), ((20.0, 10.0), 0.0), "the old one goes on\n{}", page.text);
+    fs::write(&config, with("3, ${TOP}")).expect("written");
+    let page = agent.until("a reload of the one before", |page| reloads(page) == 3.0);
+    assert_eq!((counts(&page), successful(&page)), ((20.0, 10.0), 1.0), "{}", page.text);
+    assert_eq!(failures(&page), 1.0, "{}", page.text);
+    assert_eq!(agent.log().matches("configuration not reloaded").count(), 1, "{}", agent.log());
+
+    // Not everything is followed, which the log says.
+    fs::write(&config, format!("{}\nserver: {{http_server_idle_timeout: 7s}}\n", with("3, ${TOP}"))).expect("written");
+    agent.until("a reload", |page| reloads(page) == 4.0);
+    let log = agent.log();
+    assert_eq!(log.matches("counts from the next start on").count(), 1, "{log}");
+    assert!(log.contains("key=server"), "{log}");
+}
+
 const COUNTRIES: &str = r#"
 scrape_configs:
   - job_name: app

@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::ManualClock;
 use crate::config;
-use crate::pipeline::Record;
+use crate::pipeline::{Origin, Record};
 use std::fs::{self, File};
 use std::io::Write;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -211,7 +211,7 @@ fn a_turn_has_a_bound_however_many_files_are_behind_and_none_of_them_starves() {
 struct Room(Arc<AtomicI64>);
 
 impl Output for Room {
-    fn entry(&mut self, _record: &Record<'_>) {
+    fn entry(&mut self, _record: &Record<'_>, _origin: Origin) {
         self.0.fetch_sub(1, Relaxed);
     }
 

@@ -25,6 +25,10 @@ pub fn reload_failed(why: &str) {
     error!(reason = why, "configuration not reloaded; the old one stays");
 }
 
+pub fn read_at_start_only(key: &str) {
+    warn!(key, "a change that counts from the next start on");
+}
+
 pub fn geoip(path: &Path, event: &Event) {
     let db = path.display();
     match event {

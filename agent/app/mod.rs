@@ -1,6 +1,8 @@
 //! Wiring, and nothing else: the one place that knows all parts.
 
+mod at_start;
 mod committer;
+mod config_file;
 mod cut;
 mod delivery;
 mod engine;
@@ -26,6 +28,7 @@ mod watch;
 mod worker;
 
 pub use committer::{CommitFacts, Committer, Reopen, VOLATILE_AFTER, Verdict};
+pub use config_file::{Compile, ConfigFile};
 pub use cut::{Cut, Cuts};
 pub use delivery::Deliveries;
 pub use engine::{Engine, Progress};
@@ -33,7 +36,7 @@ pub use job::check;
 pub use pods::list_pods;
 pub use resume::Breaks;
 pub use run::{Resumption, Run};
-pub use running::{Reload, Running};
+pub use running::Running;
 pub use state::take_up;
 pub use worker::Report;
 

@@ -5,18 +5,14 @@ use super::worker::Report;
 use crate::discovery::PodLists;
 use crate::discovery::kubernetes::Reason;
 use crate::geoip::Facts;
-use crate::metrics::{EncodeError, Format, Own, Shown, Snapshot, encode, raise_to};
-use crate::server::{Chunks, Stats};
+use crate::metrics::{Own, raise_to};
+use crate::server::Stats;
 use crate::sink::{Sender, SenderMetrics};
-use bytes::Bytes;
-use std::io::{self, Write};
+use prometheus::proto::MetricFamily;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Bytes of one chunk of an exposition.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 pub struct Published {
     own: Own,
@@ -227,39 +223,9 @@ impl Published {
         }
     }
 
-    /// The exposition of the log-derived series and the agent's own metrics.
-    pub fn encode(&self, snapshot: &Snapshot, format: Format, shown: Shown) -> Result<Chunks, EncodeError> {
-        let mut pieces = Pieces::default();
-        encode(format, snapshot, &self.own.gather(), &mut pieces, shown)?;
-        Ok(Box::new(pieces.finish().into_iter()))
-    }
-}
-
-/// An exposition in pieces, so that a large one needs no large block of memory.
-#[derive(Default)]
-struct Pieces {
-    done: Vec<Bytes>,
-    open: Vec<u8>,
-}
-
-impl Pieces {
-    fn finish(mut self) -> Vec<Bytes> {
-        self.done.push(self.open.into());
-        self.done
-    }
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.open.len() + bytes.len() > CHUNK_BYTES && !self.open.is_empty() {
-            self.done.push(std::mem::take(&mut self.open).into());
-        }
-        self.open.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    /// The agent's own metrics as they are now.
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        self.own.gather()
     }
 }
 

@@ -1,17 +1,18 @@
 //! The agent as the server sees it.
 
+use super::at_start::AtStart;
+use super::config_file::ConfigFile;
 use super::cut::{Cut, Cuts};
 use super::delivery::Deliveries;
 use super::events;
 use super::pods::{PodWatches, queries};
 use super::publish::Published;
-use super::running::Reload;
 use super::worker::Command;
 use crate::clock::Clock;
 use crate::config::{BirthHold, Config};
 use crate::discovery::PodLists;
 use crate::geoip::GeoIpSet;
-use crate::metrics::{Format, Scrapers, Shown};
+use crate::metrics::{EncodeError, Format, Scrapers, Shown, encode};
 use crate::pipeline::Output;
 use crate::server::{self, Ask, DiscoveryPage, NO_LOGS, Scrape, TargetsPage};
 use crate::sink::WhenFull;
@@ -42,12 +43,23 @@ pub struct Rim {
     loaded: RwLock<Duration>,
     /// The running configuration as text, secrets hidden.
     config: Mutex<String>,
-    reload: Option<Reload>,
+    file: Option<Arc<ConfigFile>>,
+    at_start: AtStart,
     geoip: GeoIpSet,
     stats: Arc<server::Stats>,
     pods: PodWatches,
     /// None: entries are printed, or go nowhere.
     deliveries: Option<Arc<Deliveries>>,
+}
+
+/// Why a configuration does not run.
+#[derive(Debug, thiserror::Error)]
+enum NotReloaded {
+    /// Something is wrong with it.
+    #[error("{0}")]
+    Refused(String),
+    #[error("the agent is starting or ending")]
+    AtABadTime,
 }
 
 /// What the worker leaves for those who must not wait for it.
@@ -72,7 +84,7 @@ impl Rim {
     pub fn new(
         commands: mpsc::Sender<Command>,
         config: &Config,
-        reload: Option<Reload>,
+        file: Option<ConfigFile>,
         geoip: GeoIpSet,
         cuts: Arc<Cuts>,
         clock: Arc<dyn Clock>,
@@ -92,7 +104,8 @@ impl Rim {
             connections: Mutex::default(),
             loaded: RwLock::default(),
             config: Mutex::new(config.text_without_secrets().to_string()),
-            reload,
+            file: file.map(Arc::new),
+            at_start: AtStart::of(config),
             geoip,
             stats: Arc::default(),
             deliveries: None,
@@ -135,35 +148,60 @@ impl Rim {
         answer.await.ok()
     }
 
+    /// How often the configuration's file wants to be looked at, if it does.
+    pub fn config_look_every(&self) -> Option<Duration> {
+        self.file.as_ref()?.look_every()
+    }
+
+    /// Goes over to what the configuration's file holds, if that is something else than before.
+    pub async fn look_at_config(&self) {
+        let Some(file) = self.file.clone() else { return };
+        let look = Arc::clone(&file);
+        let Ok(Some(read)) = tokio::task::spawn_blocking(move || look.look()).await else { return };
+        match self.apply(read).await {
+            Err(NotReloaded::AtABadTime) => file.find_again(),
+            outcome => self.tell(&outcome),
+        }
+    }
+
     /// Reads the configuration again and goes over to it.
     pub async fn reload_now(&self) -> Result<(), String> {
-        let read = match &self.reload {
-            Some(reload) => reload(),
+        let read = match self.file.clone() {
+            Some(file) => match tokio::task::spawn_blocking(move || file.read()).await {
+                Ok(read) => read,
+                Err(_) => Err("it could not be read".to_string()),
+            },
             None => Err("there is no configuration file to read again".to_string()),
         };
+        let outcome = self.apply(read).await;
+        self.tell(&outcome);
+        outcome.map_err(|why| why.to_string())
+    }
+
+    /// Goes over to this configuration.
+    async fn apply(&self, read: Result<Config, String>) -> Result<(), NotReloaded> {
+        let config = read.map_err(NotReloaded::Refused)?;
         let mut loaded = self.loaded.write().await;
-        let outcome = match read.and_then(|config| Ok((self.output(&config)?, config))) {
-            Ok((output, config)) => {
-                self.pods.follow(queries(&config));
-                let (text, birth_hold) = (config.text_without_secrets().to_string(), config.metrics.birth_hold);
-                match self.ask(|reply| Command::Reconfigure(Box::new(config), output, reply)).await {
-                    Some(()) => {
-                        *lock(&self.config) = text;
-                        *lock(&self.birth_hold) = birth_hold;
-                        *loaded = self.clock.monotonic();
-                        Ok(())
-                    }
-                    None => Err("the agent is starting or ending".to_string()),
-                }
-            }
-            Err(why) => Err(why),
-        };
-        match &outcome {
+        let output = self.output(&config).map_err(NotReloaded::Refused)?;
+        self.pods.follow(queries(&config));
+        let (text, birth_hold) = (config.text_without_secrets().to_string(), config.metrics.birth_hold);
+        let not_followed = self.at_start.differences(&config);
+        let done = self.ask(|reply| Command::Reconfigure(Box::new(config), output, reply)).await;
+        done.ok_or(NotReloaded::AtABadTime)?;
+        *lock(&self.config) = text;
+        *lock(&self.birth_hold) = birth_hold;
+        *loaded = self.clock.monotonic();
+        not_followed.for_each(events::read_at_start_only);
+        Ok(())
+    }
+
+    /// To the log and to the metrics.
+    fn tell(&self, outcome: &Result<(), NotReloaded>) {
+        match outcome {
             Ok(()) => events::reloaded(),
-            Err(why) => events::reload_failed(why),
+            Err(why) => events::reload_failed(&why.to_string()),
         }
         lock(&self.published).reloaded(outcome.is_ok());
-        outcome
     }
 
     /// Where entries go with this configuration, if not to where they went before.
@@ -199,29 +237,37 @@ impl Rim {
         }
     }
 
-    /// The exposition of a cut: log-derived series and the agent's own metrics.
+    /// The exposition of a cut: log-derived series and the agent's own metrics. It is written as the connection takes it,
+    /// and the cut is kept until then.
     async fn expose(&self, cut: Arc<Cut>, shown: Shown, format: Format, started: Instant) -> Result<Scrape, String> {
         let (published, facts) = (Arc::clone(&self.published), self.geoip.facts());
         let (stats, state, hold) = (Arc::clone(&self.stats), self.cuts.state(), self.hold());
         let (pods, now) = (self.pods.lists().clone(), self.clock.monotonic());
         let senders = self.deliveries.as_ref().map(|deliveries| deliveries.senders()).unwrap_or_default();
-        let encoded = tokio::task::spawn_blocking(move || {
-            let published = lock(&published);
-            published.take(&cut.report, &facts, &stats);
-            published.take_state(&state, hold);
-            published.take_senders(&senders);
-            published.take_pods(&pods, now);
-            let chunks = published.encode(&cut.report.snapshot, format, shown);
-            published.scraped(started.elapsed());
-            chunks
+        let (mut writer, mut chunks) = server::chunks();
+        let writing = tokio::task::spawn_blocking(move || {
+            let own = {
+                let published = lock(&published);
+                published.take(&cut.report, &facts, &stats);
+                published.take_state(&state, hold);
+                published.take_senders(&senders);
+                published.take_pods(&pods, now);
+                published.gather()
+            };
+            encode(format, &cut.report.snapshot, &own, &mut writer, shown)?;
+            // Before its end, so that whoever has read this page finds it counted on the next one.
+            lock(&published).scraped(started.elapsed());
+            Ok::<_, EncodeError>(writer.end()?)
         });
-        match encoded.await {
-            Ok(Ok(chunks)) => Ok(Scrape { content_type: format.content_type(), chunks }),
+        if chunks.begin().await {
+            return Ok(Scrape { content_type: format.content_type(), chunks });
+        }
+        match writing.await {
             Ok(Err(error)) => {
                 events::not_encoded(&error.to_string());
                 Err(error.to_string())
             }
-            Err(_) => Err("the exposition could not be made".to_string()),
+            _ => Err("the exposition could not be made".to_string()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A running agent: the worker thread and the rim.
 
 use super::committer::Committer;
+use super::config_file::ConfigFile;
 use super::cut::Cuts;
 use super::delivery::Deliveries;
 use super::engine::Engine;
@@ -25,9 +26,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
-
-/// Reads the configuration again; the error says why the old one stays.
-pub type Reload = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// How often the end looks whether all scrapers have come for the last cut.
 const FINAL_LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -50,15 +49,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the agent; with `dry_run` entries are printed, and the state directory is not written to. Errors: a thread cannot be started, the address of the server cannot be taken.
-    pub fn start(config: Config, reload: Option<Reload>, dry_run: bool) -> io::Result<Running> {
+    /// Starts the agent; with `dry_run` entries are printed, and the state directory is not written to. Without a `file`
+    /// the configuration is never read again. Errors: a thread cannot be started, the address of the server cannot be taken.
+    pub fn start(config: Config, file: Option<ConfigFile>, dry_run: bool) -> io::Result<Running> {
         let geoip = GeoIpSet::default();
         let (commands, received) = mpsc::channel();
         let (end, ended) = watch::channel(false);
         let (may_end, released) = watch::channel(false);
         let interrupted = Arc::new(AtomicBool::new(false));
         let (cuts, clock): (Arc<Cuts>, Arc<dyn Clock>) = (Arc::default(), Arc::new(SystemClock));
-        let mut rim = Rim::new(commands.clone(), &config, reload, geoip.clone(), Arc::clone(&cuts), Arc::clone(&clock));
+        let mut rim = Rim::new(commands.clone(), &config, file, geoip.clone(), Arc::clone(&cuts), Arc::clone(&clock));
         let deliveries = rim.deliver();
         let output: Box<dyn Output> = if dry_run {
             Box::new(Printer::new(io::stdout()))
@@ -266,7 +266,7 @@ struct Ending {
     shutdown_grace: Duration,
 }
 
-/// The rim's one task: the server, signals, the files of databases.
+/// The rim's one task: the server, signals, the files of databases and of the configuration.
 async fn attend(
     config: server::ServerConfig,
     rim: Arc<Rim>,
@@ -284,8 +284,8 @@ async fn attend(
         events::no_signals();
         return;
     };
-    let mut geoip = tokio::time::interval(GEOIP_EVERY);
-    geoip.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut geoip = Some(ticks(GEOIP_EVERY));
+    let mut config_file = rim.config_look_every().map(ticks);
     loop {
         tokio::select! {
             _ = ended.wait_for(|end| *end) => break,
@@ -295,7 +295,8 @@ async fn attend(
                 // Whatever comes of it is in the log and in the metrics.
                 let _ = rim.reload_now().await;
             }
-            _ = geoip.tick() => rim.check_geoip().await,
+            () = next_of(&mut geoip) => rim.check_geoip().await,
+            () = next_of(&mut config_file) => rim.look_at_config().await,
         }
     }
     interrupted.store(true, Ordering::Relaxed);
@@ -319,6 +320,20 @@ async fn attend(
     }
     if let Some(server) = server {
         server.shutdown().await;
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Waits for the next tick; for ever, where there are none.
+async fn next_of(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -4,14 +4,18 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::load::load_text_with;
 use super::{once, version};
-use crate::app::{Reload, Running, logging};
-use crate::config::Config;
+use crate::app::{ConfigFile, Running, logging};
+use crate::config::{Config, read_file};
 use crate::discovery::hostname;
 use crate::server::{LogFormat, LogLevel};
 use crate::sink::clients_configured;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often the configuration is looked at, unless a flag says otherwise. A ConfigMap takes a minute to reach its pods.
+const AUTO_RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
 pub fn run(args: &[OsString]) -> Exit {
     let flags = match Flags::parse(args.iter().cloned()) {
@@ -41,7 +45,18 @@ pub fn run(args: &[OsString]) -> Exit {
             return Exit::Misused;
         }
     };
-    let config = match load(&path, &flags) {
+    let text = match flags.config_file {
+        Some(_) => read_file(&path),
+        None => Ok(stdin_alone()),
+    };
+    let text = match text {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("weir: {}: {error}", path.display());
+            return Exit::Failed;
+        }
+    };
+    let config = match compile(&text, &path, &flags) {
         Ok(config) => config,
         Err(report) => {
             eprint!("{report}");
@@ -69,7 +84,7 @@ pub fn run(args: &[OsString]) -> Exit {
     if on(flags.one_shot) {
         return once::one_shot(&config, on(flags.dry_run));
     }
-    follow(config, path, flags)
+    follow(config, &text, path, flags)
 }
 
 /// What `-stdin` alone runs, as in `cat my.log | weir -stdin -client.url=…`: Promtail's job for it.
@@ -78,16 +93,7 @@ fn stdin_alone() -> String {
     format!("scrape_configs: [{{job_name: stdin, static_configs: [{{labels: {{job: stdin, hostname: {host:?}}}}}]}}]")
 }
 
-/// Reads the configuration and lays the flags over it. Warnings go to standard error.
-fn load(path: &Path, flags: &Flags) -> Result<Config, String> {
-    let text = match flags.config_file {
-        Some(_) => std::fs::read_to_string(path).map_err(|error| format!("weir: {}: {error}\n", path.display()))?,
-        None => stdin_alone(),
-    };
-    compile(&text, path, flags)
-}
-
-/// From the text of a configuration, with the flags laid over it.
+/// From the text of a configuration, with the flags laid over it. Warnings go to standard error.
 fn compile(text: &str, path: &Path, flags: &Flags) -> Result<Config, String> {
     let variable = |name: &str| std::env::var(name).ok();
     let environment = (flags.config_expand_env == Some(true)).then_some(&variable as _);
@@ -118,11 +124,12 @@ fn compile(text: &str, path: &Path, flags: &Flags) -> Result<Config, String> {
 }
 
 /// Runs the agent until a signal ends it.
-fn follow(config: Config, path: PathBuf, flags: Flags) -> Exit {
-    // What the first reading had to say was said; of a reload only the errors matter.
+fn follow(config: Config, text: &str, path: PathBuf, flags: Flags) -> Exit {
     let dry_run = flags.dry_run == Some(true);
-    let reload: Reload = Box::new(move || load(&path, &flags));
-    match Running::start(config, Some(reload), dry_run) {
+    let look_every = flags.config_auto_reload_interval.unwrap_or(AUTO_RELOAD_INTERVAL);
+    let named = path.clone();
+    let file = ConfigFile::new(path, text, Box::new(move |text| compile(text, &named, &flags)), look_every);
+    match Running::start(config, Some(file), dry_run) {
         Ok(running) => match running.wait() {
             Ok(()) => Exit::Clean,
             Err(error) => failed(&error),

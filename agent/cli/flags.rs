@@ -25,6 +25,8 @@ pub struct Flags {
     /// One path. (Promtail takes several with commas between them and uses the first that exists.)
     pub config_file: Option<PathBuf>,
     pub config_expand_env: Option<bool>,
+    /// Zero: never.
+    pub config_auto_reload_interval: Option<Duration>,
     pub check_syntax: Option<bool>,
     pub dry_run: Option<bool>,
     pub stdin: Option<bool>,
@@ -211,6 +213,9 @@ const fn value(name: &'static str, kind: &'static str, default: &'static str, he
     Flag { name, takes: Takes::Value(kind), default, help, set }
 }
 
+/// So often a file may be read for nothing.
+const AUTO_RELOAD_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 const PREFIX: Set = |f, v| put(&mut f.server_http_path_prefix, Ok(v.to_string()));
 const HELP: Set = |f, v| put(&mut f.help, boolean(v));
 
@@ -219,6 +224,13 @@ const FLAGS: &[Flag] = &[
     switch("config.expand-env", "Replace ${VAR} and ${VAR:-default} in the configuration.", |f, v| {
         put(&mut f.config_expand_env, boolean(v))
     }),
+    value(
+        "config.auto-reload-interval",
+        "<duration>",
+        "5s",
+        "How often to look whether the configuration changed, and to reload it then; 0 is never.",
+        |f, v| put(&mut f.config_auto_reload_interval, auto_reload_interval(v)),
+    ),
     switch("check-syntax", "Check the configuration and end.", |f, v| put(&mut f.check_syntax, boolean(v))),
     switch(
         "print-config-stderr",
@@ -291,6 +303,12 @@ const FLAGS: &[Flag] = &[
 fn put<T>(place: &mut Option<T>, value: Result<T, &'static str>) -> Result<(), &'static str> {
     *place = Some(value?);
     Ok(())
+}
+
+/// Names the flag as Prometheus does, which polls its configuration, too.
+fn auto_reload_interval(text: &str) -> Result<Duration, &'static str> {
+    let allowed = parse_duration(text).filter(|interval| interval.is_zero() || *interval >= AUTO_RELOAD_INTERVAL_MIN);
+    allowed.ok_or("a duration such as `30s`, at least `100ms`; or `0`")
 }
 
 /// The words of Go's `strconv.ParseBool`.

@@ -61,7 +61,7 @@ fn warn_of_variables(text: &str, diagnostics: &mut Diagnostics) {
 
 /// As [`load_text`], from a file.
 pub fn load_file(path: &Path, expand_env: bool) -> std::io::Result<Loaded> {
-    let text = std::fs::read_to_string(path)?;
+    let text = config::read_file(path)?;
     let environment = |name: &str| std::env::var(name).ok();
     Ok(load_text(&text, expand_env.then_some(&environment)))
 }

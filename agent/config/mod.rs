@@ -2,6 +2,7 @@
 
 mod delivery;
 pub mod expand;
+mod file;
 mod laid_over;
 mod scrape;
 mod secrets;
@@ -9,6 +10,7 @@ mod state;
 mod top;
 
 pub use delivery::DeliveryConfig;
+pub use file::{FILE_BYTES_MAX, read_file};
 pub use laid_over::LaidOver;
 pub use scrape::ScrapeConfig;
 pub use state::{BirthHold, FinalScrapeWait, Fsync, StateConfig};

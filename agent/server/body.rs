@@ -1,21 +1,17 @@
 //! Bodies of answers: whole, in chunks, or in chunks and compressed. What is not sent yet is not made yet.
 
+use super::chunks::Chunks;
 use super::connection::Sending;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::{Frame, SizeHint};
-use std::convert::Infallible;
-use std::io::Write;
+use std::io::{self, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Compressed bytes that are worth a write of their own.
 const COMPRESSED_BYTES_MIN: usize = 16 * 1024;
-
-/// Pieces of a body, made one by one as the client takes them. They run on the server's thread, so each should take
-/// little time (64 KiB of text is a good size) and wait for nothing.
-pub type Chunks = Box<dyn Iterator<Item = Bytes> + Send>;
 
 pub(super) struct Body {
     content: Content,
@@ -52,37 +48,44 @@ impl Body {
 
 impl Content {
     /// The next bytes to send, never empty.
-    fn next(&mut self) -> Option<Bytes> {
-        match self {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let next = match self {
             Content::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 *self = Content::End;
                 Some(bytes).filter(|bytes| !bytes.is_empty())
             }
-            Content::Chunks(chunks) => chunks.find(|chunk| !chunk.is_empty()),
-            Content::Gzip { chunks, encoder } => {
-                for chunk in chunks.by_ref() {
-                    encoder.write_all(&chunk).expect("a Vec takes every byte");
-                    if encoder.get_ref().len() >= COMPRESSED_BYTES_MIN {
-                        return Some(std::mem::take(encoder.get_mut()).into());
-                    }
+            Content::Chunks(chunks) => loop {
+                match ready!(chunks.poll_next(cx)?) {
+                    Some(chunk) if chunk.is_empty() => {}
+                    chunk => break chunk,
                 }
-                encoder.try_finish().expect("a Vec takes every byte");
-                let rest = std::mem::take(encoder.get_mut());
-                *self = Content::End;
-                Some(rest.into())
-            }
+            },
+            Content::Gzip { chunks, encoder } => loop {
+                let Some(chunk) = ready!(chunks.poll_next(cx)?) else {
+                    encoder.try_finish().expect("a Vec takes every byte");
+                    let rest = std::mem::take(encoder.get_mut());
+                    *self = Content::End;
+                    break Some(rest.into());
+                };
+                encoder.write_all(&chunk).expect("a Vec takes every byte");
+                if encoder.get_ref().len() >= COMPRESSED_BYTES_MIN {
+                    break Some(std::mem::take(encoder.get_mut()).into());
+                }
+            },
             Content::End => None,
-        }
+        };
+        Poll::Ready(next.map(Ok))
     }
 }
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    /// Ends the connection, which says that the answer is no whole one.
+    type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.content.next().map(|bytes| Ok(Frame::data(bytes))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.content.poll_next(cx).map_ok(Frame::data)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -121,7 +124,11 @@ pub(super) fn accepts_gzip(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chunks::{CHUNK_BYTES, chunks};
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::thread::JoinHandle;
 
     #[test]
     fn gzip_is_used_only_where_it_is_allowed() {
@@ -140,17 +147,83 @@ mod tests {
         }
     }
 
-    #[test]
-    fn chunks_are_made_only_when_they_are_asked_for_and_empty_ones_are_not_sent() {
-        let (made, count) = std::sync::mpsc::channel();
-        let chunks = ["a", "", "b"].into_iter().map(move |text| {
-            made.send(text).unwrap();
-            Bytes::from_static(text.as_bytes())
+    /// Far more than any buffer holds.
+    const CHUNKS: usize = 200;
+
+    /// A body that another thread writes, how many whole chunks it has written, and how it ended.
+    fn written(gzip: bool) -> (Body, Arc<AtomicUsize>, JoinHandle<io::Result<()>>) {
+        let (mut writer, chunks) = chunks();
+        let made = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&made);
+        let writing = std::thread::spawn(move || {
+            let mut random = 1u64;
+            for _ in 0..CHUNKS {
+                // Bytes that do not shrink.
+                let bytes = (0..CHUNK_BYTES / 4).flat_map(|_| {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    ((random >> 32) as u32).to_be_bytes()
+                });
+                counted.fetch_add(1, Relaxed);
+                writer.write_all(&bytes.collect::<Vec<_>>())?;
+            }
+            writer.end()
         });
-        let mut content = Content::Chunks(Box::new(chunks));
-        assert_eq!(content.next().as_deref(), Some(b"a".as_slice()));
-        assert_eq!(count.try_iter().count(), 1);
-        assert_eq!(content.next().as_deref(), Some(b"b".as_slice()));
-        assert_eq!(content.next(), None);
+        (if gzip { Body::gzip(chunks) } else { Body::chunks(chunks) }, made, writing)
+    }
+
+    /// Waits for the next bytes as a connection does.
+    fn next(body: &mut Body) -> Option<io::Result<Bytes>> {
+        use hyper::body::Body as _;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let frame = runtime.block_on(std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)));
+        frame.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default()))
+    }
+
+    #[test]
+    fn an_answer_is_written_as_it_is_taken() {
+        for gzip in [false, true] {
+            let (mut body, made, writing) = written(gzip);
+            let (mut taken, mut sent) = (0, 0);
+            while let Some(bytes) = next(&mut body) {
+                let bytes = bytes.expect("a whole answer");
+                assert!(!bytes.is_empty() && bytes.len() <= 3 * CHUNK_BYTES, "{} bytes at once", bytes.len());
+                sent += bytes.len();
+                taken += 1;
+                // For a writer that would go on.
+                (0..100).for_each(|_| std::thread::yield_now());
+                let made = made.load(Relaxed);
+                // One is being written, one waits, and of what is packed some may not have been handed on.
+                assert!(made <= taken + 2 + usize::from(gzip), "{made} chunks for {taken} that were taken");
+            }
+            writing.join().unwrap().expect("written to its end");
+            assert!(sent > CHUNKS * CHUNK_BYTES * 9 / 10, "{sent} bytes");
+        }
+    }
+
+    #[test]
+    fn a_writer_ends_when_nobody_takes_its_answer() {
+        for gzip in [false, true] {
+            let (mut body, made, writing) = written(gzip);
+            next(&mut body).expect("a beginning").expect("a chunk");
+            drop(body);
+            assert_eq!(writing.join().unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+            assert!(made.load(Relaxed) < CHUNKS);
+        }
+    }
+
+    #[test]
+    fn half_an_answer_is_an_error_and_an_empty_one_is_none() {
+        for gzip in [false, true] {
+            let body = |chunks| if gzip { Body::gzip(chunks) } else { Body::chunks(chunks) };
+            let (writer, chunks) = chunks();
+            drop(writer);
+            assert!(next(&mut body(chunks)).expect("an error").is_err());
+
+            let (writer, chunks) = super::super::chunks::chunks();
+            writer.end().expect("there is room for one");
+            let mut body = body(chunks);
+            let bytes: Vec<Bytes> = std::iter::from_fn(|| next(&mut body)).map(Result::unwrap).collect();
+            assert_eq!(bytes.len(), usize::from(gzip), "an empty file, packed, has bytes");
+        }
     }
 }

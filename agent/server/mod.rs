@@ -9,6 +9,7 @@
 //! It runs on whatever tokio runtime it is started on; the program gives it one on a thread of its own.
 
 mod body;
+mod chunks;
 mod config;
 mod connection;
 mod pages;
@@ -16,7 +17,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-pub use body::Chunks;
+pub use chunks::{CHUNK_BYTES, ChunkWriter, Chunks, chunks};
 pub use config::{CONNECTIONS_MAX, LogFormat, LogLevel, ServerConfig};
 pub use connection::HEAD_BYTES_MAX;
 pub use pages::{
@@ -24,7 +25,6 @@ pub use pages::{
     TargetRow, TargetsPage,
 };
 
-use bytes::Bytes;
 use connection::Seat;
 use hyper::service::service_fn;
 use routes::Routes;
@@ -75,13 +75,6 @@ pub struct Ask<'r> {
 pub struct Scrape {
     pub content_type: &'static str,
     pub chunks: Chunks,
-}
-
-impl Scrape {
-    /// A scrape that is already in one piece.
-    pub fn whole(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Scrape { content_type, chunks: Box::new(std::iter::once(body.into())) }
-    }
 }
 
 /// What became of the connections: each limit of the server has a counter here. They only grow.

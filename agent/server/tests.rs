@@ -2,7 +2,7 @@
 
 use super::*;
 use flate2::read::GzDecoder;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write as _};
 use std::sync::Mutex;
 
 /// Far beyond what any wait here takes; a test that hangs fails.
@@ -15,6 +15,8 @@ struct FakeAgent {
     /// The number of lines of the metrics, each 64 bytes long.
     lines: usize,
     hangs: bool,
+    /// The metrics end amid the page.
+    breaks: bool,
     unready: bool,
     reload: Option<String>,
     asked: Mutex<Vec<(Option<String>, Option<Duration>)>>,
@@ -27,8 +29,12 @@ impl Agent for FakeAgent {
         if self.hangs {
             std::future::pending::<()>().await;
         }
-        let chunks = (0..self.lines).map(|i| format!("lines_total{{n=\"{i:038}\"}} {i:07}\n").into());
-        Ok(Scrape { content_type: "text/plain; version=0.0.4", chunks: Box::new(chunks) })
+        let (lines, breaks, (mut writer, chunks)) = (self.lines, self.breaks, chunks());
+        tokio::task::spawn_blocking(move || {
+            (0..lines).try_for_each(|i| writeln!(writer, "lines_total{{n=\"{i:038}\"}} {i:07}"))?;
+            if breaks { Ok(()) } else { writer.end() }
+        });
+        Ok(Scrape { content_type: "text/plain; version=0.0.4", chunks })
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -342,6 +348,20 @@ async fn a_client_that_takes_its_answer_too_slowly_is_closed() {
         };
         tokio::time::timeout(PATIENCE, closed).await.expect("the server gives up");
         assert!(receive_all(&stream).await.len() < 64_000_000, "not all of it was sent");
+    }
+}
+
+#[tokio::test]
+async fn half_a_page_does_not_pass_for_a_whole_one() {
+    let agent = FakeAgent { lines: 10_000, breaks: true, ..FakeAgent::default() };
+    let server = start(agent, ServerConfig::default()).await;
+    for encoding in ["identity", "gzip"] {
+        let stream = server.connect().await;
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: weir\r\nAccept-Encoding: {encoding}\r\n\r\n");
+        send(&stream, request.as_bytes()).await;
+        let answer = receive_all(&stream).await;
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "it had begun");
+        assert!(!answer.ends_with(b"\r\n0\r\n\r\n"), "the connection ends without the last chunk");
     }
 }
 

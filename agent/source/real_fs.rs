@@ -30,7 +30,7 @@ impl FileSystem for RealFs {
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-        Ok(metadata(&rustix::fs::statx(CWD, path, AtFlags::STATX_SYNC_AS_STAT, WANTED)?))
+        Ok(metadata(&rustix::fs::statx(CWD, path, AtFlags::empty(), WANTED)?))
     }
 
     fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
@@ -59,8 +59,7 @@ impl File for RealFile {
     }
 
     fn metadata(&self) -> io::Result<Metadata> {
-        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_SYNC_AS_STAT;
-        Ok(metadata(&rustix::fs::statx(&self.0, c"", flags, WANTED)?))
+        Ok(metadata(&rustix::fs::statx(&self.0, c"", AtFlags::EMPTY_PATH, WANTED)?))
     }
 }
 

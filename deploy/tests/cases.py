@@ -96,7 +96,7 @@ CASES = {
         "clientSources": ["client_header", "x_forwarded_for"],
         "anonymize": {"ipv4_bits": 24},
     },
-    "own configuration as text": {"config": OWN, "rollOnConfigChange": False, "expandEnv": True},
+    "own configuration as text": {"config": OWN, "rollOnConfigChange": True, "expandEnv": True},
     "own configuration as a map": {
         "config": {
             "scrape_configs": [{"job_name": "a", "static_configs": [{"labels": {"__path__": "/var/log/a.log"}}]}]

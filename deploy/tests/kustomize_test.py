@@ -58,7 +58,6 @@ class Read(unittest.TestCase):
         charts = chart.one(chart.objects(), "DaemonSet")["spec"]
         self.assertEqual(ours["updateStrategy"], charts["updateStrategy"])
         annotations = charts["template"]["metadata"]["annotations"]
-        annotations.pop("checksum/config")
         self.assertEqual(ours["template"]["metadata"]["annotations"], annotations)
         ours, charts = ours["template"]["spec"], charts["template"]["spec"]
         for spec, secret in ((ours, "weir-config"), (charts, "weir")):

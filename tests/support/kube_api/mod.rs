@@ -4,16 +4,20 @@
 
 mod connection;
 pub mod pods;
+pub mod tls;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 pub struct KubeApi {
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    tls: bool,
 }
 
 #[derive(Default)]
@@ -76,19 +80,28 @@ struct Event {
 
 impl KubeApi {
     pub fn start() -> KubeApi {
+        KubeApi::listen(None)
+    }
+
+    /// The same behind TLS.
+    pub fn start_tls(tls: Arc<ServerConfig>) -> KubeApi {
+        KubeApi::listen(Some(tls))
+    }
+
+    fn listen(tls: Option<Arc<ServerConfig>>) -> KubeApi {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared::default());
         shared.lock().version = 10;
-        let server = Arc::clone(&shared);
+        let (server, is_tls) = (Arc::clone(&shared), tls.is_some());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&server);
+                let (shared, tls) = (Arc::clone(&server), tls.clone());
                 // A client that goes away in the middle is no failure of the test.
-                thread::spawn(move || drop(connection::serve(stream, &shared)));
+                thread::spawn(move || drop(serve(stream, tls, &shared)));
             }
         });
-        KubeApi { address, shared }
+        KubeApi { address, shared, tls: is_tls }
     }
 
     pub fn with(pods: impl IntoIterator<Item = Value>) -> KubeApi {
@@ -98,7 +111,7 @@ impl KubeApi {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http{}://{}", if self.tls { "s" } else { "" }, self.address)
     }
 
     /// A pod as it is now.
@@ -182,5 +195,16 @@ impl KubeApi {
         state.version += 1;
         change(&mut state);
         self.shared.changed.notify_all();
+    }
+}
+
+fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, shared: &Shared) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    match tls {
+        Some(tls) => {
+            let connection = ServerConnection::new(tls).map_err(io::Error::other)?;
+            connection::serve(StreamOwned::new(connection, stream), shared)
+        }
+        None => connection::serve(stream, shared),
     }
 }

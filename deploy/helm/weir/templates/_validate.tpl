@@ -112,7 +112,7 @@ that one run tells all of them.
   "secret" "labels of all objects are commonLabels; to give your own Secret use existingSecret"
   "namespace" "use namespaceOverride, or helm's --namespace"
   "initContainer" "use initContainers; none is needed for inotify, weir has one instance per process"
-  "sidecar" "nothing has to watch the configuration: rollOnConfigChange restarts the pods, and nothing is lost by it"
+  "sidecar" "nothing has to watch the configuration: the agent does; rollOnConfigChange restarts the pods instead"
   "automountServiceAccountToken" "a token is mounted with discovery: api and never else; remove it"
   "extraPorts" "weir listens on serverPort only; remove it"
   "podSecurityPolicy" "Kubernetes has no such policies any more; remove it"

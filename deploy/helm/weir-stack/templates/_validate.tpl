@@ -20,7 +20,7 @@
 {{- $url := index $urls $part }}
 {{- $agent := and (eq $part "prometheus") (include "weir-stack.agentMode" $) }}
 {{- if and (index $here $part) (not $agent) (ne $url (index $own $part)) }}
-{{- $wrong = append $wrong (printf "global.stack.urls.%s is %q, but this chart's own is enabled and is found under %s: set %s: false to use yours, or %s" $part $url (index $own $part) (index $switch $part) (ternary "write that address" "leave the address out" (eq $part "loki"))) }}
+{{- $wrong = append $wrong (printf "global.stack.urls.%s is %q, but this chart's own is enabled and is at %s: write that, or set %s: false to use yours" $part $url (index $own $part) (index $switch $part)) }}
 {{- end }}
 {{- if and (or (not (index $here $part)) $agent) (hasPrefix "http://weir-stack-" $url) }}
 {{- $wrong = append $wrong (printf "global.stack.urls.%s names this chart's own (%s), which %s: write where yours is, or \"\" for none" $part $url (ternary "keeps nothing with kube-prometheus-stack.prometheus.agentMode" "is not enabled" (not (empty $agent)))) }}

@@ -5,7 +5,7 @@
 #
 # An archive is a folder BACKUP_DIR/COMPONENT/UTC-TIME with SHA256SUMS in it. It is made under another name and renamed
 # when it is whole and on the disk, so whatever has a name of this form can be restored (restore.sh, docs/backup.md).
-# POSIX sh; needs tar, gzip, sha256sum, and wget or curl; pg_dump for postgres.
+# POSIX sh; needs tar, gzip, sha256sum, and curl or wget with timeout; pg_dump for postgres.
 #
 #   BACKUP_DIR             where archives go
 #   BACKUP_KEEP            how many of each component stay                       7
@@ -31,13 +31,14 @@ say() { echo "backup: $*" >&2; }
 # Only what is put in place of a failed command: the caller decides.
 fail() { say "$*"; return 1; }
 
-# A POST without a body, or with standard input as the body. What the server answers is printed.
+# A POST with standard input as the body; what the server answers is printed. Busybox' wget has a limit of its own (-T), by
+# which Debian's 1.35 crashes.
 post() {
     if command -v curl >/dev/null 2>&1; then
         curl -fsS --max-time "${2:-300}" --data-binary @- "$1"
     else
         body=$(cat; echo .)
-        wget -q -T "${2:-300}" -O - --post-data "${body%.}" "$1"
+        timeout "${2:-300}" wget -q -O - --post-data "${body%.}" "$1"
     fi
 }
 
@@ -108,8 +109,14 @@ save_postgres() {
 save_keys() {
     data=${KEYS_DIR:-/keys}
     [ -n "$(ls -A "$data" 2>/dev/null)" ] || fail "$data has no files" || return 1
-    # -h: files of a mounted Secret are links.
-    tar -C "$data" --exclude='..*' -chzf "$1/keys.tar.gz" .
+    # Files of a mounted Secret are links (-h) into a folder with a time for a name, which * leaves out.
+    (
+        to=$1
+        cd "$data" || exit 1
+        set --
+        for file in * */*; do [ ! -f "$file" ] || set -- "$@" "$file"; done
+        tar -chzf "$to/keys.tar.gz" -- "$@"
+    )
 }
 
 # ------------------------------------------------------------------------------------------------------ one archive

@@ -88,6 +88,9 @@ def dangling(found):
                     service = path["backend"]["service"]["name"]
                     if service not in services:
                         wrong.append(f"{one['metadata']['name']}: service {service} is not there")
+        for part in {"prometheus", "alertmanager", "grafana", "loki"} - there:
+            if one["metadata"]["name"].startswith(f"weir-stack-{part}"):
+                wrong.append(f"{one['metadata']['name']} is for {part}, which is not there")
         # An address of a part that is not there, anywhere: in a data source, a job, or what another chart was given.
         for part in re.findall(r"https?://weir-stack-([a-z]+)", json.dumps(one)):
             if part not in there and f"weir-stack-{part}" not in named(found, "Service"):

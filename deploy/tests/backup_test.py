@@ -25,7 +25,7 @@ SCRIPTS = chart.DEPLOY / "backup"
 BUSYBOX = shutil.which("busybox")
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 # What busybox in the image of the jobs gives the scripts, and nothing else.
-APPLETS = "sh cat cp cut date du grep gzip head ls mkdir mv rm sed sha256sum sleep sort sync tail tar timeout tr wget".split()
+APPLETS = "sh cat chown cp cut date du grep gzip head id ls mkdir mv rm sed sha256sum sleep sort stat sync tail tar timeout tr wget".split()
 
 
 def missing(what):
@@ -124,6 +124,15 @@ class Folders(Rehearsal):
             self.assertEqual(database.execute("pragma integrity_check").fetchone(), ("ok",))
             self.assertEqual(database.execute("select count(*) from dashboard").fetchone(), (100,))
         database.close()
+
+    @unittest.skipIf(os.getuid() != 0, "not root, who alone restores for others")
+    def test_what_root_restores_belongs_to_whom_the_folder_belongs(self):
+        data, again = self.grafana(), self.folder / "again"
+        self.run_script("backup.sh", "grafana", GRAFANA_DATA=data)
+        again.mkdir()
+        os.chown(again, 472, 472)
+        self.run_script("restore.sh", "grafana", GRAFANA_DATA=again)
+        self.assertEqual({(p.stat().st_uid, p.stat().st_gid) for p in again.rglob("*")}, {(472, 472)})
 
     def test_a_database_that_is_being_written_to_is_not_copied(self):
         data = self.grafana()

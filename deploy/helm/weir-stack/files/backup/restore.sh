@@ -26,22 +26,27 @@ empty() {
         die "could not move all of $1 into $aside"
 }
 
+# Root gives what it restored to whom the folder belongs.
+own() { [ "$(id -u)" != 0 ] || chown -R "$(stat -c %u:%g "$1")" "$1"; }
+
 restore_grafana() {
     data=${GRAFANA_DATA:-/var/lib/grafana}
     empty "$data"
-    cp "$1/grafana.db" "$data/grafana.db" && { [ ! -f "$1/plugins.tar.gz" ] || tar -C "$data" -xzf "$1/plugins.tar.gz"; }
+    cp "$1/grafana.db" "$data/grafana.db" || return 1
+    [ ! -f "$1/plugins.tar.gz" ] || tar -C "$data" -xzf "$1/plugins.tar.gz" || return 1
+    own "$data"
 }
 
 restore_prometheus() {
     data=${PROMETHEUS_DATA:-/prometheus}
     empty "$data"
-    tar -C "$data" -xzf "$1/snapshot.tar.gz"
+    tar -C "$data" -xzf "$1/snapshot.tar.gz" && own "$data"
 }
 
 restore_loki() {
     data=${LOKI_DATA:-/var/loki}
     empty "$data"
-    tar -C "$data" -xzf "$1/loki.tar.gz"
+    tar -C "$data" -xzf "$1/loki.tar.gz" && own "$data"
 }
 
 restore_postgres() {

@@ -19,14 +19,14 @@ import chart
 from kustomize_test import read
 
 FOLDER = chart.DEPLOY / "compose"
-COMPOSE = Path(sys.executable).parent / "docker-compose"
+COMPOSE = shutil.which("docker-compose", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 # Folders of the user's.
 USERS = {"/var/log/nginx", str(FOLDER / "secrets"), str(FOLDER / "backup")}
 
 
 def compose(*args, **variables):
     return subprocess.run(
-        [str(COMPOSE), "-f", str(FOLDER / "compose.yaml"), *args],
+        [COMPOSE, "-f", str(FOLDER / "compose.yaml"), *args],
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **variables},
         capture_output=True,
         text=True,
@@ -53,7 +53,7 @@ class Compose(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             wrong = Path(folder) / "compose.yaml"
             wrong.write_text((FOLDER / "compose.yaml").read_text().replace("stop_grace_period: 60s", "stop_grace: 60s"))
-            done = subprocess.run([str(COMPOSE), "-f", str(wrong), "config", "-q"], capture_output=True, text=True, timeout=60)
+            done = subprocess.run([COMPOSE, "-f", str(wrong), "config", "-q"], capture_output=True, text=True, timeout=60)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("stop_grace", done.stderr)
 

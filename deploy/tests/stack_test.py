@@ -117,6 +117,19 @@ class Renderings(unittest.TestCase):
             wrong = [w for w in checks.faults(found, chart.KUBERNETES) if w.split()[-4] not in users | claims]
             self.assertEqual(wrong, [], name)
 
+    def test_the_homelab_asks_for_the_memory_that_it_says(self):
+        mebibytes = {"requests": 0, "limits": 0}
+        found = stack.objects(stack.values_file("values-homelab.yaml"))
+        kps, loki = stack.given(found, "kube-prometheus-stack"), stack.given(found, "loki")
+        pods = [kps["prometheus"]["prometheusSpec"], kps["prometheusOperator"], kps["alertmanager"]["alertmanagerSpec"]]
+        pods += [kps["grafana"], kps["kube-state-metrics"], kps["prometheus-node-exporter"], loki["singleBinary"]]
+        for pod in [*pods, chart.agent(stack.ours(found))]:
+            for what in mebibytes:
+                size = pod["resources"][what]["memory"]
+                mebibytes[what] += int(size[:-2]) * {"Mi": 1, "Gi": 1024}[size[-2:]]
+        said = re.search(r"requests of (\S+) GiB of memory and limits of (\S+)", (stack.CHART / "values-homelab.yaml").read_text())
+        self.assertEqual([f"{mebibytes[w] / 1024:.1f}" for w in ("requests", "limits")], list(said.groups()))
+
     def test_each_file_names_the_commands_that_use_it(self):
         for name in FILES:
             self.assertIn(name, (stack.CHART / "values.yaml").read_text())
@@ -293,6 +306,9 @@ class Outside(unittest.TestCase):
             self.assertEqual(denied["metadata"]["annotations"]["nginx.ingress.kubernetes.io/whitelist-source-range"], "127.0.0.1/32")
             (path,) = denied["spec"]["rules"][0]["http"]["paths"]
             self.assertEqual((path["path"], path["pathType"]), ("/metrics", "Prefix"))
+
+    def test_another_class_is_warned_of(self):
+        self.assertIn("nobody is asked for Prometheus' password", stack.notes(CASES["from outside"]))
 
     def test_no_snippet_is_needed(self):
         for one in self.found:

@@ -214,6 +214,26 @@ CASES = {
         },
     },
     "service": {"service": {"enabled": True, "labels": {"a": "b"}, "annotations": {"c": "d"}}},
+    "rules and boards": {
+        "prometheusRule": {
+            "enabled": True,
+            "namespace": "monitoring",
+            "additionalLabels": {"release": "kps"},
+            "annotations": {"a": "b"},
+        },
+        "dashboards": {
+            "enabled": True,
+            "namespace": "monitoring",
+            "label": "board",
+            "labelValue": "yes",
+            "folder": "edge",
+            "annotations": {"a": "b"},
+        },
+    },
+    "Loki as the parent chart says": {
+        "global": {"lokiUrl": "http://loki:3100"},
+        "loki": {"url": "{{ .Values.global.lokiUrl }}/loki/api/v1/push"},
+    },
     "network policy": {"networkPolicy": {"enabled": True}},
     "network policy with everything": {
         "discovery": "api",

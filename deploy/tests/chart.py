@@ -19,7 +19,7 @@ CHART = DEPLOY / "helm/weir"
 KUBERNETES = ("1.25", "1.32", "1.37")
 UPDATE = bool(os.environ.get("WEIR_UPDATE"))
 # Of Prometheus' operator; kubernetes-validate has Kubernetes' own only.
-CUSTOM = {"PodMonitor", "ServiceMonitor"}
+CUSTOM = {"PodMonitor", "ServiceMonitor", "PrometheusRule"}
 
 
 @functools.cache

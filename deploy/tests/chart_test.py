@@ -171,7 +171,7 @@ class Renderings(unittest.TestCase):
             self.assertEqual(len(keys), len(set(keys)), name)
             for kind, namespace, of in keys:
                 self.assertLessEqual(len(of), 52 if kind == "CronJob" else 63 if kind == "Service" else 253)
-                if kind not in ("ClusterRole", "ClusterRoleBinding", "PodMonitor", "ServiceMonitor", "ConfigMap"):
+                if kind not in ("ClusterRole", "ClusterRoleBinding", "PodMonitor", "ServiceMonitor", "PrometheusRule", "ConfigMap"):
                     self.assertEqual(namespace, values.get("namespaceOverride", "logging"), f"{name}: {kind}")
             daemonset = chart.one(found, "DaemonSet")
             labels = daemonset["spec"]["template"]["metadata"]["labels"].items()

@@ -13,7 +13,7 @@ the values change it as text: each place that is replaced must be there, or the 
 {{- if .Values.clients }}
 {{- toYaml (dict "clients" .Values.clients) }}
 {{- else }}
-{{- $client := dict "url" .Values.loki.url }}
+{{- $client := dict "url" (include "weir.lokiUrl" .) }}
 {{- with .Values.loki.tenantId }}{{ $_ := set $client "tenant_id" . }}{{ end }}
 {{- with .Values.loki.basicAuth.username }}
 {{- $_ := set $client "basic_auth" (dict "username" . "password_file" "/etc/weir-loki/password") }}
@@ -41,7 +41,7 @@ the values change it as text: each place that is replaced must be there, or the 
 
 {{- define "weir.shippedConfig" -}}
 {{- $text := .Files.Get "files/kubernetes.yaml" | trimSuffix "\n" }}
-{{- if or .Values.clients .Values.loki.url }}
+{{- if or .Values.clients (include "weir.lokiUrl" .) }}
 {{- $old := "clients:\n  - url: ${LOKI_URL:-}\n" }}
 {{- $new := printf "%s\n" (include "weir.clients" .) }}
 {{- $text = include "weir.replaced" (dict "text" $text "value" "loki" "old" $old "new" $new) }}

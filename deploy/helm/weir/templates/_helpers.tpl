@@ -82,8 +82,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- else if not (include "weir.ownConfig" .) }}yes{{ end }}
 {{- end }}
 
+{{/* A template, so that a parent chart can say once where Loki is. */}}
+{{- define "weir.lokiUrl" -}}
+{{- tpl .Values.loki.url . | trim }}
+{{- end }}
+
 {{- define "weir.forwards" -}}
-{{- if or .Values.loki.url .Values.clients (include "weir.ownConfig" .) }}yes{{ end }}
+{{- if or (include "weir.lokiUrl" .) .Values.clients (include "weir.ownConfig" .) }}yes{{ end }}
 {{- end }}
 
 {{/* node or pod: whose name the target's identity is. */}}

@@ -5,6 +5,7 @@ that one run tells all of them.
 {{- define "weir.validate" -}}
 {{- $v := .Values }}
 {{- $wrong := list }}
+{{- $lokiUrl := include "weir.lokiUrl" . }}
 
 {{- $own := include "weir.ownConfig" . }}
 {{- if and $v.existingSecret $v.existingConfigMap }}
@@ -19,7 +20,7 @@ that one run tells all of them.
 {{- $wrong = append $wrong (printf "%s changes the shipped configuration, but you give a whole one (config, existingSecret or existingConfigMap): write it there" $name) }}
 {{- end }}
 {{- end }}
-{{- if $v.loki.url }}
+{{- if $lokiUrl }}
 {{- $wrong = append $wrong "loki.url changes the shipped configuration, but you give a whole one: write it there, under `clients:`" }}
 {{- end }}
 {{- end }}
@@ -34,10 +35,10 @@ that one run tells all of them.
 {{- end }}
 {{- end }}
 
-{{- if and $v.loki.url $v.clients }}
+{{- if and $lokiUrl $v.clients }}
 {{- $wrong = append $wrong "loki.url and clients: give loki.url for one Loki, or clients for the whole list" }}
 {{- end }}
-{{- if and (not $v.loki.url) (or $v.loki.tenantId $v.loki.basicAuth.username $v.loki.basicAuth.existingSecret) }}
+{{- if and (not $lokiUrl) (or $v.loki.tenantId $v.loki.basicAuth.username $v.loki.basicAuth.existingSecret) }}
 {{- $wrong = append $wrong "loki.tenantId and loki.basicAuth are for loki.url, which is empty; with clients write them there" }}
 {{- end }}
 {{- if ne (empty $v.loki.basicAuth.username) (empty $v.loki.basicAuth.existingSecret) }}

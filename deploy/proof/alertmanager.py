@@ -15,6 +15,8 @@ def configuration(shipped, templates, telegram_url):
     0.25 does not know `bot_token_file`: the token stands there instead.
     """
     config = shorter_waits(yaml.safe_load(shipped.read_text()))
+    # Where mail goes to is of no use here, and its password is no file here.
+    config["global"] = {key: value for key, value in config.get("global", {}).items() if key == "resolve_timeout"}
     config["templates"] = [str(path) for path in templates]
     found = 0
     for receiver in config["receivers"]:

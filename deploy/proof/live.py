@@ -39,12 +39,22 @@ class Run:
     loki: object = None
     groups: list = field(default_factory=list)
     containers: list = field(default_factory=list)
-
-    def requests(self):
-        return self.traffic.made
+    # Gathered when the traffic has ended.
+    counted: float = 0.0
+    states: list = field(default_factory=list)
+    equations: list = field(default_factory=list)
+    answers: dict = field(default_factory=dict)
 
     def lines(self):
         return sum(container.count() for container in self.containers)
+
+    def rotations(self):
+        return sum(container.rotations for container in self.containers)
+
+    @property
+    def alerts(self):
+        """Severity of every alert, by its name."""
+        return {rule["alert"]: rule["labels"]["severity"] for group in self.groups for rule in group["rules"] if "alert" in rule}
 
 
 class Agent:
@@ -127,8 +137,8 @@ def check_rules(paths):
 def follow(run, controllers, say):
     """Waits for the traffic's end, and until every line has arrived everywhere."""
     run.traffic.wait()
-    say(f"{run.requests()} requests in {time.time() - run.began:.0f} s, the latest {run.traffic.late:.1f} s late")
-    made = run.requests()
+    say(f"{run.traffic.made} requests in {time.time() - run.began:.0f} s, the latest {run.traffic.late:.1f} s late")
+    made = run.traffic.made
     eventually("every request counted", lambda: run.prometheus.value("sum(weir_http_requests_total)") >= made)
     run.ended = time.time()
     for controller in controllers:

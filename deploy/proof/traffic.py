@@ -74,7 +74,7 @@ class Plan:
         self.brute_force(15, 40)
         self.attacks(35, 60)
         self.scan(45, 65)
-        self.hurry(60, 85)
+        self.hurry(55, 95)
         self.failures(80, 105)
         self.slowness(90, 110)
         self.requests.sort()
@@ -123,7 +123,8 @@ class Plan:
             self.add(at, SCANNER, "blog.example", self.random.choice(PROBES), headers=agent)
 
     def hurry(self, start, end):
-        for at in self.spread(start, end, 25):
+        """One program without a pause, most of it held back by the limit."""
+        for at in self.spread(start, end, 115):
             self.add(at, HURRIED, "api.shop.example", "/v1/stock")
 
     def failures(self, start, end):

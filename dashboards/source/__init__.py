@@ -1,0 +1,1 @@
+"""The boards of dashboards/*.json, as code: `dashboards/generate` writes them."""

@@ -60,7 +60,8 @@ def read(folder):
     boards = [board(json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
     if not boards:
         raise SystemExit(f"no dashboards in {folder}")
-    return boards
+    # The agent's own comes last.
+    return sorted(boards, key=lambda one: one.uid == "weir-agent")
 
 
 def board(raw):

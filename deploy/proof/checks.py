@@ -37,12 +37,12 @@ def every_line(run):
 
 
 def alerts(run):
-    """Those fired that had to, those stayed silent that had to, and what people read names whom and what."""
+    """Those fired that had to, and the others stayed silent."""
+    expected, possible = declared.EXPECTED | declared.EXPECTED_OF_LOKI, declared.POSSIBLE
     fired = {labels["alertname"] for labels, _, _ in run.states if labels["alertstate"] == "firing"}
-    wrong = [f"alert {name} is declared and unknown" for name in sorted((declared.EXPECTED | declared.POSSIBLE) - set(run.alerts))]
-    wrong += [f"alert {name} did not fire" for name in sorted(declared.EXPECTED - fired)]
-    wrong += [f"alert {name} fired" for name in sorted(fired - declared.EXPECTED - declared.POSSIBLE)]
-    return wrong
+    wrong = [f"alert {name} is declared and unknown" for name in sorted((expected | possible) - set(run.alerts))]
+    wrong += [f"alert {name} did not fire" for name in sorted(expected - fired)]
+    return wrong + [f"alert {name} fired" for name in sorted(fired - expected - possible)]
 
 
 def telegrams(run):
@@ -58,43 +58,53 @@ def telegrams(run):
 
 
 def panels(run, boards):
-    """Every panel's queries have an answer, but for those that are declared to have none."""
+    """Every query of every panel has an answer, but for those of which it is declared why not."""
     wrong, rest = [], dict(declared.EMPTY)
     for board in boards:
         for panel in board.panels:
-            why = rest.pop(panel.name, None)
-            found = run.answers[id(panel)]
-            empty = bool(found) and all(answer.is_empty() for answer in found)
-            if empty and why is None:
-                queries = " | ".join(answer.target.expr for answer in found)
-                wrong.append(f"{panel.name}: no data: {queries[:600]}")
-            if not empty and why is not None:
-                wrong.append(f"{panel.name}: declared empty ({why}), and is not")
+            whole = rest.pop(panel.name, None)
+            for answer in run.answers[id(panel)]:
+                name = f"{panel.name} / {answer.target.ref}"
+                why = rest.pop(name, None) or whole or absent(answer.target)
+                if answer.is_empty() and not why:
+                    wrong.append(f"{name}: no data: {answer.target.expr[:600]}")
+                if not answer.is_empty() and name in declared.EMPTY:
+                    wrong.append(f"{name}: declared empty ({why}), and is not")
     return wrong + [f"{name}: declared empty, and there is no such panel" for name in rest]
 
 
-def names(run, boards):
-    """Every metric that a rule or a board names is there, or is declared to come from elsewhere or to be rare."""
-    known, wrong = run.prometheus.metrics(), []
-    used = {}
+def absent(target):
+    """Why a query has no answer: it names a metric that cannot be there."""
+    named = promql.metrics(target.expr) if target.language == "promql" else set()
+    return next((declared.ABSENT[name] for name in sorted(named) if name in declared.ABSENT), None)
+
+
+def named(run, boards):
+    """Every query that anything shipped asks Prometheus, and where it stands."""
     for group in run.groups:
         for rule in group["rules"]:
             name = rule.get("alert") or rule["record"]
-            queries = [rule["expr"], *(q for text in rule.get("annotations", {}).values() for q in promql.in_templates(text))]
-            for query in queries:
-                for metric in promql.metrics(query):
-                    used.setdefault(metric, f"rule {name}")
+            yield f"rule {name}", rule["expr"]
+            for text in rule.get("annotations", {}).values():
+                yield from ((f"the text of {name}", query) for query in promql.in_templates(text))
     for board in boards:
         for panel in board.panels:
-            for target in panel.targets:
-                for metric in promql.metrics(target.expr) if target.language == "promql" else ():
-                    used.setdefault(metric, panel.name)
-    for metric, where in sorted(used.items()):
-        if metric not in known and metric not in declared.ABSENT:
-            wrong.append(f"no metric {metric}, which {where} names")
+            yield from ((panel.name, one.expr) for one in panel.targets if one.language == "promql")
+        for mark in board.raw["annotations"]["list"]:
+            if mark["datasource"]["type"] == "prometheus":
+                yield f"{board.title}, marks {mark['name']}", mark["expr"]
+
+
+def names(run, boards):
+    """Every metric that a rule or a board names is there, or it is declared why not."""
+    known, used = run.prometheus.metrics(), {}
+    for where, query in named(run, boards):
+        for metric in promql.metrics(query):
+            used.setdefault(metric, where)
+    unknown = sorted(set(used) - known - set(declared.ABSENT))
+    wrong = [f"no metric {metric}, which {used[metric]} names" for metric in unknown]
     wrong += [f"{metric} is declared absent, and is there" for metric in sorted(set(declared.ABSENT) & known)]
-    wrong += [f"{metric} is declared absent, and nothing names it" for metric in sorted(set(declared.ABSENT) - set(used))]
-    return wrong
+    return wrong + [f"{metric} is declared absent, and nothing names it" for metric in sorted(set(declared.ABSENT) - set(used))]
 
 
 def all_of(run, boards):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import time
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from kubelet import Container
 from loki import Loki
 from programs import Program, eventually, free_port
 from prometheus import Prometheus
+from ruler import Ruler
 from telegram import Telegram
 from traffic import Plan, Traffic
 from upstream import Upstream
@@ -38,6 +40,7 @@ class Run:
     telegram: object = None
     loki: object = None
     groups: list = field(default_factory=list)
+    ruler: object = None
     containers: list = field(default_factory=list)
     # Gathered when the traffic has ended.
     counted: float = 0.0
@@ -53,8 +56,9 @@ class Run:
 
     @property
     def alerts(self):
-        """Severity of every alert, by its name."""
-        return {rule["alert"]: rule["labels"]["severity"] for group in self.groups for rule in group["rules"] if "alert" in rule}
+        """Every alert, of Prometheus and of Loki's ruler."""
+        found = [rule["alert"] for group in self.groups for rule in group["rules"] if "alert" in rule]
+        return list(dict.fromkeys(found + [rule["alert"] for rule in self.ruler.rules]))
 
 
 class Agent:
@@ -106,6 +110,7 @@ def start(repository, folder, binary, stack, say):
     alertmanager = until_end(Alertmanager(folder, repository / "deploy/alertmanager", run.telegram.url))
     paths, run.groups = rules.write_shorter(repository / "deploy/rules", folder / "rules")
     check_rules(paths)
+    run.ruler = Ruler(repository / "deploy/rules/loki")
     targets = {
         f"127.0.0.1:{agent.port}": {
             "job": "weir",
@@ -127,8 +132,6 @@ def start(repository, folder, binary, stack, say):
 
 def check_rules(paths):
     """The shortened copies are rules, too."""
-    import subprocess
-
     checked = subprocess.run(["promtool", "check", "rules", *map(str, paths)], capture_output=True, text=True)
     if checked.returncode != 0:
         raise SystemExit(f"promtool does not take the shortened rules:\n{checked.stdout}{checked.stderr}")

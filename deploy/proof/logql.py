@@ -69,10 +69,18 @@ class Parser:
         return token[1]
 
     def parse(self):
-        query = self.expression()
+        query = self.comparison()
         if self.peek()[0] != "end":
             raise Refused(f"{self.peek()[1]!r} after the end")
         return query
+
+    def comparison(self):
+        """A query, or those of its series that are beyond a bound, as rules have it."""
+        query = self.expression()
+        if self.peek()[1] not in (">", "<", ">=", "<="):
+            return query
+        sign, bound = self.take(), float(self.take())
+        return lambda streams, end: [(labels, value) for labels, value in query(streams, end) if compare(sign, value, bound)]
 
     def expression(self):
         kind, text = self.peek()
@@ -125,20 +133,21 @@ class Parser:
         self.take("]")
         self.take(")")
         by = self.grouping()
-        return lambda streams, end: over_time(operation, quantile, by, seconds, query(streams, end), end)
+        return lambda streams, end: over_time(operation, quantile, by, seconds, query(streams, end, end - seconds))
 
     def log_query(self):
         matchers, stages = self.selector(), []
         while self.peek()[1] in ("|", "|=", "|~", "!=", "!~"):
             stages.append(self.stage())
 
-        def run(streams, end):
+        def run(streams, end, start=-math.inf):
             for base, lines in streams:
                 if all(match(base.get(name, "")) for name, match in matchers):
                     for at, text in lines:
-                        line = Line(at, text, base)
-                        if at <= end and all(stage(line) for stage in stages):
-                            yield line
+                        if start < at <= end:
+                            line = Line(at, text, base)
+                            if all(stage(line) for stage in stages):
+                                yield line
 
         return run
 
@@ -162,13 +171,32 @@ class Parser:
             expression = re.compile(unquote(self.take()))
             return lambda line: extract_by(expression, line)
         if word == "json":
-            return extract_json
+            return self.json()
         if word in ("label_format", "line_format"):
             return self.format(word)
         if word == "unwrap":
             name = self.take()
             return lambda line: unwrap(name, line)
-        return self.label_filter(word)
+        return self.label_filters(word)
+
+    def json(self):
+        """`json`, or `json name="key"` for some keys of the first level."""
+        names = {}
+        while self.peek()[0] == "word" and self.peek(1)[1] == "=":
+            name = self.take()
+            self.take("=")
+            names[name] = unquote(self.take())
+            if self.peek()[1] == ",":
+                self.take()
+        return lambda line: extract_json(names, line)
+
+    def label_filters(self, name):
+        """Conditions that all hold."""
+        found = [self.label_filter(name)]
+        while self.peek()[1] == "and":
+            self.take()
+            found.append(self.label_filter(self.take()))
+        return lambda line: all(one(line) for one in found)
 
     def line_filter(self, sign):
         if self.peek()[1] == "ip":
@@ -267,13 +295,16 @@ def extract_by(expression, line):
     return True
 
 
-def extract_json(line):
+def extract_json(names, line):
     try:
         content = json.loads(line.text)
     except ValueError:
+        content = None
+    if not isinstance(content, dict):
         line.labels["__error__"] = "JSONParserErr"
         return True
-    for name, value in content.items() if isinstance(content, dict) else ():
+    wanted = {name: content.get(key, "") for name, key in names.items()} if names else content
+    for name, value in wanted.items():
         if not isinstance(value, (dict, list)):
             line.extract(re.sub(r"\W", "_", name), str(value))
     return True
@@ -324,14 +355,13 @@ def grouped(labels, by):
     return tuple(sorted((name, value) for name, value in labels.items() if (by is None or name in by) and value))
 
 
-def over_time(operation, quantile, by, seconds, lines, end):
+def over_time(operation, quantile, by, seconds, lines):
     """Labels and value of each series that the lines of a window make."""
     series = defaultdict(list)
     for line in lines:
-        if line.at > end - seconds:
-            if line.value is None and operation not in ("count_over_time", "rate"):
-                raise Refused(f"{operation} without a value: {line.text[:100]}")
-            series[grouped(line.labels, by)].append(line.value if line.value is not None else 1.0)
+        if line.value is None and operation not in ("count_over_time", "rate"):
+            raise Refused(f"{operation} without a value: {line.text[:100]}")
+        series[grouped(line.labels, by)].append(line.value if line.value is not None else 1.0)
     reduce = {
         "count_over_time": len,
         "rate": lambda values: len(values) / seconds,

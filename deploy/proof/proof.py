@@ -32,7 +32,7 @@ def say(text):
 
 def states(run):
     """When each alert was pending or firing."""
-    found = []
+    found = run.ruler.states(logql.streams(run.loki), run.began, run.ended)
     for labels, points in run.prometheus.range("ALERTS", run.began, run.ended, 1):
         begin = last = points[0][0]
         for at, _ in points[1:]:

@@ -1,18 +1,22 @@
 """The report: one file of HTML without scripts, to look at the boards and the alerts of the run without Grafana."""
 
+import re
 import time
+import unicodedata
 from collections import defaultdict
 
+import checks
 import declared
 import drawing
 import plots
 import rules
 import telegram
+import traffic
 from drawing import ROW_PIXELS, UNIT_PIXELS
 from plots import escape
 
 FIRING, PENDING = "#d43a4c", "#f0b429"
-STRIP_WIDTH = 700
+STRIP_WIDTH = 960
 
 STYLE = """
 :root { color-scheme: light; }
@@ -26,13 +30,14 @@ pre { white-space: pre-wrap; overflow: hidden; font: 10px/1.4 "DejaVu Sans Mono"
 .cards { display: grid; grid-template-columns: repeat(4, 1fr); gap: 10px; margin: 18px 0; }
 .card, .panel, .alerts, .message { background: #fff; border: 1px solid #dde2e8; border-radius: 4px; padding: 8px 12px; }
 .card b { display: block; font-size: 25px; color: #1f60c4; } .card span { color: #52606d; }
-.equation { font-size: 15px; background: #fff; border: 1px solid #dde2e8; border-left: 4px solid #2f8f46; padding: 10px 14px; }
+.equation { font-size: 13px; background: #fff; border-left: 4px solid #2f8f46; padding: 4px 14px; }
 .equation b { color: #2f8f46; } .equation.wrong { border-left-color: #d43a4c; } .equation.wrong b { color: #d43a4c; }
-.alerts { display: grid; grid-template-columns: 270px 80px 1fr; gap: 3px 14px; }
+.alerts { display: grid; grid-template-columns: 270px 120px 1fr; gap: 3px 14px; }
 .alerts > * { min-height: 16px; } .alerts .fired { font-weight: 600; } .alerts .severity { color: #52606d; }
 .quiet { columns: 4; color: #52606d; margin: 10px 0 0; padding: 0 0 0 18px; }
-.messages { display: grid; grid-template-columns: 1fr 1fr; gap: 10px; }
-.message { white-space: pre-wrap; overflow-wrap: anywhere; } .message time { color: #7b8794; display: block; }
+.messages { columns: 3; column-gap: 10px; }
+.message { white-space: pre-wrap; overflow-wrap: anywhere; break-inside: avoid; margin: 0 0 10px; font-size: 11px; }
+.phase { color: #52606d; font-size: 11px; } abbr { background: #e3e7eb; border-radius: 3px; padding: 0 4px; font-size: 10px; } .message time { color: #7b8794; display: block; }
 .board { display: grid; grid-template-columns: repeat(24, 58px); }
 .panel { margin: 3px; overflow: hidden; display: flex; flex-direction: column; padding: 6px 9px; }
 .panel > h4 { margin: 0 0 4px; font-size: 12.5px; line-height: 18px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
@@ -83,37 +88,56 @@ def exactness(run):
     return "".join(lines)
 
 
+def phases(run):
+    """What the traffic did when."""
+    rows = ""
+    for words, start, end in traffic.PHASES.values():
+        strip = plots.strip(STRIP_WIDTH, 12, [(run.began + start, run.began + end, "#9fb3c8")], run.began, run.ended)
+        rows += f'<span class="phase">{escape(words)}</span><span></span><div>{strip}</div>'
+    return rows
+
+
 def alerts(run):
-    """A strip of every alert that was more than silent; the others by name."""
-    spans = defaultdict(list)
+    """A strip of every alert that was more than silent, under what the traffic did; the others by name."""
+    spans, quiet = defaultdict(list), []
     for labels, begin, end in run.states:
-        color = FIRING if labels["alertstate"] == "firing" else PENDING
-        spans[labels["alertname"]].append((begin, end, color))
-    rows, quiet = "", []
+        kind = " ".join(labels[name] for name in ("severity", "window") if name in labels)
+        spans[labels["alertname"], kind].append((begin, end, FIRING if labels["alertstate"] == "firing" else PENDING))
+    rows, of_loki = phases(run), {rule["alert"] for rule in run.ruler.rules}
+    for name in run.alerts:
+        kinds = [kind for other, kind in spans if other == name]
+        quiet += [] if kinds else [name]
+        for kind in sorted(kinds):
+            # What fired is drawn over what waited.
+            found = sorted(spans[name, kind], key=lambda span: span[2] == FIRING)
+            style = "fired" if found[-1][2] == FIRING else ""
+            whose = " · Loki" if name in of_loki else ""
+            strip = plots.strip(STRIP_WIDTH, 16, found, run.began, run.ended)
+            rows += f'<span class="{style}">{escape(name)}</span><span class="severity">{escape(kind + whose)}</span>'
+            rows += f'<div class="alert">{strip}</div>'
     axis = plots.time_axis(lambda at: (at - run.began) / (run.ended - run.began) * STRIP_WIDTH, run.began, run.ended, 10)
-    for name, severity in run.alerts.items():
-        if name not in spans:
-            quiet.append(name)
-            continue
-        # What fired is drawn over what waited.
-        found = sorted(spans[name], key=lambda span: span[2] == FIRING)
-        fired = any(color == FIRING for _, _, color in found)
-        strip = plots.strip(STRIP_WIDTH, 16, found, run.began, run.ended)
-        style = "fired" if fired else ""
-        rows += f'<span class="{style}">{escape(name)}</span><span class="severity">{severity}</span><div class="alert">{strip}</div>'
     rows += f'<span></span><span></span><div class="axis">{plots.svg(STRIP_WIDTH, 14, axis)}</div>'
     silent = "".join(f"<li>{escape(name)}</li>" for name in quiet)
     legend = f'<p><b style="color:{FIRING}">■</b> firing &nbsp; <b style="color:{PENDING}">■</b> pending</p>'
     return f'{legend}<div class="alerts">{rows}</div><p>Silent throughout, {len(quiet)}:</p><ul class="quiet">{silent}</ul>'
 
 
+def drawable(text):
+    """Small pictures by their names: a machine that makes reports need not have a font for them."""
+
+    def named(found):
+        return f'<abbr>{escape(unicodedata.name(found[0], "picture").lower())}</abbr>'
+
+    return re.sub("[\u2600-\u27bf\U0001f000-\U0001faff]", named, text)
+
+
 def messages(run):
     shown = ""
     for message in run.telegram.messages:
-        at = f"{message['at'] - run.began:.0f} s"
         # As a person sees it: Telegram's markup is a part of HTML's, and was checked when the message came.
         assert not telegram.Markup(message["text"]).wrong
-        shown += f'<div class="message"><time>after {at}</time>{message["text"]}</div>'
+        at = f"{message['at'] - run.began:.0f} s"
+        shown += f'<div class="message"><time>after {at}</time>{drawable(message["text"].strip())}</div>'
     return f'<div class="messages">{shown}</div>'
 
 
@@ -121,7 +145,7 @@ def panel(one, found, run):
     place = one.raw["gridPos"]
     where = f"grid-column:{place['x'] + 1}/span {place['w']};grid-row:{place['y'] + 1}/span {place['h']}"
     content = drawing.draw(one, found, run.began, run.ended)
-    why = declared.EMPTY.get(one.name, "")
+    why = declared.EMPTY.get(one.name) or next((why for answer in found if (why := checks.absent(answer.target))), "")
     style = "panel" if content else "panel empty"
     content = content or f"<span>empty in this run: {escape(why)}</span>"
     return (

@@ -44,13 +44,21 @@ def shorter_expression(expression):
     return "".join(code(part) if at % 2 == 0 else part for at, part in enumerate(parts))
 
 
+def shorter_text(text):
+    """A text for people; the queries in it, which stand between backticks, are shortened too, its words are not."""
+    return re.sub(r"`[^`]*`", lambda query: f"`{shorter_expression(query[0][1:-1])}`", text)
+
+
 def shorter_rules(document):
-    """A file of rules. Its texts are templates in which queries may stand; those stay."""
+    """A file of rules."""
     for group in document["groups"]:
         if "interval" in group:
             group["interval"] = shorter(group["interval"])
         for rule in group["rules"]:
             rule["expr"] = shorter_expression(str(rule["expr"]))
+            if "annotations" in rule:
+                texts = rule["annotations"].items()
+                rule["annotations"] = {name: shorter_text(text) for name, text in texts}
             for key in RULE_KEYS & set(rule):
                 rule[key] = shorter(str(rule[key]))
     return document
@@ -71,13 +79,11 @@ def shorter_waits(node):
 
 
 def write_shorter(folder, into):
-    """All files of rules of Prometheus' in a folder, shortened; the paths of the copies and the groups."""
+    """All files of rules in a folder, shortened; the paths of the copies and the groups."""
     groups, paths = [], []
     into.mkdir()
     for path in sorted(folder.glob("*.yaml")):
         document = yaml.safe_load(path.read_text())
-        if not isinstance(document, dict) or "groups" not in document or not is_promql(path):
-            continue
         copy = into / path.name
         copy.write_text(yaml.safe_dump(shorter_rules(document), sort_keys=False, width=1000))
         paths.append(copy)
@@ -86,7 +92,3 @@ def write_shorter(folder, into):
         raise SystemExit(f"no rules in {folder}")
     return paths, groups
 
-
-def is_promql(path):
-    """Rules for Loki's ruler stand beside them, by their name."""
-    return "loki" not in path.name

@@ -42,6 +42,18 @@ ATTACKS = [
 PROBES = ["/wp-login.php", "/.env", "/phpmyadmin/{n}", "/admin/{n}", "/backup.zip"]
 
 
+# What is done, in words, from when to when.
+PHASES = {
+    "brute_force": ("one address tries passwords", 15, 40),
+    "attacks": ("attacks, most of them from one address", 35, 60),
+    "scan": ("a scanner looks for holes", 45, 65),
+    "misfire": ("honest clients meet a wrong rule", 50, 70),
+    "hurry": ("one client calls without a pause", 55, 95),
+    "failures": ("an application fails", 80, 105),
+    "slowness": ("another is slow", 85, 130),
+}
+
+
 @dataclass(order=True)
 class Request:
     """When it is made, in seconds from the beginning; by whom, of what."""
@@ -71,12 +83,8 @@ class Plan:
         self.random, self.requests = random.Random(SEED), []
         self.clients = clients(repository)
         self.ordinary()
-        self.brute_force(15, 40)
-        self.attacks(35, 60)
-        self.scan(45, 65)
-        self.hurry(55, 95)
-        self.failures(80, 105)
-        self.slowness(90, 110)
+        for phase, (_, start, end) in PHASES.items():
+            getattr(self, phase)(start, end)
         self.requests.sort()
 
     def spread(self, start, end, per_second):
@@ -104,23 +112,25 @@ class Plan:
             self.add(at, "", "nobody.example", "/healthz")
 
     def brute_force(self, start, end):
-        for at in self.spread(start, end, 12):
+        for at in self.spread(start, end, 14):
             word = base64.b64encode(b"admin:%06d" % self.random.randrange(10**6)).decode()
             self.add(at, BRUTE_FORCE, "vault.example", "/login", headers={"Authorization": f"Basic {word}"})
 
     def attacks(self, start, end):
-        for at in self.spread(start, end, 8):
+        for at in self.spread(start, end, 10):
             client = ATTACKER if self.random.random() < 0.7 else self.random.choice(self.clients[:6])
             self.add(at, client, "shop.example", self.random.choice(ATTACKS))
-        # What looks like an attack and comes from everybody is a rule that is wrong.
+
+    def misfire(self, start, end):
+        """What looks like an attack and comes from everybody is a rule that is wrong."""
         for client in self.clients[:40]:
             at = start + self.random.random() * (end - start)
-            self.add(at, client, "blog.example", "/editor/preview?text=%3Cscript%3Ehello%3C/script%3E")
+            self.add(at, client, "blog.example", "/posts/how-to-write-.htaccess")
 
     def scan(self, start, end):
         agent = {"User-Agent": "Mozilla/5.00 (Nikto/2.1.6) (Evasions:None) (Test:Port Check)"}
         for at in self.spread(start, end, 6):
-            self.add(at, SCANNER, "blog.example", self.random.choice(PROBES), headers=agent)
+            self.add(at, SCANNER, "photos.example", self.random.choice(PROBES), headers=agent)
 
     def hurry(self, start, end):
         """One program without a pause, most of it held back by the limit."""
@@ -133,8 +143,8 @@ class Plan:
             self.add(at, self.random.choice(self.clients), "api.shop.example", f"/v1/orders/{{n}}/status-{status}")
 
     def slowness(self, start, end):
-        for at in self.spread(start, end, 6):
-            self.add(at, self.random.choice(self.clients), "photos.example", "/photo/{n}/export/delay-1800")
+        for at in self.spread(start, end, 4):
+            self.add(at, self.random.choice(self.clients), "photos.example", "/photo/{n}/export/delay-3000")
 
 
 class Traffic:

@@ -15,8 +15,6 @@ class Answer:
     series: list = field(default_factory=list)
     rows: list = field(default_factory=list)
     lines: list = field(default_factory=list)
-    # Why it was not asked: only Loki itself could answer.
-    unasked: str = ""
 
     def is_empty(self):
         return not (self.series or self.rows or self.lines)
@@ -89,11 +87,15 @@ def tables(answers):
     """One table for each answer, with Grafana's names for its columns."""
     found = []
     for answer in answers:
-        value = "Value" if len(answers) == 1 else f"Value #{answer.target.ref}"
+        # Prometheus' tables name the query only where there are several, Loki's always.
+        alone = len(answers) == 1 and answer.target.language == "promql"
+        value = "Value" if alone else f"Value #{answer.target.ref}"
         rows = [{"Time": "", **labels, value: number} for labels, number in answer.rows]
         rows += [{"Time": "", **labels, value: points[-1][1]} for labels, points in answer.series]
         rows += [{"Time": at, "labels": labels, "Line": line} for at, labels, line in answer.lines]
         names = list(dict.fromkeys(name for row in rows for name in row))
+        # A label that some series have is an empty text in the rows of the others.
+        rows = [{**dict.fromkeys(names, ""), **row} for row in rows]
         found.append(Table(names, rows))
     return found
 

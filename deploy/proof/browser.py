@@ -68,6 +68,19 @@ def screenshot(report, into, height):
         raise SystemExit("chromium took no screenshot")
 
 
+# What of the report is shown in the documents: its head, the alerts, some messages, the beginning of the first board.
+EXCERPT = "<style>.messages { max-height: 240px; overflow: hidden; } body { padding-bottom: 0; }</style></head>"
+EXCERPT_HEIGHT = 2800
+
+
+def excerpt(report, into):
+    with tempfile.TemporaryDirectory(prefix="weir-report-") as folder:
+        copy = Path(folder) / "report.html"
+        copy.write_text(report.read_text().replace("</head>", EXCERPT, 1))
+        screenshot(copy, into, EXCERPT_HEIGHT)
+    pack_again(into)
+
+
 def wrong(measured, panels):
     """Panels of whom a person would see nothing; `panels` is how many there must be."""
     found = [
@@ -82,7 +95,7 @@ def wrong(measured, panels):
     return found
 
 
-def packed_again(path):
+def pack_again(path):
     """A PNG with the strongest compression; Chromium prefers speed."""
     data = path.read_bytes()
     at, kept, pixels = 8, [], b""

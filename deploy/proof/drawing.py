@@ -37,9 +37,6 @@ def draw(panel, found, start, end):
     """The content of a panel; nothing where there is nothing to show."""
     if panel.kind == "text":
         return f'<div class="prose shows">{escape(panel.raw["options"]["content"])}</div>'
-    if all(answer.unasked for answer in found):
-        queries = "".join(f"<pre>{escape(answer.target.expr)}</pre>" for answer in found)
-        return f'<div class="unasked shows"><p>{escape(found[0].unasked)}</p>{queries}</div>'
     if all(answer.is_empty() for answer in found):
         return ""
     return DRAWN[panel.kind](panel, found, start, end)
@@ -62,6 +59,7 @@ def timeseries(panel, found, start, end):
         end,
         boards.STEP_SECONDS,
         lambda value: number(panel, value),
+        figures.units(defaults(panel).get("unit")),
         stacked,
         bars=custom.get("drawStyle") == "bars",
     )

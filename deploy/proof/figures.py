@@ -8,6 +8,17 @@ BINARY = ["B", "KiB", "MiB", "GiB", "TiB"]
 DECIMAL = ["", " K", " Mil", " Bil"]
 RATES = {"reqps": " req/s", "ops": " ops/s", "cps": " /s", "wps": " wr/s", "rps": " rd/s", "eps": " ev/s", "hertz": " Hz"}
 DURATIONS = [(86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms"), (1e-6, "µs")]
+BYTES = {"bytes", "decbytes", "Bps", "binBps", "bps"}
+SECONDS = {"s", "dtdurations", "clocks", "dthms"}
+
+
+def units(unit):
+    """What is round for a reader: numbers of seconds, minutes or KiB are."""
+    if unit in BYTES:
+        return [1024**power for power in range(4)]
+    if unit in SECONDS:
+        return [1e-3, 1, 60, 3600, 86400]
+    return [1]
 
 
 def short(value, decimals=None):
@@ -37,15 +48,13 @@ def shown(value, unit="short", decimals=None):
     """A value with its unit."""
     if value is None or not math.isfinite(value):
         return "–"
-    if unit in ("bytes", "decbytes"):
-        return scaled(value, 1024 if unit == "bytes" else 1000, [f" {name}" for name in BINARY])
-    if unit in ("Bps", "binBps", "bps"):
-        return scaled(value, 1024, [f" {name}/s" for name in BINARY])
+    if unit in BYTES:
+        return scaled(value, 1024, [f" {name}{'/s' if unit.endswith('ps') else ''}" for name in BINARY])
     if unit == "percentunit":
         return f"{short(value * 100, decimals)} %"
     if unit == "percent":
         return f"{short(value, decimals)} %"
-    if unit in ("s", "dtdurations", "clocks", "dthms"):
+    if unit in SECONDS:
         return duration(value)
     if unit == "ms":
         return duration(value / 1000)

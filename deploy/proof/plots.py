@@ -5,7 +5,7 @@ import math
 
 COLORS = ["#3274d9", "#e0752d", "#56a64b", "#b877d9", "#e02f44", "#1fa7a0", "#f2b01e", "#8f5b3c", "#6e7f91", "#d15c9c"]
 GREY, LINE, TEXT = "#8a94a0", "#e3e7eb", "#4b5563"
-MARGIN_LEFT, MARGIN_BOTTOM, MARGIN_TOP = 52, 18, 6
+MARGIN_LEFT, MARGIN_BOTTOM, MARGIN_TOP = 60, 18, 8
 
 
 def escape(text):
@@ -18,10 +18,15 @@ def svg(width, height, body, title=""):
     return f'<svg xmlns="http://www.w3.org/2000/svg" role="img"{label} {view}>{body}</svg>'
 
 
-def ticks(highest):
-    """Round values from 0 up to what is highest, at most five."""
+def ticks(highest, units=(1,)):
+    """Round values from 0 up to what is highest, at most five; round in the largest unit that fits."""
     if highest <= 0 or not math.isfinite(highest):
         return [0, 1]
+    unit = max((unit for unit in units if unit <= highest), default=min(units))
+    return [tick * unit for tick in round_ticks(highest / unit)]
+
+
+def round_ticks(highest):
     raw = highest / 4
     power = 10 ** math.floor(math.log10(raw))
     step = next(power * n for n in (1, 2, 2.5, 5, 10) if power * n >= raw)
@@ -31,9 +36,9 @@ def ticks(highest):
 class Axes:
     """A plane with time from left to right and values from 0 upwards."""
 
-    def __init__(self, width, height, start, end, highest, shown):
+    def __init__(self, width, height, start, end, highest, shown, units):
         self.width, self.height, self.start, self.end = width, height, start, end
-        self.ticks = ticks(highest)
+        self.ticks = ticks(highest, units)
         self.top = self.ticks[-1]
         self.shown = shown
 
@@ -74,12 +79,12 @@ def gaps(points, step):
     return runs
 
 
-def lines(width, height, series, start, end, step, shown, stacked=False, bars=False):
+def lines(width, height, series, start, end, step, shown, units=(1,), stacked=False, bars=False):
     """Series of points over time, each in the next colour."""
     if stacked:
-        return areas(width, height, series, start, end, step, shown, bars)
+        return areas(width, height, series, start, end, step, shown, units, bars)
     highest = max((value for _, points in series for _, value in points), default=0)
-    axes = Axes(width, height, start, end, highest, shown)
+    axes = Axes(width, height, start, end, highest, shown, units)
     body = axes.drawn()
     for number, (_, points) in enumerate(series):
         color = COLORS[number % len(COLORS)]
@@ -93,7 +98,7 @@ def lines(width, height, series, start, end, step, shown, stacked=False, bars=Fa
     return svg(width, height, body)
 
 
-def areas(width, height, series, start, end, step, shown, bars):
+def areas(width, height, series, start, end, step, shown, units, bars):
     """Series on top of each other."""
     moments = sorted({at for _, points in series for at, _ in points})
     below = dict.fromkeys(moments, 0.0)
@@ -101,7 +106,7 @@ def areas(width, height, series, start, end, step, shown, bars):
     for _, points in series:
         for at, value in points:
             total[at] += max(value, 0)
-    axes = Axes(width, height, start, end, max(total.values(), default=0), shown)
+    axes = Axes(width, height, start, end, max(total.values(), default=0), shown, units)
     body = axes.drawn()
     for number, (_, points) in enumerate(series):
         color, values = COLORS[number % len(COLORS)], dict(points)

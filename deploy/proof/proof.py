@@ -74,6 +74,7 @@ def ask_panels(run, found):
 
     for board in found:
         variables = boards.Variables(board.raw, values, declared.CHOSEN, seconds)
+        board.rows = [(variables.fill(title), y) for title, y in board.rows]
         for panel in board.panels:
             boards.fill(panel, variables)
             run.answers[id(panel)] = answers.ask(panel, run.prometheus, logs, run.began, run.ended)
@@ -94,11 +95,9 @@ def shown(run, found, folder):
     report.write(path, run, found)
     measured = browser.measure(path)
     browser.screenshot(path, folder / "report.png", measured["height"])
-    excerpt = folder / "proof.png"
-    browser.screenshot(path, excerpt, min(measured["height"], 2300))
-    browser.packed_again(excerpt)
+    browser.excerpt(path, folder / "proof.png")
     if os.environ.get("WEIR_UPDATE"):
-        shutil.copy(excerpt, REPOSITORY / "docs/proof.png")
+        shutil.copy(folder / "proof.png", REPOSITORY / "docs/proof.png")
     return browser.wrong(measured, sum(len(board.panels) for board in found))
 
 

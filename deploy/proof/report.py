@@ -25,7 +25,6 @@ body { margin: 0 auto; padding: 28px 24px; width: 1440px; background: #f4f6f8; c
   font: 13px/1.45 "DejaVu Sans", "Segoe UI", Helvetica, Arial, sans-serif; }
 h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 34px 0 10px; } p { margin: 4px 0; }
 h3 { font-size: 13px; margin: 0; color: #52606d; font-weight: 600; align-self: center; }
-pre { white-space: pre-wrap; overflow: hidden; font: 10px/1.4 "DejaVu Sans Mono", monospace; color: #7b8794; margin: 6px 0; }
 .lead { color: #52606d; max-width: 1000px; }
 .cards { display: grid; grid-template-columns: repeat(4, 1fr); gap: 10px; margin: 18px 0; }
 .card, .panel, .alerts, .message { background: #fff; border: 1px solid #dde2e8; border-radius: 4px; padding: 8px 12px; }
@@ -128,6 +127,7 @@ def drawable(text):
     def named(found):
         return f'<abbr>{escape(unicodedata.name(found[0], "picture").lower())}</abbr>'
 
+    text = re.sub(r"&#(\d+);", lambda number: chr(int(number[1])) if int(number[1]) > 127 else number[0], text)
     return re.sub("[\u2600-\u27bf\U0001f000-\U0001faff]", named, text)
 
 

@@ -138,7 +138,7 @@ class Plan:
             self.add(at, HURRIED, "api.shop.example", "/v1/stock")
 
     def failures(self, start, end):
-        for at in self.spread(start, end, 12):
+        for at in self.spread(start, end, 24):
             status = self.random.choice([500, 502, 503])
             self.add(at, self.random.choice(self.clients), "api.shop.example", f"/v1/orders/{{n}}/status-{status}")
 

@@ -1,7 +1,7 @@
 """An hour of the corpus' traffic as a Prometheus that scrapes two agents each minute would have it.
 
-The lines are those of the two controllers in tests/corpus/demo, byte for byte. An excerpt spans about half a minute; its
-own time stamps are stretched to an hour, so that what came at once stays together. For each minute the real agent reads
+The lines are those of the two controllers in tests/corpus/demo (or in the whole corpus), byte for byte. They span half a
+minute to some minutes; their own time stamps are stretched to an hour, so that what came at once stays together. For each minute the real agent reads
 the lines up to then (`-one-shot`), which gives the counters' values as they would be exposed. A new series is 0 in its
 first scrape, as weir's birth hold shows it. The agent's own metrics come from a scrape of the running agent that has read
 the whole hour: gauges stay as they are, counters are spread evenly.
@@ -19,6 +19,7 @@ from collections import namedtuple
 from datetime import datetime
 from pathlib import Path
 
+CORPUS = Path(__file__).resolve().parents[2] / "target/corpus/dev/pods"
 DEMO = Path(__file__).resolve().parents[2] / "tests/corpus/demo"
 CONFIG = DEMO.parents[2] / "config/kubernetes.yaml"
 MINUTES = 60
@@ -28,10 +29,25 @@ READ_SECONDS_MAX = 60
 Record = namedtuple("Record", "share stream text lines")
 
 
-def records(name):
-    """The container's lines of one controller, in their order."""
+def excerpt():
+    """The files of each controller in the repository, oldest first."""
+    return [[DEMO / "controller-d1.cri.gz"], [DEMO / "controller-d2.cri.gz"]]
+
+
+def whole():
+    """The same of the whole corpus: rotated files have the time in their names, and come before 0.log."""
+    folders = sorted(CORPUS.glob("ingress-nginx_*/controller"))
+    return [sorted(folder.iterdir(), key=lambda path: (path.name == "0.log", path.name)) for folder in folders]
+
+
+def content(path):
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
+def records(paths):
+    """The lines of one controller's container, in their order."""
     found, parts = [], {}
-    for line in gzip.decompress((DEMO / name).read_bytes()).splitlines(keepends=True):
+    for line in b"".join(map(content, paths)).splitlines(keepends=True):
         stamp, stream, flag, text = line.rstrip(b"\n").split(b" ", 3)
         parts.setdefault(stream, []).append((line, text))
         if flag.startswith(b"F"):

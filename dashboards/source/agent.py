@@ -7,6 +7,8 @@ from .grafana import board, event, mapping, prom, row, series, stat, table
 
 # The books have a label `job` of their own, the job of weir's configuration.
 BOOKS = 'instance=~"$instance"'
+# All that became of the lines; it must be what was read.
+ACCOUNTED = f'{{__name__=~"weir_lines_(counted_total|joined_total|refused_total|held)", {BOOKS}}}'
 GOOD_0 = [("green", None), ("red", 1)]
 
 
@@ -37,25 +39,27 @@ GLANCE = row(
     stat("Agents", "Agents that Prometheus reaches.", prom(f"count(weir_build_info{{{TARGET}}})"), w=3),
     stat(
         "Breaks",
-        "Times in the time that is shown that a promise broke: lines may have been lost or counted twice. docs/promises.md "
-        "says by which reason.",
+        "Times in the time that is shown that a promise broke: lines may have been lost or counted twice. "
+        "docs/promises.md says by which reason.",
         prom(total("weir_breaks_total") + " or vector(0)", instant=True),
         thresholds=GOOD_0,
         w=3,
     ),
     stat(
         "Books differ by",
-        "Lines read that are neither counted, joined, refused nor held, over all agents. Anything but 0 is an error of weir's.",
+        "Lines read that are neither counted, joined, refused nor held, over all agents. Anything but 0 is an error "
+        "of weir's.",
         prom(
             f"max(abs(sum by (instance, job) (weir_lines_read_total{{{BOOKS}}})"
-            f' - sum by (instance, job) ({{__name__=~"weir_lines_(counted_total|joined_total|refused_total|held)", {BOOKS}}})))'
+            f" - sum by (instance, job) ({ACCOUNTED})))"
         ),
         thresholds=GOOD_0,
         w=3,
     ),
     stat(
         "State",
-        "Whether what is shown would survive a crash on every node. No: there is no state directory, or its disk fails.",
+        "Whether what is shown would survive a crash on every node. No: there is no state directory, or its disk "
+        "fails.",
         prom(gauge("weir_state_durable", "min")),
         mappings=[mapping(_0="not durable", _1="durable")],
         thresholds=[("red", None), ("green", 1)],
@@ -171,7 +175,8 @@ LAG = row(
     ),
     series(
         "Bytes of one file",
-        "Bytes not yet read of the file that is furthest behind. If it grows past what the kubelet keeps, lines are lost.",
+        "Bytes not yet read of the file that is furthest behind. If it grows past what the kubelet keeps, lines are "
+        "lost.",
         prom(gauge("weir_source_lag_bytes_max", "max", "instance"), "{{instance}}"),
         unit="bytes",
         w=6,
@@ -191,14 +196,14 @@ BOOKS_ROW = row(
     "Books and breaks",
     table(
         "Books",
-        "Since the state began. read = counted + joined + refused + held, at every moment; the last column is what is missing.",
+        "Since the state began. read = counted + joined + refused + held, at every moment; the last column is what is "
+        "missing.",
         *[
             prom(gauge(f"weir_lines_{name}", "sum", "instance, job", BOOKS), table=True)
             for name in ("read_total", "counted_total", "joined_total", "refused_total", "held")
         ],
         prom(
-            f"sum by (instance, job) (weir_lines_read_total{{{BOOKS}}})"
-            f' - sum by (instance, job) ({{__name__=~"weir_lines_(counted_total|joined_total|refused_total|held)", {BOOKS}}})',
+            f"sum by (instance, job) (weir_lines_read_total{{{BOOKS}}}) - sum by (instance, job) ({ACCOUNTED})",
             table=True,
         ),
         columns={
@@ -219,6 +224,7 @@ BOOKS_ROW = row(
         "Breaks by reason",
         "When a promise broke. Each time may have cost lines; the reasons are in docs/promises.md.",
         prom(gained("weir_breaks_total", "reason, instance"), "{{instance}} {{reason}}"),
+        prom(f"sum(increase(weir_breaks_total{{{TARGET}}}[$__rate_interval])) or vector(0)", "all"),
         bars=True,
         w=10,
         h=9,
@@ -264,8 +270,8 @@ SERIES = row(
     ),
     series(
         "Counted as __other__",
-        "Updates per second without a series of their own, as their metric holds its maximum: sums stay right, clients are "
-        "no longer told apart.",
+        "Updates per second without a series of their own, as their metric holds its maximum: sums stay right, "
+        "clients are no longer told apart.",
         prom(rate("weir_series_limited_total", by="metric"), "{{metric}}"),
         prom(rate("weir_label_values_limited_total", by="metric, label"), "{{metric}} {{label}}"),
         w=9,
@@ -324,7 +330,8 @@ CLIENTS = row(
     ),
     series(
         "Trouble",
-        "Tenants whose pushes fail, failures to write the spool per second, and how far the server's clock is ahead in seconds.",
+        "Tenants whose pushes fail, failures to write the spool per second, and how far the server's clock is ahead "
+        "in seconds.",
         prom(gauge("weir_client_failing_tenants", "sum", "client"), "{{client}} failing tenants"),
         prom(rate("weir_client_spool_failures_total", by="client"), "{{client}} spool failures"),
         prom(gauge("weir_client_clock_skew_seconds", "max", "client"), "{{client}} clock ahead"),
@@ -340,7 +347,8 @@ GEOIP = row(
         "Whether a database is loaded, and its age. Old ones put addresses into the wrong country.",
         prom(gauge("weir_geoip_database_loaded", "min", "instance, file"), table=True),
         prom(
-            f"time() - max by (instance, file) (weir_geoip_database_build_timestamp_seconds{{{TARGET}}} > 0)", table=True
+            f"time() - max by (instance, file) (weir_geoip_database_build_timestamp_seconds{{{TARGET}}} > 0)",
+            table=True,
         ),
         columns={"instance": "Node", "file": "File", "Value #A": "Loaded", "Value #B": "Age"},
         first=[{"id": "merge", "options": {}}],
@@ -370,7 +378,8 @@ STATE = row(
     "State, discovery and the page of metrics",
     series(
         "Cuts",
-        "Cuts written to the state directory per second, images of the whole state, and cuts that could not be written.",
+        "Cuts written to the state directory per second, images of the whole state, and cuts that could not be "
+        "written.",
         prom(rate("weir_state_commits_total"), "cuts"),
         prom(rate("weir_state_snapshots_total"), "whole images"),
         prom(rate("weir_state_commit_failures_total"), "failures"),
@@ -396,10 +405,11 @@ STATE = row(
         w=6,
     ),
     series(
-        "Configuration",
+        "Age of the configuration",
         "Age of the loaded configuration, and how long a newborn series is shown as 0.",
         prom(
-            f"time() - min by (instance) (weir_config_last_reload_success_timestamp_seconds{{{TARGET}}})", "{{instance}}"
+            f"time() - min by (instance) (weir_config_last_reload_success_timestamp_seconds{{{TARGET}}})",
+            "{{instance}}",
         ),
         prom(gauge("weir_birth_hold_seconds", "max"), "birth hold"),
         unit="s",
@@ -418,11 +428,13 @@ STATE = row(
         "Targets left out",
         "Targets per second that were found and are not read, by reason; one that stays so counts once.",
         prom(rate("weir_targets_dropped_total", by="reason"), "{{reason}}"),
+        prom(rate("weir_targets_dropped_total") + " or vector(0)", "all"),
         w=6,
     ),
     series(
         "Kubernetes API",
-        "Time since it last said something of use; lists and watches begun again per second. Only with discovery by the API.",
+        "Time since it last said something of use; lists and watches begun again per second. Only with discovery by "
+        "the API.",
         prom(gauge("weir_discovery_kubernetes_last_sync_age_seconds", "max", "instance"), "{{instance}}"),
         prom(rate("weir_discovery_kubernetes_restarts_total", by="reason"), "{{reason}}/s"),
         unit="s",

@@ -1,4 +1,4 @@
-"""What Grafana calls a dashboard, a panel, a variable and a target, with the choices that all boards share made once."""
+"""What Grafana calls a dashboard, a panel, a variable and a target, with the choices that all boards share."""
 
 # The last version of this form of a dashboard; older ones migrate upwards when Grafana loads them.
 SCHEMA_VERSION = 42
@@ -110,6 +110,9 @@ def table(title, description, *targets, columns, sort=None, join=None, links=Non
     """
     steps_ = [{"id": "joinByField", "options": {"byField": join, "mode": "outer"}}] if join else []
     steps_ += more.pop("first", [])
+    # Grafana calls the only target that brought anything just Value.
+    if "Value #A" in columns:
+        columns = columns | {"Value": columns["Value #A"]}
     names = list(columns)
     steps_ += [
         {"id": "filterFieldsByName", "options": {"include": {"names": names}}},

@@ -2,7 +2,7 @@
 
 from .common import CLIENT, CONTROLLERS, INGRESS, INGRESSES, SOURCES, TARGET, TARGETS, TO_CLIENT, rate, total
 from .grafana import bars, board, choice, countries, logs, loki, prom, row, series, stat, table
-from .lines import ACCESS, AGENT, DURATION, EVERYTHING, METHOD, PATH, STATUS, WAF
+from .lines import ACCESS, AGENT, EVERYTHING, METHOD, PATH, STATUS, TOOK, waf
 from .lines import CLIENT as LINE_CLIENT
 from .lines import INGRESS as INGRESS_NAME
 
@@ -27,9 +27,9 @@ GLANCE = row(
     stat("Requests per second", "Present rate.", prom(rate("weir_http_requests_total")), unit="reqps"),
     stat(
         "Clients",
-        "Addresses (IPv4) and /64 networks (IPv6) with requests in the time that is shown. Up to max_series of the metric, "
-        "past which new ones are counted together as __other__.",
-        prom(f'count(sum by (client_ip) (increase({BY_CLIENT}{{{TARGET}, {NAMED}}}[$__range])) > 0)', instant=True),
+        "Addresses (IPv4) and /64 networks (IPv6) with requests in the time that is shown. Up to max_series of the "
+        "metric, past which new ones are counted together as __other__.",
+        prom(f"count(sum by (client_ip) (increase({BY_CLIENT}{{{TARGET}, {NAMED}}}[$__range])) > 0)", instant=True),
     ),
     stat(
         "Refused by the WAF",
@@ -45,8 +45,8 @@ GLANCE = row(
     ),
     stat(
         "Unknown clients",
-        "Share of the requests whose client is a private address or a proxy. If it is large, you are counting your proxy: see "
-        "trusted_proxies in docs/stages.md.",
+        "Share of the requests whose client is a private address or a proxy. If it is large, you are counting your "
+        "proxy: see trusted_proxies in docs/stages.md.",
         prom(
             f"({total('weir_http_private_clients_total', '')} or vector(0)) / {total('weir_http_requests_total', '')}",
             instant=True,
@@ -60,8 +60,8 @@ CLIENTS = row(
     "Clients, in the last $window before each moment",
     series(
         "Requests by client",
-        "The busiest clients. Does not follow the filters of namespace and ingress: this metric has neither, so that it has "
-        "room for more clients.",
+        "The busiest clients. Does not follow the filters of namespace and ingress: this metric has neither, so that "
+        "it has room for more clients.",
         prom(heaviest(BY_CLIENT, "", "client_ip", TARGET), "{{client_ip}}"),
     ),
     series(
@@ -138,8 +138,8 @@ WHO = row(
     "Who",
     table(
         "Top clients",
-        "The 50 busiest clients in the time that is shown, the ingress that they asked most, and what they were answered. "
-        "A click on a client shows its requests below.",
+        "The 50 busiest clients in the time that is shown, the ingress that they asked most, and what they were "
+        "answered. A click on a client shows its requests below.",
         prom(TOP, table=True),
         prom(
             of_top(f"topk by (client_ip) (1, {total(BY_INGRESS, NAMED, 'client_ip, namespace, ingress')})"), table=True
@@ -181,7 +181,7 @@ ANSWERS = row(
         "Status classes",
         "Requests per second by the class of the answer.",
         prom(
-            'sum by (class) (label_replace(rate(weir_http_requests_total{' + INGRESS + '}[$__rate_interval]), '
+            "sum by (class) (label_replace(rate(weir_http_requests_total{" + INGRESS + "}[$__rate_interval]), "
             '"class", "${1}xx", "status", "(.).."))',
             "{{class}}",
         ),
@@ -204,6 +204,7 @@ ANSWERS = row(
 )
 
 ONE = f'{TARGET}, client_ip=~"$client_ip"'
+NAMES_CLIENT = "|= ip(`$client_ip`)"
 OF_CLIENT = "| client=ip(`$client_ip`)"
 ONE_CLIENT = row(
     "One client: $client_ip",
@@ -232,20 +233,7 @@ ONE_CLIENT = row(
         "Its last requests",
         "The last 200 access lines of $client_ip that Loki has: of an address, or of every address of a network.",
         loki(
-            " ".join(
-                [
-                    ACCESS,
-                    "|= ip(`$client_ip`)",
-                    LINE_CLIENT,
-                    OF_CLIENT,
-                    METHOD,
-                    PATH,
-                    STATUS,
-                    DURATION,
-                    INGRESS_NAME,
-                    AGENT,
-                ]
-            ),
+            f"{ACCESS} {NAMES_CLIENT} {LINE_CLIENT} {OF_CLIENT} {METHOD} {PATH} {STATUS} {TOOK} {INGRESS_NAME} {AGENT}",
             lines=200,
         ),
         columns={
@@ -255,7 +243,7 @@ ONE_CLIENT = row(
             "method": "Method",
             "path": "Path",
             "status": "Status",
-            "duration": "Seconds",
+            "took": "Seconds",
             "agent": "User agent",
         },
         first=[{"id": "extractFields", "options": {"source": "labels", "format": "auto", "keepTime": True}}],
@@ -265,7 +253,7 @@ ONE_CLIENT = row(
     table(
         "Its last events of the WAF",
         "The last 200 ModSecurity lines of $client_ip that Loki has.",
-        loki(f"{WAF} |= ip(`$client_ip`) {OF_CLIENT}", lines=200),
+        loki(f"{waf(NAMES_CLIENT)} {OF_CLIENT}", lines=200),
         columns={
             "Time": "Time",
             "client": "Client",
@@ -283,7 +271,7 @@ ONE_CLIENT = row(
     logs(
         "Every line that names it",
         "Lines of the controllers with $client_ip anywhere: also those where a header only claims it.",
-        loki(f"{EVERYTHING} |= ip(`$client_ip`)", lines=200),
+        loki(f"{EVERYTHING} {NAMES_CLIENT}", lines=200),
         w=24,
         h=10,
     ),

@@ -26,14 +26,12 @@ CLIENT = regexp(
 METHOD = regexp(r'(?:"(?:method|request_method|requestMethod)": ?"|^[^{"]*")(?P<method>[A-Za-z_-]+)["\x20]')
 PATH = regexp(r'(?:"(?:path|uri|requestUrl)": ?"|^[^{"]*"\S+ )(?P<path>[^" ?]+)')
 STATUS = regexp(rf'(?:"status": ?"?|{_BEFORE_STATUS})(?P<status>\d{{3}})\b')
-DURATION = regexp(rf'(?:"(?:request_time|duration|latency)": ?"?|{_BEFORE_TIME})(?P<duration>\d+\.\d+)')
+TOOK = regexp(rf'(?:"(?:request_time|duration|latency)": ?"?|{_BEFORE_TIME})(?P<took>\d+\.\d+)')
 # The text format does not name the ingress: there it is nginx' name for the upstream.
-INGRESS = regexp(
-    r'(?:"(?:ingress_name|ingressName)": ?"|' + _BEFORE_TIME + r'[\d.]+ \[)(?P<ingress>[^\]"]+)'
-)
+INGRESS = regexp(rf'(?:"(?:ingress_name|ingressName)": ?"|{_BEFORE_TIME}[\d.]+ \[)(?P<ingress>[^\]"]+)')
 HOST = regexp(r'"(?:host|vhost)": ?"(?P<host>[^"\\]+)"')
 AGENT = regexp(
-    r'(?:"(?:http_user_agent|user_agent|userAgent)": ?"|' + _BEFORE_STATUS + r'\d{3} \d+ "[^"]*" ")(?P<agent>[^"\\]+)'
+    rf'(?:"(?:http_user_agent|user_agent|userAgent)": ?"|{_BEFORE_STATUS}\d{{3}} \d+ "[^"]*" ")(?P<agent>[^"\\]+)'
 )
 # Numbers and long hexadecimal parts of a path become one: a path for each order would be a series for each order.
 ONE_PATH = '| label_format path=`{{ regexReplaceAll "/(?:[0-9]+|[0-9A-Fa-f-]{16,})\\\\b" .path "/*" }}`'
@@ -47,22 +45,42 @@ _HEAD = (
     r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[[a-z]+\] \d+#\d+: (?:\*\d+ )?(?:\[client (?P<denied_client>[^\]]*)\] )?"
     r"ModSecurity: (?P<action>Access denied|Warning)(?: with code (?P<code>\d+) \(phase (?P<phase>\d)\))?\."
 )
-_RUN = (
-    r' \[file "(?:[^"]*/(?P<rule_set>[^"/]+)\.conf|[^"]*)"\] \[line "\d*"\] \[id "(?P<rule_id>\d+)"\]'
+# The engine prints at most 100 characters of a value: the keys begin behind the last quote that can end one, so that
+# keys within a value are none.
+_VALUE = r"(?:\\x[0-9a-f]{2}|.){0,100}(?: \(\d+ characters omitted\))?"
+_MATCH = rf"""(?: Matched "Operator .*?' \(Value: \x60{_VALUE}' \)|.*?)"""
+_ID = r' +\[file "(?:[^"]*/(?P<rule_set>[^"/]+)\.conf|[^"]*)"\] \[line "\d*"\] \[id "(?P<rule_id>\d+)"\]'
+_ABOUT = (
     rf' \[rev "{_TEXT}"\] \[msg "(?P<msg>.*?)"\] \[data "(?P<data>{_TEXT})"\] \[severity "(?P<severity>\d+)"\]'
     rf' \[ver "{_TEXT}"\] \[maturity "\d+"\] \[accuracy "\d+"\]'
 )
 _TAGS = rf'(?: \[tag "{_TEXT}"\])*?(?: \[tag "attack-(?P<attack>[^"\\]+)"\](?: \[tag "{_TEXT}"\])*)?'
 _TAIL = r' \[hostname "[^"]*"\] \[uri "(?P<uri>.*?)"\] \[unique_id "(?P<unique_id>.*?)"\] \[ref "[^"]*"\]'
 _TRAILER = (
-    r'(?: while [^,]*)?, client: (?P<client>[^, ]+), server: (?P<server>[^,]*)(?:, request: "(?P<method>\S+) [^"]*")?'
+    r"(?: while [^,]*)?, client: (?P<client>[^, ]+)"
+    r'(?:, server: (?P<server>[^,]*)(?:, request: "(?P<method>[A-Za-z_-]+) )?)?'
 )
-EVENT = _HEAD + f"(?:.*?{_RUN}(?:{_TAGS}{_TAIL}(?:{_TRAILER})?)?)?"
+EVENT = _HEAD + f"(?:{_MATCH}{_ID}(?:{_ABOUT}(?:{_TAGS}{_TAIL}(?:{_TRAILER})?)?)?)?"
 # What a rule looked at, from the match or, where libinjection found it, from `data`. Only names that are safe to write
 # into a rule of one's own: an argument's name is the client's text.
-VARIABLE = (
-    r"(?:against variable \x60|found within )(?P<variable>[A-Z_]+(?::[A-Za-z0-9_.-]+)?)(?:' \(Value: |: |\"\])"
-)
-WAF = ERRORS + " |= `ModSecurity: ` " + regexp(EVENT) + ' | action!=""'
+VARIABLE = r"(?:against variable \x60|found within )(?P<variable>[A-Z_]+(?::[A-Za-z0-9_.-]+)?)(?:' \(Value: |: |\"\])"
+
+
+def waf(*filters):
+    """ModSecurity's lines, read; `filters` are line filters, which are cheap and come first."""
+    return " ".join(
+        [
+            ERRORS,
+            "|= `ModSecurity: `",
+            *filters,
+            regexp(EVENT),
+            '| action!=""',
+            '| label_format action=`{{ if eq .action "Warning" }}detected{{ else }}blocked{{ end }}`'
+            ", client=`{{ or .client .denied_client }}`",
+        ]
+    )
+
+
+WAF = waf()
 # Scores stand in messages: one message for each would be one row for each.
-ONE_MESSAGE = '| label_format msg=`{{ regexReplaceAll " \\\\(?(?:Total|Inbound) Score.*" .msg "" }}`'
+ONE_MESSAGE = '| label_format msg=`{{ regexReplaceAll " \\\\(?(?:Total |Inbound |Outbound )*Scores?:.*" .msg "" }}`'

@@ -3,7 +3,7 @@
 from .common import CONTROLLERS, INGRESS, INGRESSES, SOURCES, TARGETS, quantile, rate, total
 from .grafana import bars, board, choice, event, heatmap, loki, prom, row, series, stat, table
 from .grafana import LOKI
-from .lines import ACCESS, DURATION, ERRORS, METHOD, ONE_PATH, PATH, STATUS
+from .lines import ACCESS, ERRORS, METHOD, ONE_PATH, PATH, STATUS, TOOK
 from .lines import CLIENT as LINE_CLIENT
 from .lines import INGRESS as INGRESS_NAME
 
@@ -33,7 +33,7 @@ GLANCE = row(
     stat(
         "Failing (5xx)",
         "Answers 5xx as a share of all, in the time that is shown.",
-        prom(f"""({total(REQUESTS, 'status=~"5.."')} or vector(0)) / {total(REQUESTS, '')}""", instant=True),
+        prom(f"""({total(REQUESTS, 'status=~"5.."')} or vector(0)) / {total(REQUESTS, "")}""", instant=True),
         unit="percentunit",
         defaults={"decimals": 2},
         thresholds=[("green", None), ("orange", 0.01), ("red", 0.05)],
@@ -46,7 +46,8 @@ GLANCE = row(
     ),
     stat(
         "99th percentile",
-        "One request of a hundred in the time that is shown took longer. 10 s is the last bound: it means 10 s or more.",
+        "One request of a hundred in the time that is shown took longer. 10 s is the last bound: it means 10 s or "
+        "more.",
         prom(over_range(0.99), instant=True),
         unit="s",
     ),
@@ -58,11 +59,14 @@ INGRESS_ROW = row(
     "Ingresses",
     table(
         "Ingresses",
-        "Each ingress in the time that is shown. Without a name: requests that no ingress took, and all where the controller "
-        "writes its text format.",
+        "Each ingress in the time that is shown. Without a name: requests that no ingress took, and all where the "
+        "controller writes its text format.",
         prom(total(REQUESTS, "", BY), table=True),
-        prom(f"""({total(REQUESTS, 'status=~"5.."', BY)} or on ({BY}) {total(REQUESTS, '', BY)} * 0)"""
-             f" / on ({BY}) {total(REQUESTS, '', BY)}", table=True),
+        prom(
+            f"""({total(REQUESTS, 'status=~"5.."', BY)} or on ({BY}) {total(REQUESTS, "", BY)} * 0)"""
+            f" / on ({BY}) {total(REQUESTS, '', BY)}",
+            table=True,
+        ),
         prom(over_range(0.5, BY), table=True),
         prom(over_range(0.9, BY), table=True),
         prom(over_range(0.99, BY), table=True),
@@ -95,7 +99,7 @@ INGRESS_ROW = row(
     ),
     series("Requests", "Requests per second by ingress.", prom(rate(REQUESTS, by=BY), NAME), unit="reqps", stack=True),
     series(
-        "Failing (5xx)",
+        "Failing by ingress (5xx)",
         "Answers 5xx as a share of all answers of the ingress.",
         prom(failing(BY), NAME),
         unit="percentunit",
@@ -120,8 +124,8 @@ LATENCY = row(
     ),
     series(
         "Percentiles of upstreams",
-        "What the applications took, all attempts of a request together. Where it is much below the whole, the time goes "
-        "into the network or the client.",
+        "What the applications took, all attempts of a request together. Where it is much below the whole, the time "
+        "goes into the network or the client.",
         prom(quantile(0.5, UPSTREAM), "50 %"),
         prom(quantile(0.9, UPSTREAM), "90 %"),
         prom(quantile(0.99, UPSTREAM), "99 %"),
@@ -140,7 +144,7 @@ ANSWERS = row(
         "Status classes",
         "Requests per second by the class of the answer.",
         prom(
-            f'sum by (class) (label_replace(rate({REQUESTS}{{{INGRESS}}}[$__rate_interval]), '
+            f"sum by (class) (label_replace(rate({REQUESTS}{{{INGRESS}}}[$__rate_interval]), "
             '"class", "${1}xx", "status", "(.).."))',
             "{{class}}",
         ),
@@ -177,14 +181,14 @@ ANSWERS = row(
 )
 
 LINES = f"{ACCESS} {PATH} | path!=``"
-TIMED = f"{LINES} {DURATION} {INGRESS_NAME} {ONE_PATH} | unwrap duration | __error__=``"
+TIMED = f"{LINES} {TOOK} {INGRESS_NAME} {ONE_PATH} | unwrap took | __error__=``"
 BY_PATH = "sum by (ingress, path)"
 PATHS = row(
     "Paths, from the lines in Loki",
     table(
         "Slow paths",
-        "The 25 paths with the highest 99th percentile in the time that is shown. Numbers and long identifiers of a path are "
-        "shown as *, so that they are one path.",
+        "The 25 paths with the highest 99th percentile in the time that is shown. Numbers and long identifiers of a "
+        "path are shown as *, so that they are one path.",
         loki(f"topk(25, quantile_over_time(0.99, {TIMED} [$__range]) by (ingress, path))", instant=True),
         columns={"ingress": "Ingress", "path": "Path", "Value #A": "99 %"},
         unit="s",
@@ -224,12 +228,12 @@ PATHS = row(
         "Slow requests",
         "The last 200 requests that took longer than $slow seconds.",
         loki(
-            f"{LINES} {DURATION} | duration>$slow {INGRESS_NAME} {METHOD} {STATUS} {LINE_CLIENT}",
+            f"{LINES} {TOOK} | took>$slow {INGRESS_NAME} {METHOD} {STATUS} {LINE_CLIENT}",
             lines=200,
         ),
         columns={
             "Time": "Time",
-            "duration": "Seconds",
+            "took": "Seconds",
             "ingress": "Ingress",
             "method": "Method",
             "path": "Path",

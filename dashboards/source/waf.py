@@ -28,7 +28,7 @@ GLANCE = row(
     stat(
         "Clients refused",
         "Clients with at least one denied request in the time that is shown.",
-        prom(f'count({total(BLOCKED, "", "client_ip")} > 0) or vector(0)', instant=True),
+        prom(f"count({total(BLOCKED, '', 'client_ip')} > 0) or vector(0)", instant=True),
     ),
     stat(
         "Matches",
@@ -38,12 +38,13 @@ GLANCE = row(
     stat(
         "Rules that matched",
         "Different rules that matched in the time that is shown.",
-        prom(f'count({total(EVENTS, "", "rule_id")} > 0) or vector(0)', instant=True),
+        prom(f"count({total(EVENTS, '', 'rule_id')} > 0) or vector(0)", instant=True),
     ),
     stat(
         "Only noted",
-        "Matches without a denial, as a share of all: near 100 % the engine is at DetectionOnly, or its threshold is high.",
-        prom(f"""{total(EVENTS, 'action="detected"')} / {total(EVENTS, '')}""", instant=True),
+        "Matches without a denial, as a share of all: near 100 % the engine is at DetectionOnly, or its threshold is "
+        "high.",
+        prom(f"""{total(EVENTS, 'action="detected"')} / {total(EVENTS, "")}""", instant=True),
         unit="percentunit",
     ),
 )
@@ -71,7 +72,7 @@ OVER_TIME = row(
     series(
         "Matches by rule set",
         "Rules that matched per second, by the file of the Core Rule Set that they are in.",
-        prom(f"topk(12, {rate(EVENTS, by='rule_set')})", "{{rule_set}}"),
+        prom(rate(EVENTS, by="rule_set"), "{{rule_set}}"),
         unit="ops",
         stack=True,
     ),
@@ -84,8 +85,8 @@ RULES = row(
     "Rules",
     table(
         "Top rules",
-        "The 50 rules that matched most in the time that is shown. Counts are weir's and exact; the message is the commonest "
-        "that Loki has for the rule.",
+        "The 50 rules that matched most in the time that is shown. Counts are weir's and exact; the message is the "
+        "commonest that Loki has for the rule.",
         prom(f"topk(50, {total(EVENTS, '', 'rule_id, rule_set')})", table=True),
         prom(total(EVENTS, 'action="blocked"', "rule_id"), table=True),
         loki(MESSAGES, instant=True),
@@ -114,8 +115,8 @@ RULES = row(
     ),
     bars(
         "Severity",
-        "Matches in the time that is shown, by the severity of the rule. 0 means emergency, and also a rule that sets none, such "
-        "as the one that denies by the score.",
+        "Matches in the time that is shown, by the severity of the rule. 0 means emergency, and also a rule that sets "
+        "none, such as the one that denies by the score.",
         prom(total(EVENTS, "", "severity"), "{{severity}}", instant=True),
         overrides=[
             override(str(n), displayName=f"{n} {name}")
@@ -131,8 +132,8 @@ RULES = row(
         "Matches in the time that is shown, by what the rule set is about.",
         prom(
             "sort_desc(sum by (class) (label_replace(label_replace(increase("
-            + f'{EVENTS}{{{INGRESS}, rule_id!~"{OTHERS}"}}[$__range]), "class", "$1", "rule_set", "(.*)"), '
-            + '"class", "$1", "rule_set", "RE[A-Z]+-[0-9]+-(?:APPLICATION-)?(?:ATTACK-)?(.+)")))',
+            + f'{EVENTS}{{{INGRESS}, rule_id!~"{OTHERS}"}}[$__range]), "class", "${1}", "rule_set", "(.*)"), '
+            + '"class", "${1}", "rule_set", "RE[A-Z]+-[0-9]+-(?:APPLICATION-)?(?:ATTACK-)?(.+)")))',
             "{{class}}",
             instant=True,
         ),
@@ -141,13 +142,17 @@ RULES = row(
     ),
 )
 
+TOP_CLIENTS = f"topk(50, {total(BLOCKED, '', 'client_ip, country')})"
 WHO = row(
     "Whom",
     table(
         "Clients",
         "The 50 clients with most denied requests in the time that is shown. A click on one shows its requests.",
-        prom(f"topk(50, {total(BLOCKED, '', 'client_ip, country')})", table=True),
-        prom(total(BY_CLIENT, 'action="detected"', "client_ip", TARGET), table=True),
+        prom(TOP_CLIENTS, table=True),
+        prom(
+            f"""{total(BY_CLIENT, 'action="detected"', "client_ip", TARGET)} and on (client_ip) {TOP_CLIENTS}""",
+            table=True,
+        ),
         columns={"client_ip": "Client", "country": "Country", "Value #A": "Refused", "Value #B": "Matches noted"},
         join="client_ip",
         sort="Refused",
@@ -175,17 +180,17 @@ WHO = row(
 FINDER = (
     f'{WAF} | rule_id!="" | rule_id!~"{OTHERS}" {regexp(VARIABLE)} | variable!="" | variable!~"TX.*"'
     r" | uri=~`/[A-Za-z0-9_./~+-]*`" + f" {ONE_MESSAGE}"
-    " | label_format everywhere=`SecRuleUpdateTargetById {{.rule_id}} \"!{{.variable}}\"`"
-    ", here=`SecRule REQUEST_FILENAME \"@streq {{.uri}}\" "
-    "\"id:{{ trunc -5 .rule_id }},phase:1,pass,nolog,ctl:ruleRemoveTargetById={{.rule_id}};{{.variable}}\"`"
+    ' | label_format everywhere=`SecRuleUpdateTargetById {{.rule_id}} "!{{.variable}}"`'
+    ', here=`SecRule REQUEST_FILENAME "@streq {{.uri}}" '
+    '"id:{{ trunc -5 .rule_id }},phase:1,pass,nolog,ctl:ruleRemoveTargetById={{.rule_id}};{{.variable}}"`'
 )
 FALSE_POSITIVES = row(
     "Is it wrong?",
     table(
         "False positives: rule and path",
         "What matched most, by rule, path and what the rule looked at, with the line that ends it: for this path, or "
-        "everywhere. It belongs into the modsecurity-snippet of the ingress; a second SecRule for the same rule needs another id. "
-        "Look at the requests first. Paths and names with other than plain characters are left out.",
+        "everywhere. It belongs into the modsecurity-snippet of the ingress; a second SecRule for the same rule needs "
+        "another id. Look at the requests first. Paths and names with other than plain characters are left out.",
         loki(
             "topk(50, sum by (server, uri, rule_id, msg, variable, here, everywhere) (count_over_time("
             + FINDER
@@ -209,8 +214,8 @@ FALSE_POSITIVES = row(
     ),
     table(
         "Rules that many clients meet",
-        "Clients by rule, in the time that is shown. An attack comes from few; a rule that many different clients meet is "
-        "more often wrong about the application.",
+        "Clients by rule, in the time that is shown. An attack comes from few; a rule that many different clients "
+        "meet is more often wrong about the application.",
         loki(
             f'topk(30, count by (rule_id, msg) (sum by (rule_id, msg, client) (count_over_time({WAF} | rule_id!="" '
             f'| rule_id!~"{OTHERS}" | client!="" {ONE_MESSAGE} [$__range]))))',
@@ -240,15 +245,14 @@ LAST = row(
     "Last events",
     table(
         "Last events",
-        "The last 500 ModSecurity lines: denials and notes, of the Core Rule Set and of rules of one's own, complete or cut by "
-        "nginx. What a line does not have stays empty. Lines of one request have the same unique id.",
+        "The last 500 ModSecurity lines: denials and notes, of the Core Rule Set and of rules of one's own, complete "
+        "or cut by nginx. What a line does not have stays empty. Lines of one request have the same unique id.",
         loki(f"{WAF} | server=~`$server` {regexp(VARIABLE)}", lines=500),
         columns={
             "Time": "Time",
             "action": "Action",
             "code": "Code",
             "client": "Client",
-            "denied_client": "Client of a denial",
             "server": "Server",
             "method": "Method",
             "uri": "Path",

@@ -1,7 +1,7 @@
 """As much of LogQL as the boards' queries are written in, answered from the lines that the proof's Loki keeps.
 
 Log queries with filters, `regexp`, `json`, `label_format`, `line_format` and `unwrap`; metric queries of one moment over
-them, with aggregations. Where Loki's rules are finer than what is written here, the query is refused, not guessed at.
+them, with aggregations. Regular expressions run in RE2, as Loki's do. Where Loki's rules are finer than what is written here, the query is refused, not guessed at.
 """
 
 import ipaddress
@@ -10,7 +10,10 @@ import math
 import re
 from collections import defaultdict
 
+import re2
+
 import rules
+from template import Template
 
 TOKEN = re.compile(
     r"""\s*(?:(?P<string>"(?:\\.|[^"\\])*"|`[^`]*`)|(?P<number>-?\d+(?:\.\d+)?(?![\w.]))|(?P<duration>(?:\d+(?:ms|[smhdwy]))+)
@@ -22,7 +25,7 @@ OVER_TIME = {"count_over_time", "rate", "sum_over_time", "max_over_time", "min_o
 OVER_TIME |= {"quantile_over_time"}
 
 
-class Refused(Exception):
+class Refused(ValueError):
     """A query that is not understood here."""
 
 
@@ -168,7 +171,7 @@ class Parser:
             return self.line_filter(sign)
         word = self.take()
         if word == "regexp":
-            expression = re.compile(unquote(self.take()))
+            expression = re2.compile(unquote(self.take()))
             return lambda line: extract_by(expression, line)
         if word == "json":
             return self.json()
@@ -205,7 +208,7 @@ class Parser:
         text = unquote(self.take())
         if sign in ("|=", "!="):
             return lambda line: (text in line.text) == (sign == "|=")
-        expression = re.compile(text)
+        expression = re2.compile(text)
         return lambda line: bool(expression.search(line.text)) == (sign == "|~")
 
     def address(self):
@@ -274,7 +277,7 @@ def matcher(sign, value):
         return lambda text: text == value
     if sign == "!=":
         return lambda text: text != value
-    expression = re.compile(value)
+    expression = re2.compile(value)
     return lambda text: bool(expression.fullmatch(text)) == (sign == "=~")
 
 
@@ -320,35 +323,6 @@ def unwrap(name, line):
     except ValueError:
         line.labels["__error__"] = "SampleExtractionErr"
     return True
-
-
-class Template:
-    """Text with `{{.label}}`, `{{ regexReplaceAll "re" .label "new" }}` and `{{ trunc n .label }}`."""
-
-    CALL = re.compile(r'regexReplaceAll\s+("(?:\\.|[^"\\])*")\s+\.(\w+)\s+("(?:\\.|[^"\\])*")')
-    TRUNC = re.compile(r"trunc\s+(-?\d+)\s+\.(\w+)")
-    LABEL = re.compile(r"\.(\w+)")
-
-    def __init__(self, text):
-        self.parts = re.split(r"\{\{\s*(.*?)\s*\}\}", text)
-        self.calls = [self.call(part) for part in self.parts[1::2]]
-
-    def call(self, text):
-        if found := self.LABEL.fullmatch(text):
-            return lambda labels: labels.get(found[1], "")
-        if found := self.TRUNC.fullmatch(text):
-            count = int(found[1])
-            return lambda labels: labels.get(found[2], "")[slice(count, None) if count < 0 else slice(count)]
-        if found := self.CALL.fullmatch(text):
-            expression, new = re.compile(json.loads(found[1])), json.loads(found[3])
-            new = re.sub(r"\$\{?(\d+)\}?", r"\\\1", new)
-            return lambda labels: expression.sub(new, labels.get(found[2], ""))
-        raise Refused(f"template {text!r}")
-
-    def filled(self, labels):
-        texts = list(self.parts)
-        texts[1::2] = [call(labels) for call in self.calls]
-        return "".join(texts)
 
 
 def grouped(labels, by):

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import answers
 import boards
+import declared
 import kubelet
 import logql
 import loki
 import promql
+import ruler
 import rules
 import snappy
 import telegram
+import template
 import traffic
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -151,6 +154,30 @@ class LogQL(unittest.TestCase):
         for query in ('{a="b"} | pattern `<_>`', 'stddev_over_time({a="b"} [1m])', 'sum(rate({a="b"}[1m])) / 2'):
             with self.assertRaises(logql.Refused):
                 self.ask(query)
+
+    def test_templates(self):
+        labels = {"a": "/x/12/y", "b": "", "action": "Warning"}
+        for text, wanted in {
+            "{{.a}} {{ .c }}!": "/x/12/y !",
+            "{{ or .b .a }}": "/x/12/y",
+            "{{ trunc -3 .a }}{{ trunc 2 .a }}": "2/y/x",
+            '{{ if eq .action "Warning" }}noted {{.a}}{{ else }}blocked{{ end }}.': "noted /x/12/y.",
+            '{{ regexReplaceAll "/([0-9]+)" .a "/<${1}>" }}': "/x/<12>/y",
+        }.items():
+            self.assertEqual(template.Template(text).filled(labels), wanted)
+        with self.assertRaises(template.Unknown):
+            template.Template("{{ len .a }}")
+
+    def test_every_query_of_a_board_and_of_the_ruler_is_understood(self):
+        queries = [rule["expr"] for rule in ruler.Ruler(REPOSITORY / "deploy/rules/loki").rules]
+        for board in boards.read(REPOSITORY / "dashboards"):
+            variables = boards.Variables(board.raw, lambda variable: ["a"], declared.CHOSEN, 100)
+            for panel in board.panels:
+                boards.fill(panel, variables)
+                queries += [target.expr for target in panel.targets if target.language == "logql"]
+        self.assertGreater(len(queries), 10)
+        for query in queries:
+            logql.Parser(query).parse()
 
 
 class Container(unittest.TestCase):

@@ -93,7 +93,7 @@ class Prometheus:
         return set(self.api("label/__name__/values"))
 
 
-class Refused(Exception):
+class Refused(ValueError):
     """A query that Prometheus does not take."""
 
 

@@ -72,12 +72,18 @@ def ask_panels(run, found):
     def values(variable):
         return label_values(run, kept, variable)
 
+    wrong = []
     for board in found:
         variables = boards.Variables(board.raw, values, declared.CHOSEN, seconds)
         board.rows = [(variables.fill(title), y) for title, y in board.rows]
         for panel in board.panels:
             boards.fill(panel, variables)
-            run.answers[id(panel)] = answers.ask(panel, run.prometheus, logs, run.began, run.ended)
+            try:
+                run.answers[id(panel)] = answers.ask(panel, run.prometheus, logs, run.began, run.ended)
+            except ValueError as error:
+                wrong.append(f"{panel.name}: {error!r}")
+                run.answers[id(panel)] = []
+    return wrong
 
 
 def label_values(run, kept, variable):
@@ -109,8 +115,7 @@ def prove(folder, state, binary):
             run.counted = run.prometheus.value("sum(weir_http_requests_total)")
             run.states, run.equations = states(run), equations(run)
             found = boards.read(REPOSITORY / "dashboards")
-            ask_panels(run, found)
-            wrong = checks.all_of(run, found)
+            wrong = ask_panels(run, found) + checks.all_of(run, found)
         except BaseException:
             live.keep(state, folder / "logs")
             raise

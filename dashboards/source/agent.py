@@ -458,7 +458,7 @@ def made():
         "blue",
         titleFormat="configuration loaded",
         textFormat="{{instance}}",
-        useValueForTime="on",
+        useValueForTime=True,
         step="60s",
     )
     return board(

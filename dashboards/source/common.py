@@ -1,6 +1,6 @@
 """What the boards share: their variables, the filters that these make, links from one to the other."""
 
-from .grafana import LOKI, datasource, link, query
+from .grafana import LOKI, datasource, link, outside, override, query
 
 # `job` and `instance` of the scrape; an instance is a node (docs/deploy.md).
 TARGET = 'job=~"$job", instance=~"$instance"'
@@ -39,6 +39,19 @@ CLIENT = query(
     multi=False,
     regex="/^(?!__other__$).+/",
 )
+
+# What the licences of the country databases want to be seen where countries are (docs/deploy.md, Countries).
+ATTRIBUTION = outside(
+    "IP Geolocation by DB-IP",
+    "https://db-ip.com",
+    "Countries of the bundled database, under CC BY 4.0. With MaxMind's instead: This product includes GeoLite Data "
+    "created by MaxMind, available from https://www.maxmind.com.",
+)
+# Good to bad, in the colours that people know.
+CLASS_COLOURS = [
+    override(name, color={"mode": "fixed", "fixedColor": colour})
+    for name, colour in {"1xx": "gray", "2xx": "green", "3xx": "blue", "4xx": "orange", "5xx": "red"}.items()
+]
 
 TO_CLIENT = [link("This client", "weir-http", "var-client_ip=${__value.raw}")]
 

@@ -234,7 +234,7 @@ def datasource(name, kind, label):
 
 def query(name, label, expr, all_value=None, multi=True, regex="", source=PROMETHEUS, current=None):
     """A variable with the values of a label. Without `all_value` one of them is always chosen."""
-    text = {"query": expr, "refId": "PrometheusVariableQueryEditor-VariableQuery"}
+    text = {"qryType": 1, "query": expr, "refId": "PrometheusVariableQueryEditor-VariableQuery"}
     if source is LOKI:
         stream, _, wanted = expr.removeprefix("label_values(").removesuffix(")").rpartition(", ")
         text = {"type": 1, "stream": stream, "label": wanted, "refId": "LokiVariableQueryEditor-VariableQuery"}
@@ -277,11 +277,24 @@ def event(name, expr, color, source=PROMETHEUS, **more):
     return {"name": name, "datasource": source, "enable": True, "hide": False, "iconColor": color, "expr": expr} | more
 
 
+def outside(title, url, tooltip):
+    """A link in the board's head, to a page of others."""
+    return {
+        "type": "link",
+        "title": title,
+        "url": url,
+        "icon": "info",
+        "tooltip": tooltip,
+        "tags": [],
+        "targetBlank": True,
+    }
+
+
 def row(title, *panels, collapsed=False):
     return {"title": title, "panels": panels, "collapsed": collapsed}
 
 
-def board(uid, title, description, variables, *rows, annotations=(), refresh="1m", begin="now-6h"):
+def board(uid, title, description, variables, *rows, annotations=(), links=(), refresh="1m", begin="now-6h"):
     """The dashboard, its panels laid out row by row from the left. `id` is Grafana's own number, so there is none."""
     return {
         "id": None,
@@ -311,7 +324,8 @@ def board(uid, title, description, variables, *rows, annotations=(), refresh="1m
                 "icon": "external link",
                 "tooltip": "",
                 "url": "",
-            }
+            },
+            *links,
         ],
         "templating": {"list": list(variables)},
         "annotations": {"list": list(annotations)},

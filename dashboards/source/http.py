@@ -1,6 +1,19 @@
 """HTTP requests and clients: who asks, from where, for what, with which answer."""
 
-from .common import CLIENT, CONTROLLERS, INGRESS, INGRESSES, SOURCES, TARGET, TARGETS, TO_CLIENT, rate, total
+from .common import (
+    ATTRIBUTION,
+    CLASS_COLOURS,
+    CLIENT,
+    CONTROLLERS,
+    INGRESS,
+    INGRESSES,
+    SOURCES,
+    TARGET,
+    TARGETS,
+    TO_CLIENT,
+    rate,
+    total,
+)
 from .grafana import bars, board, choice, countries, logs, loki, prom, row, series, stat, table
 from .lines import ACCESS, AGENT, EVERYTHING, METHOD, PATH, STATUS, TOOK, waf
 from .lines import CLIENT as LINE_CLIENT
@@ -28,7 +41,7 @@ GLANCE = row(
     stat(
         "Clients",
         "Addresses (IPv4) and /64 networks (IPv6) with requests in the time that is shown. Up to max_series of the "
-        "metric, past which new ones are counted together as __other__.",
+        "metric, past which new ones are counted together as __other__. Of all ingresses.",
         prom(f"count(sum by (client_ip) (increase({BY_CLIENT}{{{TARGET}, {NAMED}}}[$__range])) > 0)", instant=True),
     ),
     stat(
@@ -60,8 +73,8 @@ CLIENTS = row(
     "Clients, in the last $window before each moment",
     series(
         "Requests by client",
-        "The busiest clients. Does not follow the filters of namespace and ingress: this metric has neither, so that "
-        "it has room for more clients.",
+        "The busiest clients, of all ingresses: this metric has neither namespace nor ingress, and so room for more "
+        "clients.",
         prom(heaviest(BY_CLIENT, "", "client_ip", TARGET), "{{client_ip}}"),
     ),
     series(
@@ -110,7 +123,7 @@ WHERE = row(
     table(
         "Countries",
         "Requests in the time that is shown, and the share of them that failed (4xx, 5xx). Without a country: private "
-        "addresses, and what the database does not know.",
+        "addresses, and what the database does not know. Of all ingresses.",
         prom(total(BY_COUNTRY, "", "country", TARGET), table=True),
         prom(
             total(BY_COUNTRY, 'status_class=~"4xx|5xx"', "country", TARGET)
@@ -139,7 +152,7 @@ WHO = row(
     table(
         "Top clients",
         "The 50 busiest clients in the time that is shown, the ingress that they asked most, and what they were "
-        "answered. A click on a client shows its requests below.",
+        "answered. Requests and classes are of all ingresses. A click on a client shows its requests below.",
         prom(TOP, table=True),
         prom(
             of_top(f"topk by (client_ip) (1, {total(BY_INGRESS, NAMED, 'client_ip, namespace, ingress')})"), table=True
@@ -187,6 +200,7 @@ ANSWERS = row(
         ),
         unit="reqps",
         stack=True,
+        overrides=CLASS_COLOURS,
     ),
     bars(
         "Status codes",
@@ -203,7 +217,7 @@ ANSWERS = row(
     ),
 )
 
-ONE = f'{TARGET}, client_ip=~"$client_ip"'
+ONE = f'{TARGET}, client_ip="$client_ip"'
 NAMES_CLIENT = "|= ip(`$client_ip`)"
 OF_CLIENT = "| client=ip(`$client_ip`)"
 ONE_CLIENT = row(
@@ -222,6 +236,7 @@ ONE_CLIENT = row(
         "Answers to $client_ip in the last $window before each moment, by class.",
         prom(f"sum by (status_class) (increase({BY_CLASS}{{{ONE}}}[$window]))", "{{status_class}}"),
         stack=True,
+        overrides=CLASS_COLOURS,
     ),
     series(
         "Its events of the WAF",
@@ -299,4 +314,5 @@ def made():
         WHO,
         ANSWERS,
         ONE_CLIENT,
+        links=[ATTRIBUTION],
     )

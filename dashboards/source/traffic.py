@@ -1,8 +1,7 @@
 """Traffic: what each ingress carries, how fast it answers and with what."""
 
-from .common import CONTROLLERS, INGRESS, INGRESSES, SOURCES, TARGETS, quantile, rate, total
-from .grafana import bars, board, choice, event, heatmap, loki, prom, row, series, stat, table
-from .grafana import LOKI
+from .common import CLASS_COLOURS, CONTROLLERS, INGRESS, INGRESSES, SOURCES, TARGETS, quantile, rate, total
+from .grafana import LOKI, bars, board, choice, event, heatmap, loki, prom, row, series, stat, table
 from .lines import ACCESS, ERRORS, METHOD, ONE_PATH, PATH, STATUS, TOOK
 from .lines import CLIENT as LINE_CLIENT
 from .lines import INGRESS as INGRESS_NAME
@@ -150,6 +149,7 @@ ANSWERS = row(
         ),
         unit="reqps",
         stack=True,
+        overrides=CLASS_COLOURS,
     ),
     series(
         "Errors by status",
@@ -255,7 +255,7 @@ def made():
             "blue",
             titleFormat="rollout",
             textFormat="{{namespace}}/{{replicaset}}",
-            useValueForTime="on",
+            useValueForTime=True,
             step="60s",
         ),
         event(

@@ -1,6 +1,6 @@
 """WAF: what ModSecurity denied and noted, which rules, whom, and where it is wrong."""
 
-from .common import CONTROLLERS, INGRESS, INGRESSES, SOURCES, TARGET, TARGETS, TO_CLIENT, rate, total
+from .common import ATTRIBUTION, CONTROLLERS, INGRESS, INGRESSES, SOURCES, TARGET, TARGETS, TO_CLIENT, rate, total
 from .grafana import bars, board, countries, logs, loki, override, prom, row, series, stat, table
 from .lines import ERRORS, ONE_MESSAGE, VARIABLE, WAF, regexp
 
@@ -147,7 +147,8 @@ WHO = row(
     "Whom",
     table(
         "Clients",
-        "The 50 clients with most denied requests in the time that is shown. A click on one shows its requests.",
+        "The 50 clients with most denied requests in the time that is shown; what was only noted is of all ingresses. "
+        "A click on one shows its requests.",
         prom(TOP_CLIENTS, table=True),
         prom(
             f"""{total(BY_CLIENT, 'action="detected"', "client_ip", TARGET)} and on (client_ip) {TOP_CLIENTS}""",
@@ -300,6 +301,7 @@ def made():
         WHO,
         FALSE_POSITIVES,
         LAST,
+        links=[ATTRIBUTION],
         begin="now-24h",
         refresh="5m",
     )

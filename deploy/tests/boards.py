@@ -10,7 +10,9 @@ import yaml
 import chart
 
 FOLDER = chart.ROOT / "dashboards"
-FILES = sorted(FOLDER.glob("*.json"))
+# Every file there, in the order of the pages.
+ORDER = ["weir-http.json", "weir-waf.json", "weir-traffic.json", "weir-agent.json"]
+FILES = sorted(FOLDER.glob("*.json"), key=lambda path: (ORDER + [path.name]).index(path.name))
 # Labels that Prometheus adds, or its functions do.
 OF_THE_SCRAPE = {"job", "instance"}
 # What Grafana puts in the place of its own variables, for those who only parse.

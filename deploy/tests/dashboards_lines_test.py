@@ -82,6 +82,13 @@ class Queries(unittest.TestCase):
                 expr = boards.substituted(target["expr"], client_ip="10.0.0.0/8", server=".*", controllers="c")
                 logql.pipeline(expr)
 
+    def test_all_read_modsecurity_s_lines_in_the_same_way(self):
+        read = {found for _, target, _, _ in boards.targets("loki") for found in logql.expressions(target["expr"])}
+        self.assertEqual(len([found for found in read if "ModSecurity: " in found]), 1)
+        for name in ("client", "status", "path", "took", "ingress", "method"):
+            of_access = [found for found in read if f"?P<{name}>" in found and "ModSecurity: " not in found]
+            self.assertEqual(len(of_access), 1, name)
+
     def test_no_group_has_the_name_of_a_stream_label(self):
         # Loki would call it namespace_extracted.
         for place, target, _, _ in boards.targets("loki"):
@@ -313,6 +320,23 @@ class Access(unittest.TestCase):
                 self.assertIn("shop-storefront-80", counted(rows, "ingress"))
             took = sum(round(float(row["took"]) * 1000) for row in rows)
             self.assertEqual(took, known["request_time_ms_sum"], excerpt)
+
+    def test_keys_of_json_are_those_that_the_stage_knows(self):
+        source = (chart.ROOT / "agent/pipeline/stage/ingress_nginx.rs").read_text()
+        known = {name: re.findall(r'"(\w+)"', keys) for name, keys in re.findall(r'\("(\w+)", &\[([^]]*)\]\)', source)}
+        text = " ".join(target["expr"] for _, target, _, _ in boards.targets("loki"))
+        for name, group in (
+            ("client_ip", "client"),
+            ("method", "method"),
+            ("path", "path"),
+            ("status", "status"),
+            ("duration", "took"),
+            ("ingress", "ingress"),
+            ("user_agent", "agent"),
+        ):
+            expression = re.search(rf"regexp `([^`]*\?P<{group}>[^`]*)`", text)
+            keys = re.search(r'"\(\?:([\w|]+)\)": |"(\w+)": ', expression[1])
+            self.assertEqual((keys[1] or keys[2]).split("|"), known[name], name)
 
     def test_the_format_that_is_shipped(self):
         rows = self.rows([own_format(variables) for variables in (REQUEST, NOWHERE, STRANGE)])

@@ -88,6 +88,35 @@ class Names(unittest.TestCase):
             self.assertTrue({"namespace", "container"} <= names <= STREAM, place)
 
 
+class Page(unittest.TestCase):
+    def test_the_page_lists_every_panel_with_what_it_needs(self):
+        page = boards.chart.ROOT / "docs/dashboards.md"
+        text = page.read_text()
+        head, rest = text.split("<!-- generated: WEIR_UPDATE=1 deploy/tests/run -->\n")
+        tail = rest.split("<!-- end -->")[1]
+        wanted = f"{head}<!-- generated: WEIR_UPDATE=1 deploy/tests/run -->\n{listed()}<!-- end -->{tail}"
+        if boards.chart.UPDATE:
+            page.write_text(wanted)
+        self.assertEqual(text if not boards.chart.UPDATE else wanted, wanted, "WEIR_UPDATE=1 deploy/tests/run")
+
+
+def listed():
+    """A table of the panels for each board."""
+    text = ""
+    for board in boards.all_boards().values():
+        text += f"\n### {board['title']}\n\n| panel | | from |\n|---|---|---|\n"
+        for panel in boards.panels(board):
+            sources = set()
+            for target in panel["targets"]:
+                if target["datasource"]["type"] == "loki":
+                    sources.add("Loki")
+                else:
+                    named = [name for s in boards.selectors(target["expr"]) for name in s.named()]
+                    sources |= {f"`{re.sub('_(bucket|sum|count)$', '', name)}`" for name in named}
+            text += f"| {panel['title']} | {panel['description']} | {', '.join(sorted(sources))} |\n"
+    return text + "\n"
+
+
 class Parsed(unittest.TestCase):
     def test_prometheus_takes_every_query(self):
         if not shutil.which("promtool"):

@@ -52,7 +52,8 @@ class Shape(unittest.TestCase):
         }
         seen = 0
         for name, board in boards.all_boards().items():
-            self.assertEqual([link["tags"] for link in board["links"]], [["weir"]], name)
+            between = [link for link in board["links"] if link["type"] == "dashboards"]
+            self.assertEqual([(link["tags"], link["includeVars"]) for link in between], [(["weir"], True)], name)
             for uid, query in re.findall(r'"url": "/d/([^?"]+)\?([^"]*)"', (boards.FOLDER / name).read_text()):
                 seen += 1
                 self.assertIn(uid, known, name)
@@ -61,6 +62,21 @@ class Shape(unittest.TestCase):
                 self.assertLessEqual(set_ | kept, known[uid], name)
                 self.assertLessEqual(kept, known[board["uid"]], name)
         self.assertTrue(seen)
+
+    def test_countries_are_never_without_the_words_that_their_licences_want(self):
+        self.assertIn("IP Geolocation by DB-IP", (boards.chart.ROOT / "docs/deploy.md").read_text())
+        for name, board in boards.all_boards().items():
+            shown = any("country" in target["expr"] for p in boards.panels(board) for target in p["targets"])
+            heads = [link for link in board["links"] if link["type"] == "link"]
+            self.assertEqual(shown, bool(heads), name)
+            for link in heads:
+                self.assertEqual((link["title"], link["url"]), ("IP Geolocation by DB-IP", "https://db-ip.com"))
+                self.assertIn("This product includes GeoLite Data created by MaxMind", link["tooltip"])
+
+    def test_a_board_fits_into_a_config_map_that_kubectl_applies(self):
+        # kubectl apply keeps the last one in an annotation, which has 256 KiB.
+        for path in boards.FILES:
+            self.assertLess(path.stat().st_size, 200 << 10, path.name)
 
     def test_panels_have_what_a_reader_needs(self):
         for place, _, panel in self.each():
@@ -122,6 +138,7 @@ class Shape(unittest.TestCase):
             order = next(t for t in panel["transformations"] if t["id"] == "organize")["options"]
             names = wanted["options"]["include"]["names"]
             self.assertEqual(list(order["indexByName"]), names, place)
+            self.assertLessEqual(set(order["renameByName"]), set(names), place)
             shown = [order["renameByName"].get(name, name) for name in names if name != "Value"]
             self.assertEqual(len(set(shown)), len(shown), place)
             values = {f"Value #{target['refId']}" for target in panel["targets"]}
@@ -154,6 +171,9 @@ class Variables(unittest.TestCase):
             for variable in found.values():
                 if variable["type"] == "query":
                     self.assertEqual(variable["refresh"], 2, (name, variable["name"]))
+                    asked = variable["query"]
+                    whole = asked.get("query") or f"label_values({asked['stream']}, {asked['label']})"
+                    self.assertEqual(variable["definition"], whole)
                     self.assertIn(variable["datasource"]["uid"], ("${datasource}", "${loki}"))
                     self.assertTrue(variable["label"])
 
@@ -204,6 +224,17 @@ class Linted(unittest.TestCase):
             of_its_own = {"job" in boards.metrics().get(metric, ()) for metric in selector.named()}
             wanted = None if of_its_own == {True} else "$job"
             self.assertEqual(selector.matchers.get("job"), wanted, (place, NOT_OF_THE_JOB))
+
+    def test_a_panel_that_the_filter_of_ingresses_does_not_reach_says_so(self):
+        for place, selector, panel, name in self.each():
+            board = boards.all_boards()[name]
+            if not panel or "ingress" not in {v["name"] for v in board["templating"]["list"]}:
+                continue
+            matchers = selector.matchers
+            followed = (matchers.get("namespace"), matchers.get("ingress")) == ("$namespace", "$ingress")
+            if not followed and matchers.get("client_ip") != "$client_ip":
+                self.assertIn("all ingresses", panel["description"].lower(), place)
+                self.assertFalse({"namespace", "ingress"} <= boards.metrics()[selector.name], place)
 
     def test_counters_are_rates_or_increases_and_gauges_are_neither(self):
         for place, selector, panel, name in self.each():

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 import rules
+import upstream
 from alertmanager import Alertmanager
 from controller import Controller
 from kubelet import Container
@@ -16,7 +17,6 @@ from prometheus import Prometheus
 from ruler import Ruler
 from telegram import Telegram
 from traffic import Plan, Traffic
-from upstream import Upstream
 
 PODS = [
     "ingress-nginx_ingress-nginx-controller-6c4f9b7d5-x8k2p_585292d4-f356-4406-a41a-4d8a2e980008",
@@ -97,9 +97,9 @@ def start(repository, folder, binary, stack, say):
     for name in (*PODS, SHOP_POD):
         container = Container(pods, name, "app" if name == SHOP_POD else "controller", ROTATE_BYTES)
         run.containers.append(container)
-    upstream = until_end(Upstream(run.containers[-1]))
+    application = until_end(upstream.start(run.containers[-1]))
     controllers = [
-        until_end(Controller(repository, folder, f"controller-{n}", run.containers[n], upstream.port)) for n in range(2)
+        until_end(Controller(repository, folder, f"controller-{n}", run.containers[n], application.server_port)) for n in range(2)
     ]
     for controller in controllers:
         eventually("nginx", controller.is_open)
@@ -151,9 +151,9 @@ def follow(run, controllers, say):
 
 
 def keep(folder, into):
-    """What the programs said, for whoever looks for the cause of a failure."""
+    """What the programs said, and the pods' logs, for whoever looks for the cause of a failure."""
     shutil.rmtree(into, ignore_errors=True)
-    into.mkdir(parents=True)
-    for path in folder.rglob("*.log"):
-        if "pods" not in path.parts and path.is_file():
-            shutil.copy(path, into / path.name)
+    shutil.copytree(folder / "pods", into / "pods")
+    for path in folder.glob("**/*.log"):
+        if "pods" not in path.parts:
+            shutil.copy(path, into)

@@ -143,14 +143,15 @@ class Parser:
         while self.peek()[1] in ("|", "|=", "|~", "!=", "!~"):
             stages.append(self.stage())
 
+        found = {}
+
         def run(streams, end, start=-math.inf):
-            for base, lines in streams:
-                if all(match(base.get(name, "")) for name, match in matchers):
-                    for at, text in lines:
-                        if start < at <= end:
-                            line = Line(at, text, base)
-                            if all(stage(line) for stage in stages):
-                                yield line
+            # What the stages make of a line is the same at every moment: they run once, the moments only choose.
+            if id(streams) not in found:
+                chosen = [(base, lines) for base, lines in streams if all(match(base.get(name, "")) for name, match in matchers)]
+                lines = (Line(at, text, base) for base, lines in chosen for at, text in lines)
+                found[id(streams)] = [line for line in lines if all(stage(line) for stage in stages)]
+            return [line for line in found[id(streams)] if start < line.at <= end]
 
         return run
 

@@ -1,10 +1,10 @@
 """A Loki that takes pushes as the real one does and keeps every line."""
 
-import http.server
 import threading
 from collections import Counter
 
 import snappy
+from server import Handler, Server
 
 PUSH = "/loki/api/v1/push"
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -49,9 +49,8 @@ class Loki:
     def __init__(self):
         self.lines, self.pushes, self.refused = {}, 0, []
         self.lock = threading.Lock()
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
-        self.url = f"http://127.0.0.1:{self.server.server_port}{PUSH}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = Server(handler(self))
+        self.url = self.server.url + PUSH
 
     def take(self, body):
         found = list(entries(snappy.unpack(body)))
@@ -71,29 +70,19 @@ class Loki:
         return Counter(line for lines in streams for _, line in lines)
 
     def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.stop()
 
 
 def handler(loki):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Push(Handler):
         def do_POST(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             try:
                 if self.path != PUSH or self.headers.get("Content-Type") != "application/x-protobuf":
                     raise snappy.Damaged(f"{self.path}, {self.headers.get('Content-Type')}")
-                loki.take(body)
-                status = 204
+                loki.take(self.body())
+                self.reply(204)
             except (ValueError, IndexError, StopIteration) as error:
                 loki.refused.append(repr(error))
-                status = 400
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+                self.reply(400)
 
-        def log_message(self, *_):
-            pass
-
-    return Handler
+    return Push

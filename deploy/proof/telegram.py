@@ -1,10 +1,10 @@
 """Telegram's Bot API, as far as Alertmanager calls it: takes messages, as strictly as the real one, and keeps them."""
 
 import html.parser
-import http.server
 import json
-import threading
 import time
+
+from server import Handler, Server
 
 TEXT_MAX = 4096
 # What Telegram shows of HTML; anything else it refuses, and the message is lost.
@@ -15,13 +15,11 @@ TOKEN, CHAT = "123456:proof", -1001234567890
 class Telegram:
     def __init__(self):
         self.messages, self.refused = [], []
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = Server(handler(self))
+        self.url = self.server.url
 
     def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.stop()
 
 
 class Markup(html.parser.HTMLParser):
@@ -65,29 +63,16 @@ def refusal(path, message):
 
 
 def handler(telegram):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class SendMessage(Handler):
         def do_POST(self):
-            message = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+            message = json.loads(self.body() or b"{}")
             why = refusal(self.path, message)
             (telegram.refused if why else telegram.messages).append({"at": time.time(), "why": why, **message})
             if why:
-                self.reply(400, {"ok": False, "error_code": 400, "description": f"Bad Request: {why}"})
+                self.reply_json(400, {"ok": False, "error_code": 400, "description": f"Bad Request: {why}"})
             else:
                 chat = {"id": CHAT, "type": "supergroup", "title": "alerts"}
                 sent = {"message_id": len(telegram.messages), "date": int(time.time()), "chat": chat}
-                self.reply(200, {"ok": True, "result": {**sent, "text": message["text"]}})
+                self.reply_json(200, {"ok": True, "result": {**sent, "text": message["text"]}})
 
-        def reply(self, status, answer):
-            body = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    return Handler
+    return SendMessage

@@ -24,6 +24,16 @@ CONFIG = yaml.safe_load((FOLDER / "alertmanager.yml").read_text())
 TELEGRAM_CHARACTERS_MAX = 4096
 SECRETS = {"bot_token", "routing_key", "service_key", "url", "smtp_auth_password", "auth_password", "api_url"}
 
+# What a message names of the labels, each in a line of its own.
+TITLES = {
+    "client_ip": "Address",
+    "rule_id": "Rule",
+    "ingress": "Ingress",
+    "instance": "Node",
+    "pod": "Pod",
+    "component": "Component",
+}
+
 needs_amtool = unittest.skipUnless(shutil.which("amtool"), "no amtool: apt-get install prometheus-alertmanager")
 
 
@@ -43,14 +53,14 @@ def amtool(*arguments):
 
 
 def fired():
-    """Every alert as the tests of the rules have it fire: labels and final texts, by name."""
+    """Every alert as the tests of the rules have it fire first: labels and final texts, by name."""
     found = {}
     for path in rules_test.TESTS:
         for group in yaml.safe_load(path.read_text())["tests"]:
             for case in group["alert_rule_test"]:
                 for alert in case["exp_alerts"]:
                     labels = {"alertname": case["alertname"], **alert["exp_labels"]}
-                    found[case["alertname"]] = {"labels": labels, "annotations": alert["exp_annotations"]}
+                    found.setdefault(case["alertname"], {"labels": labels, "annotations": alert["exp_annotations"]})
     return found
 
 
@@ -152,8 +162,12 @@ class Texts(unittest.TestCase):
             with self.subTest(name):
                 text = render("weir.telegram", data([alert]), "html")
                 plain = html.unescape(re.sub(r"<[^>]*>", "", text))
-                for label in ("alertname", "severity", "client_ip", "rule_id", "ingress", "instance", "pod", "component"):
-                    self.assertIn(alert["labels"].get(label, ""), plain)
+                labels = alert["labels"]
+                self.assertIn(f"{name} ({labels['severity']})\n", plain)
+                for label, title in TITLES.items():
+                    if label in labels:
+                        value = f"{labels['namespace']}/{labels[label]}" if label in ("ingress", "pod") else labels[label]
+                        self.assertIn(f"{title}: {value}\n", plain)
                 self.assertIn(alert["annotations"]["summary"], plain)
                 self.assertIn(f'<a href="{rules_test.URL}{name}.md">', text)
                 self.assertLessEqual(set(re.findall(r"<(/?\w+)", text)), {"b", "/b", "a", "/a"})
@@ -166,6 +180,7 @@ class Texts(unittest.TestCase):
 
     def test_hostile_labels_stay_text(self):
         alert = fired()["WafClientBlocked"]
+        self.assertEqual(alert["labels"]["ingress"], "shop-web")
         hostile = json.loads(json.dumps(alert).replace("shop-web", "<b>&</a>"))
         text = render("weir.telegram", data([hostile]), "html")
         self.assertEqual(re.findall(r"<(/?\w+)", text), ["b", "/b", "b", "/b", "a", "/a"])

@@ -127,6 +127,13 @@ class Parsed(unittest.TestCase):
             expr = boards.substituted(target["expr"], **names)
             self.assertNotRegex(expr, r"\$[A-Za-z_]")
             rules.append({"record": "x", "expr": expr, "labels": {"n": str(len(rules))}})
+        for board in boards.all_boards().values():
+            for variable in board["templating"]["list"]:
+                if variable["type"] == "query" and variable["datasource"]["type"] == "prometheus":
+                    series = re.fullmatch(r"label_values\((.*), \w+\)", variable["definition"])[1]
+                    rules.append(
+                        {"record": "x", "expr": re.sub(r"\$\w+", ".+", series), "labels": {"n": str(len(rules))}}
+                    )
         self.assertGreater(len(rules), 100)
         self.assertEqual(promtool(rules), "")
         self.assertIn("could not parse expression", promtool([{"record": "x", "expr": "sum by (a) rate(b)"}]))
@@ -144,6 +151,10 @@ class Parsed(unittest.TestCase):
                 variable["name"]: "10.0.0.1" for variable in board["templating"]["list"] if variable["name"] != "slow"
             }
             queries.append((place, boards.substituted(target["expr"], **names)))
+        for board in boards.all_boards().values():
+            for variable in board["templating"]["list"]:
+                if variable.get("datasource") == {"type": "loki", "uid": "${loki}"}:
+                    queries.append((variable["name"], variable["query"]["stream"]))
         queries.append(("broken", '{a="b"} |= '))
         broken = grammar.errors(folder, [expr for _, expr in queries])
         self.assertEqual([place for (place, _), at in zip(queries, broken) if at], ["broken"])

@@ -263,6 +263,19 @@ class Linted(unittest.TestCase):
             if "$__range" in target["expr"]:
                 self.assertEqual(target["queryType"], "instant", place)
 
+    def test_nothing_else_looks_like_a_variable_of_grafana_s(self):
+        for kind in ("prometheus", "loki"):
+            for place, target, _, board in boards.targets(kind):
+                # Its old way to write one.
+                self.assertNotRegex(target["expr"], r"\[\[\w+(:\w+)?\]\]", place)
+                names = set(re.findall(r"\$\{?(\w+)", target["expr"])) - {"__rate_interval", "__range"}
+                self.assertLessEqual(names, {v["name"] for v in board["templating"]["list"]} | {"1"}, place)
+
+    def test_no_range_of_a_log_query_is_fixed(self):
+        for place, target, _, _ in boards.targets("loki"):
+            outside = re.sub(r"`[^`]*`", "", target["expr"])
+            self.assertLessEqual(set(re.findall(r"\[([^]]*)\]", outside)), {"$__range"}, place)
+
     def test_log_queries_are_bounded(self):
         for place, target, panel, _ in boards.targets("loki"):
             if panel and target["queryType"] == "range":

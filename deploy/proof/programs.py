@@ -4,6 +4,7 @@ import ctypes
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -72,11 +73,14 @@ def get(url):
         return None
 
 
-def eventually(what, found, seconds=60):
-    """Waits until something is found, and gives it back."""
+def comes(found, seconds):
+    """Whether something is found in time; gives it back."""
     until = time.monotonic() + seconds
-    while not (value := found()):
-        if time.monotonic() > until:
-            raise SystemExit(f"not within {seconds} s: {what}")
+    while not (value := found()) and time.monotonic() < until:
         time.sleep(0.1)
     return value
+
+
+def eventually(what, found, seconds=120):
+    """Waits until something is found, and gives it back; without it the proof cannot go on."""
+    return comes(found, seconds) or sys.exit(f"not within {seconds} s: {what}")

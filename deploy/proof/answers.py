@@ -155,7 +155,9 @@ def filter_names(found, options):
     wanted = options.get("include", {}).get("names")
     pattern = options.get("include", {}).get("pattern")
     for table in found:
-        table.names = [n for n in table.names if (wanted and n in wanted) or (pattern and re.search(pattern.strip("/"), n))]
+        table.names = [
+            n for n in table.names if (wanted and n in wanted) or (pattern and re.search(pattern.strip("/"), n))
+        ]
     return found
 
 

@@ -37,7 +37,14 @@ def chromium(arguments, seconds=120):
     """Runs it in a session of its own, so that nothing of it is left behind, and gives what it wrote."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     with tempfile.TemporaryDirectory(prefix="weir-chromium-") as profile:
-        command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
+        command = [
+            program,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+        ]
         command += [f"--user-data-dir={profile}", "--no-first-run", "--disable-background-networking", *arguments]
         running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         try:
@@ -110,6 +117,7 @@ def pack_again(path):
     best = zlib.compress(zlib.decompress(pixels), 9)
     kept.insert(-1, (b"IDAT", min(best, pixels, key=len)))
     chunks = b"".join(
-        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)) for kind, content in kept
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in kept
     )
     path.write_bytes(data[:8] + chunks)

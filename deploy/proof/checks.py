@@ -41,12 +41,15 @@ def alerts(run):
     expected, possible = declared.EXPECTED | declared.EXPECTED_OF_LOKI, declared.POSSIBLE
     fired = {labels["alertname"] for labels, _, _ in run.states if labels["alertstate"] == "firing"}
     wrong = [f"alert {name} is declared and unknown" for name in sorted((expected | possible) - set(run.alerts))]
-    wrong += [f"alert {name} did not fire" for name in sorted(expected - fired)]
+    late = f"; some requests were {run.traffic.late:.0f} s late" if run.traffic.late > 10 else ""
+    wrong += [f"alert {name} did not fire{late}" for name in sorted(expected - fired)]
     return wrong + [f"alert {name} fired" for name in sorted(fired - expected - possible)]
 
 
 def telegrams(run):
-    wrong = [f"Telegram refused a message: {one['why']}: {one.get('text', '')[:300]}" for one in run.telegram.refused[:3]]
+    wrong = [
+        f"Telegram refused a message: {one['why']}: {one.get('text', '')[:200]!r}" for one in run.telegram.refused[:3]
+    ]
     texts = [message["text"] for message in run.telegram.messages]
     brute = [text for text in texts if traffic.BRUTE_FORCE in text]
     blocked = [text for text in texts if traffic.ATTACKER in text and RULE_ID.search(text)]
@@ -104,7 +107,9 @@ def names(run, boards):
     unknown = sorted(set(used) - known - set(declared.ABSENT))
     wrong = [f"no metric {metric}, which {used[metric]} names" for metric in unknown]
     wrong += [f"{metric} is declared absent, and is there" for metric in sorted(set(declared.ABSENT) & known)]
-    return wrong + [f"{metric} is declared absent, and nothing names it" for metric in sorted(set(declared.ABSENT) - set(used))]
+    return wrong + [
+        f"{metric} is declared absent, and nothing names it" for metric in sorted(set(declared.ABSENT) - set(used))
+    ]
 
 
 def all_of(run, boards):

@@ -129,7 +129,9 @@ def table(panel, found, start, end):
     content = answering.transformed(panel, answering.tables(found))
     if not content.rows:
         return ""
-    names = [name for name in content.names if name not in ("__name__",) and any(row.get(name) != "" for row in content.rows)]
+    names = [
+        name for name in content.names if name not in ("__name__",) and any(row.get(name) != "" for row in content.rows)
+    ]
     _, height = size(panel)
     fits = max(2, height // 23 - 1)
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
@@ -174,7 +176,9 @@ def logs(panel, found, start, end):
     if not lines:
         return ""
     _, height = size(panel)
-    shown = "".join(f"<li><time>{escape(at)}</time>{escape(line[:600])}</li>" for at, _, line in lines[: max(2, height // 34)])
+    shown = "".join(
+        f"<li><time>{escape(at)}</time>{escape(line[:600])}</li>" for at, _, line in lines[: max(2, height // 34)]
+    )
     return f'<ol class="lines mark">{shown}</ol><p class="more">of {len(lines)} lines</p>'
 
 

@@ -6,7 +6,15 @@ from datetime import datetime, timezone
 
 BINARY = ["B", "KiB", "MiB", "GiB", "TiB"]
 DECIMAL = ["", " K", " Mil", " Bil"]
-RATES = {"reqps": " req/s", "ops": " ops/s", "cps": " /s", "wps": " wr/s", "rps": " rd/s", "eps": " ev/s", "hertz": " Hz"}
+RATES = {
+    "reqps": " req/s",
+    "ops": " ops/s",
+    "cps": " /s",
+    "wps": " wr/s",
+    "rps": " rd/s",
+    "eps": " ev/s",
+    "hertz": " Hz",
+}
 DURATIONS = [(86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms"), (1e-6, "µs")]
 BYTES = {"bytes", "decbytes", "Bps", "binBps", "bps"}
 SECONDS = {"s", "dtdurations", "clocks", "dthms"}

@@ -100,7 +100,8 @@ def start(repository, folder, binary, stack, say):
         run.containers.append(container)
     application = until_end(upstream.start(run.containers[-1]))
     controllers = [
-        until_end(Controller(repository, folder, f"controller-{n}", run.containers[n], application.server_port)) for n in range(2)
+        until_end(Controller(repository, folder, f"controller-{n}", run.containers[n], application.server_port))
+        for n in range(2)
     ]
     for controller in controllers:
         eventually("nginx", controller.is_open)

@@ -1,7 +1,8 @@
 """As much of LogQL as the boards' queries are written in, answered from the lines that the proof's Loki keeps.
 
 Log queries with filters, `regexp`, `json`, `label_format`, `line_format` and `unwrap`; metric queries of one moment over
-them, with aggregations. Regular expressions run in RE2, as Loki's do. Where Loki's rules are finer than what is written here, the query is refused, not guessed at.
+them, with aggregations. Regular expressions run in RE2, as Loki's do. Where Loki's rules are finer than what is written
+here, the query is refused, not guessed at.
 """
 
 import ipaddress
@@ -83,7 +84,9 @@ class Parser:
         if self.peek()[1] not in (">", "<", ">=", "<="):
             return query
         sign, bound = self.take(), float(self.take())
-        return lambda streams, end: [(labels, value) for labels, value in query(streams, end) if compare(sign, value, bound)]
+        return lambda streams, end: [
+            (labels, value) for labels, value in query(streams, end) if compare(sign, value, bound)
+        ]
 
     def expression(self):
         kind, text = self.peek()
@@ -148,8 +151,8 @@ class Parser:
         def run(streams, end, start=-math.inf):
             # What the stages make of a line is the same at every moment: they run once, the moments only choose.
             if id(streams) not in found:
-                chosen = [(base, lines) for base, lines in streams if all(match(base.get(name, "")) for name, match in matchers)]
-                lines = (Line(at, text, base) for base, lines in chosen for at, text in lines)
+                chosen = [one for one in streams if all(match(one[0].get(name, "")) for name, match in matchers)]
+                lines = (Line(at, text, base) for base, texts in chosen for at, text in texts)
                 found[id(streams)] = [line for line in lines if all(stage(line) for stage in stages)]
             return [line for line in found[id(streams)] if start < line.at <= end]
 
@@ -366,7 +369,9 @@ def aggregated(operation, count, by, rows):
             members.sort(key=lambda one: one[1], reverse=operation == "topk")
             kept += members[:count]
         return kept
-    reduce = {"sum": sum, "count": len, "min": min, "max": max, "avg": lambda values: sum(values) / len(values)}[operation]
+    reduce = {"sum": sum, "count": len, "min": min, "max": max, "avg": lambda values: sum(values) / len(values)}[
+        operation
+    ]
     return [(dict(labels), float(reduce([value for _, value in members]))) for labels, members in groups.items()]
 
 

@@ -50,7 +50,9 @@ class Push(unittest.TestCase):
 
 class Shorter(unittest.TestCase):
     def test_durations(self):
-        self.assertEqual([rules.shorter(text) for text in ("5m", "1h30m", "0s", "1ms")], ["15000ms", "270000ms", "0s", "1ms"])
+        self.assertEqual(
+            [rules.shorter(text) for text in ("5m", "1h30m", "0s", "1ms")], ["15000ms", "270000ms", "0s", "1ms"]
+        )
 
     def test_expressions(self):
         for long, short in {
@@ -72,7 +74,7 @@ class Names(unittest.TestCase):
         for query, names in {
             'sum by (b, c) (rate(a_total{d="e_total", f!~"g"}[5m]))': {"a_total"},
             "x:y:rate5m / on (a) group_left (b) (z > bool 0) and absent(up)": {"x:y:rate5m", "z", "up"},
-            'histogram_quantile(0.99, sum by (le) (a_bucket)) or vector(0) > 1e6 * Inf': {"a_bucket"},
+            "histogram_quantile(0.99, sum by (le) (a_bucket)) or vector(0) > 1e6 * Inf": {"a_bucket"},
             'label_replace(a offset 5m, "b", "$1", "c", "(.*)") unless topk(3, d)': {"a", "d"},
             '{__name__="a_b", c="d"}': {"a_b"},
         }.items():
@@ -96,7 +98,13 @@ class Filled(unittest.TestCase):
 
     def test_rows_that_are_closed_are_opened(self):
         panel = {"type": "stat", "title": "in", "gridPos": {"x": 0, "y": 1, "w": 4, "h": 3}}
-        row = {"type": "row", "title": "row", "collapsed": True, "panels": [panel], "gridPos": {"x": 0, "y": 0, "w": 24, "h": 1}}
+        row = {
+            "type": "row",
+            "title": "row",
+            "collapsed": True,
+            "panels": [panel],
+            "gridPos": {"x": 0, "y": 0, "w": 24, "h": 1},
+        }
         below = {**panel, "title": "below", "gridPos": {"x": 0, "y": 1, "w": 4, "h": 3}}
         found = boards.board({"title": "b", "uid": "b", "panels": [row, below]})
         self.assertEqual([(one.title, one.raw["gridPos"]["y"]) for one in found.panels], [("in", 1), ("below", 4)])
@@ -109,7 +117,11 @@ class Tables(unittest.TestCase):
             answers.Answer(targets[0], rows=[({"ip": "1", "c": "X"}, 5.0), ({"ip": "2"}, 7.0)]),
             answers.Answer(targets[1], rows=[({"ip": "2"}, 9.0), ({"ip": "3"}, 1.0)]),
         ]
-        organize = {"indexByName": {"Value #B": 0}, "renameByName": {"Value #B": "Refused"}, "excludeByName": {"Time": True}}
+        organize = {
+            "indexByName": {"Value #B": 0},
+            "renameByName": {"Value #B": "Refused"},
+            "excludeByName": {"Time": True},
+        }
         no_a = {"fieldName": "Value #A", "config": {"id": "isNull"}}
         raw = {
             "transformations": [
@@ -121,7 +133,10 @@ class Tables(unittest.TestCase):
         }
         table = answers.transformed(boards.Panel("b", "b", "", raw), answers.tables(found))
         self.assertEqual(table.names[0], "Refused")
-        self.assertEqual([(row["ip"], row["Value #A"], row.get("Refused")) for row in table.rows], [("2", 7.0, 9.0), ("1", 5.0, None)])
+        self.assertEqual(
+            [(row["ip"], row["Value #A"], row.get("Refused")) for row in table.rows],
+            [("2", 7.0, 9.0), ("1", 5.0, None)],
+        )
 
 
 class LogQL(unittest.TestCase):

@@ -95,5 +95,3 @@ class Prometheus:
 
 class Refused(ValueError):
     """A query that Prometheus does not take."""
-
-

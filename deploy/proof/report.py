@@ -4,6 +4,7 @@ import re
 import time
 import unicodedata
 from collections import defaultdict
+from pathlib import Path
 
 import checks
 import declared
@@ -18,55 +19,12 @@ from plots import escape
 FIRING, PENDING = "#d43a4c", "#f0b429"
 STRIP_WIDTH = 960
 
-STYLE = """
-:root { color-scheme: light; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 28px 24px; width: 1440px; background: #f4f6f8; color: #1f2933;
-  font: 13px/1.45 "DejaVu Sans", "Segoe UI", Helvetica, Arial, sans-serif; }
-h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 34px 0 10px; } p { margin: 4px 0; }
-h3 { font-size: 13px; margin: 0; color: #52606d; font-weight: 600; align-self: center; }
-.lead { color: #52606d; max-width: 1000px; }
-.cards { display: grid; grid-template-columns: repeat(4, 1fr); gap: 10px; margin: 18px 0; }
-.card, .panel, .alerts, .message { background: #fff; border: 1px solid #dde2e8; border-radius: 4px; padding: 8px 12px; }
-.card b { display: block; font-size: 25px; color: #1f60c4; } .card span { color: #52606d; }
-.equation { font-size: 13px; background: #fff; border-left: 4px solid #2f8f46; padding: 4px 14px; }
-.equation b { color: #2f8f46; } .equation.wrong { border-left-color: #d43a4c; } .equation.wrong b { color: #d43a4c; }
-.alerts { display: grid; grid-template-columns: 270px 120px 1fr; gap: 3px 14px; }
-.alerts > * { min-height: 16px; } .alerts .fired { font-weight: 600; } .alerts .severity { color: #52606d; }
-.quiet { columns: 4; color: #52606d; margin: 10px 0 0; padding: 0 0 0 18px; }
-.messages { columns: 3; column-gap: 10px; }
-.message { white-space: pre-wrap; overflow-wrap: anywhere; break-inside: avoid; margin: 0 0 10px; font-size: 11px; }
-.phase { color: #52606d; font-size: 11px; } abbr { background: #e3e7eb; border-radius: 3px; padding: 0 4px; font-size: 10px; } .message time { color: #7b8794; display: block; }
-.board { display: grid; grid-template-columns: repeat(24, 58px); }
-.panel { margin: 3px; overflow: hidden; display: flex; flex-direction: column; padding: 6px 9px; }
-.panel > h4 { margin: 0 0 4px; font-size: 12.5px; line-height: 18px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.panel > div { flex: 1; min-height: 0; }
-.panel.empty > div { display: flex; align-items: center; justify-content: center; color: #7b8794; text-align: center; }
-.key, .bars, .lines { list-style: none; margin: 0; padding: 0; }
-.key li { display: flex; align-items: center; gap: 6px; font-size: 10.5px; line-height: 15px; white-space: nowrap; }
-.key i { width: 9px; height: 3px; flex: none; } .key span { overflow: hidden; text-overflow: ellipsis; flex: 1; }
-.key b { font-weight: 500; color: #52606d; }
-.more { color: #7b8794; font-size: 10.5px; }
-.stats { display: grid; height: 100%; align-content: center; justify-items: center; gap: 4px 8px; }
-.stats.n2 { grid-template-columns: 1fr 1fr; } .stats.n3, .stats.n4 { grid-template-columns: repeat(2, 1fr); }
-.stats b { font-size: 25px; line-height: 1.1; display: block; text-align: center; } .stats span { font-size: 10.5px; color: #52606d; }
-.stats.n2 b, .stats.n3 b, .stats.n4 b { font-size: 16px; }
-.bars li { display: grid; grid-template-columns: minmax(60px, 34%) 1fr auto; gap: 8px; align-items: center; line-height: 22px; }
-.bars span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; } .bars i { background: #eef1f4; height: 12px; }
-.bars em { display: block; height: 12px; background: #3274d9; } .bars b { font-weight: 500; }
-table { border-collapse: collapse; width: 100%; font-size: 11px; }
-th { text-align: left; color: #52606d; font-weight: 600; border-bottom: 1px solid #cbd2d9; }
-td, th { padding: 2px 8px 2px 0; max-width: 330px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; line-height: 18px; }
-td { border-bottom: 1px solid #eef1f4; } .figure { font-variant-numeric: tabular-nums; }
-.lines li { font: 10px/1.4 "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; padding: 2px 0; border-bottom: 1px solid #eef1f4;
-  max-height: 33px; overflow: hidden; }
-.lines time { color: #1f60c4; margin-right: 8px; }
-"""
+STYLE = (Path(__file__).parent / "report.css").read_text()
 
 
 def page(body):
     head = f'<meta charset="utf-8"><title>weir: the proof</title><style>{STYLE}</style>'
-    return f"<!doctype html><html lang=\"en\"><head>{head}</head><body>{body}</body></html>\n"
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
 
 
 def card(figure, words):
@@ -114,7 +72,9 @@ def alerts(run):
             strip = plots.strip(STRIP_WIDTH, 16, found, run.began, run.ended)
             rows += f'<span class="{style}">{escape(name)}</span><span class="severity">{escape(kind + whose)}</span>'
             rows += f'<div class="alert">{strip}</div>'
-    axis = plots.time_axis(lambda at: (at - run.began) / (run.ended - run.began) * STRIP_WIDTH, run.began, run.ended, 10)
+    axis = plots.time_axis(
+        lambda at: (at - run.began) / (run.ended - run.began) * STRIP_WIDTH, run.began, run.ended, 10
+    )
     rows += f'<span></span><span></span><div class="axis">{plots.svg(STRIP_WIDTH, 14, axis)}</div>'
     silent = "".join(f"<li>{escape(name)}</li>" for name in quiet)
     legend = f'<p><b style="color:{FIRING}">■</b> firing &nbsp; <b style="color:{PENDING}">■</b> pending</p>'
@@ -171,16 +131,16 @@ def write(path, run, boards):
         card(len(run.telegram.messages), "messages at Telegram"),
     ]
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(run.began))
-    body = (
-        "<h1>weir: the proof with real parts</h1>"
-        f'<p class="lead">Made {made} by <code>just proof</code>. Two controllers (Debian\'s nginx with ModSecurity and the Core Rule '
-        "Set) under planned traffic and attacks, their logs rotated as the kubelet does, weir, Prometheus with the shipped rules, "
-        f"Alertmanager with the shipped texts. Every duration of the rules is divided by {rules.FACTOR}; what each panel shows is the "
-        "result of its own query.</p>"
-        f'<div class="cards">{"".join(cards)}</div>{exactness(run)}'
-        f"<h2>Alerts over time</h2>{alerts(run)}<h2>What arrived at Telegram</h2>{messages(run)}"
-        + "".join(board(one, run) for one in boards)
+    lead = (
+        f"Made {made} by <code>just proof</code>. Two controllers (Debian's nginx with ModSecurity and the Core Rule Set) under "
+        "planned traffic and attacks, their logs rotated as the kubelet does, weir, Prometheus with the shipped rules, "
+        f"Alertmanager with the shipped texts. Every duration of the rules is divided by {rules.FACTOR}; what each panel shows "
+        "is the result of its own query."
     )
+    body = f'<h1>weir: the proof with real parts</h1><p class="lead">{lead}</p>'
+    body += f'<div class="cards">{"".join(cards)}</div>{exactness(run)}'
+    body += f"<h2>Alerts over time</h2>{alerts(run)}<h2>What arrived at Telegram</h2>{messages(run)}"
+    body += "".join(board(one, run) for one in boards)
     path.write_text(page(body))
 
 

@@ -91,4 +91,3 @@ def write_shorter(folder, into):
     if not groups:
         raise SystemExit(f"no rules in {folder}")
     return paths, groups
-

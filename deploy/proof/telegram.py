@@ -8,7 +8,23 @@ from server import Handler, Server
 
 TEXT_MAX = 4096
 # What Telegram shows of HTML; anything else it refuses, and the message is lost.
-TAGS = {"b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "a", "code", "pre", "span", "tg-spoiler", "blockquote"}
+TAGS = {
+    "b",
+    "strong",
+    "i",
+    "em",
+    "u",
+    "ins",
+    "s",
+    "strike",
+    "del",
+    "a",
+    "code",
+    "pre",
+    "span",
+    "tg-spoiler",
+    "blockquote",
+}
 TOKEN, CHAT = "123456:proof", -1001234567890
 
 

@@ -6,7 +6,9 @@ import re
 import re2
 
 STRING = r'"(?:\\.|[^"\\])*"'
-CONDITION = re.compile(rf"\{{\{{\s*if eq \.(\w+) ({STRING})\s*\}}\}}(.*?)\{{\{{\s*else\s*\}}\}}(.*?)\{{\{{\s*end\s*\}}\}}", re.S)
+CONDITION = re.compile(
+    rf"\{{\{{\s*if eq \.(\w+) ({STRING})\s*\}}\}}(.*?)\{{\{{\s*else\s*\}}\}}(.*?)\{{\{{\s*end\s*\}}\}}", re.S
+)
 ACTION = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 REPLACE = re.compile(rf"regexReplaceAll\s+({STRING})\s+\.(\w+)\s+({STRING})")
 TRUNCATE = re.compile(r"trunc\s+(-?\d+)\s+\.(\w+)")

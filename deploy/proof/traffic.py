@@ -30,7 +30,10 @@ AGENTS = [
     "okhttp/4.12.0",
 ]
 ORDINARY = [
-    ("shop.example", ["/", "/cart", "/products/{n}", "/products/{n}/reviews", "/missing/{n}/status-404", "/old/status-301"]),
+    (
+        "shop.example",
+        ["/", "/cart", "/products/{n}", "/products/{n}/reviews", "/missing/{n}/status-404", "/old/status-301"],
+    ),
     ("api.shop.example", ["/v1/orders/{n}", "/v1/orders/{n}/delay-30", "/v1/stock"]),
     ("blog.example", ["/", "/posts/{n}", "/feed", "/posts/{n}/status-304"]),
     ("photos.example", ["/album/{n}", "/photo/{n}/delay-80", "/photo/{n}/large/delay-350"]),

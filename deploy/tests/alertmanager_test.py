@@ -49,7 +49,7 @@ def older(config, folder):
 
 
 def amtool(*arguments):
-    return subprocess.run(["amtool", *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    return subprocess.run(["amtool", *map(str, arguments)], capture_output=True, text=True, timeout=300)
 
 
 def fired():

@@ -1,10 +1,10 @@
 """An hour of the corpus' traffic as a Prometheus that scrapes two agents each minute would have it.
 
 The lines are those of the two controllers in tests/corpus/demo (or in the whole corpus), byte for byte. They span half a
-minute to some minutes; their own time stamps are stretched to an hour, so that what came at once stays together. For each minute the real agent reads
-the lines up to then (`-one-shot`), which gives the counters' values as they would be exposed. A new series is 0 in its
-first scrape, as weir's birth hold shows it. The agent's own metrics come from a scrape of the running agent that has read
-the whole hour: gauges stay as they are, counters are spread evenly.
+minute to some minutes; their own time stamps are stretched to an hour, so that what came at once stays together. For each
+minute the real agent reads the lines up to then (`-one-shot`), which gives the counters' values as they would be exposed.
+A new series is 0 in its first scrape, as weir's birth hold shows it. The agent's own metrics come from a scrape of the
+running agent that has read the whole hour: gauges stay as they are, counters are spread evenly.
 """
 
 import gzip
@@ -23,7 +23,7 @@ CORPUS = Path(__file__).resolve().parents[2] / "target/corpus/dev/pods"
 DEMO = Path(__file__).resolve().parents[2] / "tests/corpus/demo"
 CONFIG = DEMO.parents[2] / "config/kubernetes.yaml"
 MINUTES = 60
-READ_SECONDS_MAX = 60
+READ_SECONDS_MAX = 300
 
 # One line of a container, of one or several CRI lines; when it was complete, as a share of the excerpt.
 Record = namedtuple("Record", "share stream text lines")

@@ -58,7 +58,9 @@ class Waf(unittest.TestCase):
             rules = {rule for rule in TRUTH["modsec"]["by_rule"] if left_out.fullmatch(rule)}
             files = {"BLOCKING-EVALUATION", "CORRELATION", "INITIALIZATION"}
             of_scores = {
-                match["rule_id"] for line, match in read(name) if match and any(part in match[0].split("]")[0] for part in files)
+                match["rule_id"]
+                for _, match in read(name)
+                if match and any(part in match[0].split("]")[0] for part in files)
             }
             self.assertEqual(rules, of_scores)
             self.assertIn("949110", rules)

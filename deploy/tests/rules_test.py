@@ -110,8 +110,15 @@ def recorded():
     return found
 
 
+def page_queries():
+    """Every query for Prometheus on a runbook page, one a line, with the page's name."""
+    for path in sorted(RUNBOOKS.glob("*.md")):
+        for block in re.findall(r"```promql\n(.*?)```", path.read_text(), re.S):
+            yield from ((path.name, line) for line in block.splitlines() if line)
+
+
 def promtool(*arguments):
-    return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=600)
+    return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=1200)
 
 
 needs_promtool = unittest.skipUnless(shutil.which("promtool"), "no promtool: apt-get install prometheus")
@@ -197,7 +204,8 @@ class Documents(unittest.TestCase):
 
     def table(self):
         rows = {}
-        for name, severity, when, why in re.findall(r"(?m)^\| \[(\w+)\]\(.*?\) \| (.*?) \| (.*?) \| (.*) \|$", self.PAGE.read_text()):
+        row = r"(?m)^\| \[(\w+)\]\(.*?\) \| (.*?) \| (.*?) \| (.*) \|$"
+        for name, severity, when, why in re.findall(row, self.PAGE.read_text()):
             rows.setdefault(name, []).append((severity, re.findall(r"`([^`]*)`", when), why))
         return rows
 
@@ -235,24 +243,19 @@ class Documents(unittest.TestCase):
 
     def test_the_queries_of_the_pages_name_what_exists(self):
         known = {**shipped(), **recorded(), **FOREIGN}
-        for path in RUNBOOKS.glob("*.md"):
-            for query in re.findall(r"```promql\n(.*?)```", path.read_text(), re.S):
-                for line in filter(None, query.splitlines()):
-                    with self.subTest(path.name, query=line):
-                        metrics = selected(line)
-                        self.assertEqual(set(metrics) - set(known), set())
-                        for metric, labels in metrics.items():
-                            self.assertEqual(labels - known[metric] - TARGET_LABELS, set())
+        for page, query in page_queries():
+            with self.subTest(page, query=query):
+                metrics = selected(query)
+                self.assertEqual(set(metrics) - set(known), set())
+                for metric, labels in metrics.items():
+                    self.assertEqual(labels - known[metric] - TARGET_LABELS, set())
 
     @needs_promtool
     def test_the_queries_of_the_pages_can_be_read(self):
-        lines = {
-            line
-            for path in RUNBOOKS.glob("*.md")
-            for query in re.findall(r"```promql\n(.*?)```", path.read_text(), re.S)
-            for line in filter(None, query.splitlines())
-        }
-        document = {"groups": [{"name": "pages", "rules": [{"record": f"q{n}", "expr": e} for n, e in enumerate(sorted(lines))]}]}
+        queries = sorted({query for _, query in page_queries()})
+        self.assertGreater(len(queries), len(names()))
+        rules_of_pages = [{"record": f"q{at}", "expr": query} for at, query in enumerate(queries)]
+        document = {"groups": [{"name": "pages", "rules": rules_of_pages}]}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "pages.yaml")
             path.write_text(yaml.safe_dump(document))

@@ -17,6 +17,11 @@ fmt:
 demo *flags:
     cargo run --release -- demo {{ flags }}
 
+# real parts under traffic: what the boards and alerts make of it, in target/proof/report.html; three to five minutes
+proof:
+    cargo build --locked
+    deploy/proof/run
+
 # everything that benches/README.md has figures of; about half an hour
 bench:
     cargo bench --bench end_to_end

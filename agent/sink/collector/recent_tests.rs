@@ -52,7 +52,9 @@ impl Both {
 impl Output for Both {
     fn entry(&mut self, record: &Record<'_>, origin: Origin) {
         self.remembering.entry(record, origin, self.now);
-        self.plain.entry(record, Origin::next(), self.now);
+        // Past the memory: by its labels alone.
+        self.plain.repeatable = record.is_repeatable();
+        self.plain.add_labelled(record.labels(), record.timestamp(), record.line(), record.metadata(), self.now);
     }
 }
 

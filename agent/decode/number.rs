@@ -79,19 +79,23 @@ fn parse_short_decimal(text: &[u8]) -> Option<f64> {
     if digits.len() > 16 {
         return None;
     }
-    let (mut mantissa, mut point) = (0u64, None);
-    for (at, byte) in digits.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => mantissa = mantissa * 10 + u64::from(byte - b'0'),
-            b'.' if point.is_none() => point = Some(at),
-            _ => return None,
+    // `behind` is 1 behind the point, so that each digit there adds a decimal without a branch.
+    let (mut mantissa, mut decimals, mut behind) = (0u64, 0, 0);
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            mantissa = mantissa * 10 + u64::from(digit);
+            decimals += behind;
+        } else if *byte == b'.' && behind == 0 {
+            behind = 1;
+        } else {
+            return None;
         }
     }
-    let count = digits.len() - usize::from(point.is_some());
+    let count = digits.len() - behind;
     if count == 0 || count > 15 {
         return None;
     }
-    let decimals = point.map_or(0, |at| digits.len() - at - 1);
     let value = mantissa as f64 / POWERS[decimals];
     Some(if negative { -value } else { value })
 }

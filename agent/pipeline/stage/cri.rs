@@ -52,10 +52,10 @@ impl StageConfig for CriConfig {
         let wanted = usize::try_from(self.max_partial_line_size).unwrap_or(JOINED_BYTES_MAX);
         let cut = self.max_partial_line_size_truncate && wanted > 0;
         Some(Cri {
-            time: scope.slot("time"),
-            stream: scope.slot("stream"),
-            flags: scope.slot("flags"),
-            content: scope.slot("content"),
+            time: scope.given_slot("time"),
+            stream: scope.given_slot("stream"),
+            flags: scope.given_slot("flags"),
+            content: scope.given_slot("content"),
             stream_label: scope.label("stream"),
             stdout: scope.constant("stdout"),
             stderr: scope.constant("stderr"),

@@ -28,9 +28,9 @@ impl StageConfig for DockerConfig {
 
     fn compile(&self, scope: &mut Scope<'_>) -> Option<Docker> {
         Some(Docker {
-            output: scope.slot("output"),
-            stream: scope.slot("stream"),
-            timestamp: scope.slot("timestamp"),
+            output: scope.given_slot("output"),
+            stream: scope.given_slot("stream"),
+            timestamp: scope.given_slot("timestamp"),
             stream_label: scope.label("stream"),
             stdout: scope.constant("stdout"),
             stderr: scope.constant("stderr"),

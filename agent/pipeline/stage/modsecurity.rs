@@ -43,15 +43,15 @@ impl StageConfig for ModSecurityConfig {
 
     fn compile(&self, scope: &mut Scope<'_>) -> Option<ModSecurity> {
         Some(ModSecurity {
-            slots: NAMES.map(|name| scope.slot(name)),
+            slots: NAMES.map(|name| scope.given_slot(name)),
             client: self.client.compile(scope)?,
-            action: scope.slot("action"),
+            action: scope.given_slot("action"),
             blocked: scope.constant("blocked"),
             detected: scope.constant("detected"),
-            namespace: scope.slot("namespace"),
-            ingress: scope.slot("ingress"),
-            candidates: scope.slot("candidates"),
-            blocked_transaction: scope.slot("blocked_transaction"),
+            namespace: scope.given_slot("namespace"),
+            ingress: scope.given_slot("ingress"),
+            candidates: scope.given_slot("candidates"),
+            blocked_transaction: scope.given_slot("blocked_transaction"),
             one: scope.constant("1"),
             refused: (self.other == Other::Refuse).then(|| scope.reason("not_modsecurity")),
             seen: Transactions::default(),

@@ -322,7 +322,7 @@ class Access(unittest.TestCase):
             self.assertEqual(took, known["request_time_ms_sum"], excerpt)
 
     def test_keys_of_json_are_those_that_the_stage_knows(self):
-        source = (chart.ROOT / "agent/pipeline/stage/ingress_nginx.rs").read_text()
+        source = (chart.ROOT / "agent/pipeline/stage/ingress_nginx/fields.rs").read_text()
         known = {name: re.findall(r'"(\w+)"', keys) for name, keys in re.findall(r'\("(\w+)", &\[([^]]*)\]\)', source)}
         text = " ".join(target["expr"] for _, target, _, _ in boards.targets("loki"))
         for name, group in (

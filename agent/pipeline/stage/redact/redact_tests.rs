@@ -88,6 +88,10 @@ fn headers_are_taken_out_of_json_and_of_text() {
         (r#"cookie="a b" authorization=abc c=d"#, r##"cookie="#" authorization=# c=d"##),
         (r#"{"a":"cookie=","b":"c","d":"cookie=\"e f\" g"}"#, r##"{"a":"cookie=","b":"c","d":"cookie=\"#\" g"}"##),
         (r#"{"m":"{\"a\":\"no cookie:\",\"b\":\"c\"}"}"#, r#"{"m":"{\"a\":\"no cookie:\",\"b\":\"c\"}"}"#),
+        // A text within a text ends where that ends, if not before.
+        (r#"[{"":"{Authorization: \"a\\"}]"#, r##"[{"":"{Authorization: \"#"}]"##),
+        (r#"{"a":"{Authorization: \"x\\\\"}"#, r##"{"a":"{Authorization: \"#"}"##),
+        (r#"{"a":"{Authorization: \"x\\\"y\"}"}"#, r##"{"a":"{Authorization: \"#\"}"}"##),
         ("cookies: yes, cookiecutter: x", "cookies: yes, cookiecutter: x"),
         ("a=1; session=abc; theme=dark", "a=1; session=# theme=dark"),
     ]);

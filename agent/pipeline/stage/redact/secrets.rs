@@ -335,9 +335,7 @@ impl Quote {
             let run = if *byte == b'\\' { backslashes(text, at) } else { 0 };
             match text.get(at + run) {
                 Some(mark) if *mark == b'"' || *mark == self.mark => {
-                    // Backslashes that stand for one come in groups.
-                    let own = run % (2 * self.len());
-                    if own <= self.backslashes {
+                    if let Some(own) = self.ends_with(run) {
                         return at + run - own;
                     }
                     at += run + 1;
@@ -352,6 +350,20 @@ impl Quote {
             }
         }
         text.len()
+    }
+
+    /// Whether a mark behind so many backslashes ends the text or one around it, and how many of them are its own. Each text
+    /// around halves them: an even number stands for backslashes, and the mark ends that text; an odd one escapes the mark.
+    fn ends_with(self, backslashes: usize) -> Option<usize> {
+        let (mut rest, mut own) = (backslashes, 0);
+        while own <= self.backslashes {
+            if rest % 2 == 0 {
+                return Some(own);
+            }
+            rest /= 2;
+            own = 2 * own + 1;
+        }
+        None
     }
 }
 

@@ -228,7 +228,11 @@ fn idle(files: usize) -> io::Result<()> {
         .replace("${WEIR_STATE:-/var/lib/weir}", &folder.path().join("state").display().to_string())
         .replace("${NODE_NAME:-}", "")
         .replace("${LOKI_URL:-}", "")
-        .replace("${WEIR_INGRESS_NAMESPACES:-ingress-nginx}", "ingress-nginx");
+        .replace("${WEIR_INGRESS_NAMESPACES:-ingress-nginx}", "ingress-nginx")
+        .replace("${WEIR_TRUSTED_PROXIES:-}", "")
+        .replace("${WEIR_CLIENT_SOURCES:-x_forwarded_for}", "x_forwarded_for")
+        .replace("${WEIR_ANONYMIZE:-}", "");
+    assert!(!text.contains("${"), "a variable that has no value here");
     let agent = Agent::start(folder.path(), &text)?;
     sleep(Duration::from_secs(15));
     let (start, seconds) = (agent.cpu_time()?, number("WEIR_SECONDS", 20));

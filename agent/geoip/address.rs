@@ -40,8 +40,8 @@ fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     for byte in text {
         let digit = u32::from(byte.wrapping_sub(b'0'));
         if digit <= 9 {
-            // A zero leads if a digit follows it.
-            if digits > 0 && octet == 0 {
+            // A fourth digit is one too many, and a zero leads if a digit follows it.
+            if digits == 3 || (digits > 0 && octet == 0) {
                 return None;
             }
             octet = octet * 10 + digit;
@@ -55,7 +55,6 @@ fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
             points += 1;
         }
     }
-    // Too many digits are too great a number; eleven of them don't make it wrap.
     (points == 3 && digits > 0 && octet <= 255).then(|| Ipv4Addr::from_bits(address << 8 | octet))
 }
 

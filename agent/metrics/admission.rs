@@ -11,6 +11,7 @@ use super::family::LabelName;
 use super::group::{Group, Row};
 use super::key::{LabelKey, entries, is_own};
 use super::sketch::Sketch;
+use super::terms::Terms;
 use super::value::{LabelSet, row_hash};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -154,7 +155,7 @@ impl Group {
     /// stands ready. `None` in any other.
     pub fn admit_to_other(
         &mut self,
-        hasher: &RandomState,
+        terms: &mut Terms,
         hash: u64,
         labels: LabelSet<'_>,
         key: &mut LabelKey,
@@ -165,24 +166,24 @@ impl Group {
             return None;
         }
         let gives = |name| gives_way(limit, name);
-        let other = labels.hash_of_other(hasher, gives)?;
-        let index = self.find_by(other, |stored| labels.is_other(stored, gives))?;
+        let other = labels.hash_of_other(terms, gives)?;
+        let index = self.find_by(other, |row| labels.is_other(row, terms, gives))?;
         let free = limit.series_max.saturating_add(self.admission.reserve()).saturating_sub(own);
         if self.admission.proves_heavy(hash, free) {
             self.columns.iter_mut().for_each(|column| column.promoted += 1);
-            labels.write(key);
-            return Some(Row { index: self.insert(hasher, key), limited: false, capped: 0 });
+            labels.write(key, terms);
+            return Some(Row { index: self.insert(terms, key), limited: false, capped: 0 });
         }
         Some(Row { index, limited: true, capped: 0 })
     }
 
     /// A row for a label set that has none yet; the key becomes what the row stands for.
-    pub fn admit(&mut self, hasher: &RandomState, key: &mut LabelKey) -> Row {
-        let capped = self.admission.over(hasher, key);
+    pub fn admit(&mut self, terms: &mut Terms, key: &mut LabelKey) -> Row {
+        let capped = self.admission.over(terms.hasher(), key);
         if capped != 0 {
             let over = |name| self.admission.capped().enumerate().any(|(at, n)| n == name && capped >> at & 1 == 1);
             key.replace_values(over, OTHER.as_bytes());
-            if let Some(index) = self.find(hasher, key) {
+            if let Some(index) = self.find(terms, key) {
                 return Row { index, limited: false, capped };
             }
         }
@@ -191,29 +192,29 @@ impl Group {
         if self.admission.gives_way(key.identity()) {
             let own = self.rows() - self.admission.others;
             if own < max {
-                return Row { index: self.insert(hasher, key), limited, capped };
+                return Row { index: self.insert(terms, key), limited, capped };
             }
             let free = max.saturating_add(self.admission.reserve()).saturating_sub(own);
-            if self.admission.proves_heavy(row_hash(hasher, key.identity()), free) {
+            if self.admission.proves_heavy(row_hash(terms, key.identity()), free) {
                 self.columns.iter_mut().for_each(|column| column.promoted += 1);
-                return Row { index: self.insert(hasher, key), limited, capped };
+                return Row { index: self.insert(terms, key), limited, capped };
             }
             limited = key.replace_values(|name| gives_way(&self.admission.limit, name), OTHER.as_bytes());
         }
-        if let Some(index) = self.other_row(hasher, key, max) {
+        if let Some(index) = self.other_row(terms, key, max) {
             return Row { index, limited, capped };
         }
         key.replace_values(|_| true, OTHER.as_bytes());
-        let index = self.other_row(hasher, key, max.saturating_add(OTHER_ROWS_MAX)).unwrap_or_else(|| {
+        let index = self.other_row(terms, key, max.saturating_add(OTHER_ROWS_MAX)).unwrap_or_else(|| {
             key.clear();
-            self.find(hasher, key).unwrap_or_else(|| self.insert(hasher, key))
+            self.find(terms, key).unwrap_or_else(|| self.insert(terms, key))
         });
         Row { index, limited: true, capped }
     }
 
     /// The row of a label set that has nothing to give way; a new one as long as there are less than some number.
-    fn other_row(&mut self, hasher: &RandomState, key: &LabelKey, max: usize) -> Option<u32> {
+    fn other_row(&mut self, terms: &mut Terms, key: &LabelKey, max: usize) -> Option<u32> {
         let has_room = self.admission.others < max;
-        self.find(hasher, key).or_else(|| has_room.then(|| self.insert(hasher, key)))
+        self.find(terms, key).or_else(|| has_room.then(|| self.insert(terms, key)))
     }
 }

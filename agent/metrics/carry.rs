@@ -24,7 +24,7 @@ impl Store {
         let hold = self.exposure.hold.or(old.exposure.hold);
         self.exposure = old.exposure.clone();
         self.exposure.hold = hold;
-        let names: Vec<LabelName> = old.names.list.iter().map(|name| self.names.intern(name)).collect();
+        let names: Vec<LabelName> = old.names.list.iter().map(|name| self.label_name(name)).collect();
         let mut key = LabelKey::new();
         for from in &old.groups {
             let name = |column: &Column| old.families[column.family.0 as usize].name.as_str();
@@ -48,7 +48,7 @@ impl Store {
     pub(super) fn absorb(&mut self, place: Place, key: &mut LabelKey, from: &[u64]) {
         key.sort_by_name(|name| &self.names.list[usize::from(name.0)]);
         let group = &mut self.groups[place.group.0 as usize];
-        let row = group.find(&self.hasher, key).unwrap_or_else(|| group.insert(&self.hasher, key));
+        let row = group.find(&self.terms, key).unwrap_or_else(|| group.insert(&mut self.terms, key));
         group.absorb(row, place.metric, from, self.now);
     }
 

@@ -3,11 +3,12 @@
 use super::admission::{Admission, CAPPED_LABELS_MAX, Limit};
 use super::carry::stamp_of_both;
 use super::cell::{self, Refused, Stamp, Update};
+use super::exposure::Exposure;
 use super::family::{FamilyId, Kind, LabelName};
 use super::key::{LabelKey, identity};
 use super::keys::Keys;
-use super::value::row_hash;
-use foldhash::fast::RandomState;
+use super::terms::{RowTerms, TermId, Terms};
+use super::value::{LabelSet, row_hash};
 use hashbrown::HashTable;
 
 /// Whole seconds of a clock that never goes back.
@@ -107,12 +108,9 @@ pub struct Cells<'a> {
     pub(super) columns: &'a mut [Column],
     pub(super) row: &'a mut [u64],
     pub(super) now: Seconds,
-    /// Whether newborn series are held.
-    pub(super) holds: bool,
+    pub(super) exposure: &'a Exposure,
     pub(super) limited: bool,
     pub(super) capped: u16,
-    /// One of these two.
-    pub(super) is_replaced: bool,
 }
 
 impl Cells<'_> {
@@ -154,20 +152,24 @@ impl Cells<'_> {
     pub fn update(&mut self, metric: usize, update: Update) -> Result<(), Refused> {
         // What nearly every line does: one more of a series that lives.
         if let (Update::Inc, Some(Column { kind: Kind::Counter, at, .. })) = (update, self.columns.get(metric))
+            && !self.is_replaced()
             && let Some([stamp, whole, ..]) = self.row.get_mut(*at..)
-            && *stamp != Stamp::NEVER.0
-            && *whole < u64::MAX
-            && !self.is_replaced
+            && count_one(stamp, whole, self.now)
         {
-            *whole += 1;
-            *stamp = Stamp(*stamp).touched(self.now).0;
             return Ok(());
         }
         self.update_any(metric, update)
     }
 
+    /// Whether the row stands for others, too.
+    #[inline]
+    fn is_replaced(&self) -> bool {
+        self.limited || self.capped != 0
+    }
+
     #[inline(never)]
     fn update_any(&mut self, metric: usize, update: Update) -> Result<(), Refused> {
+        let is_replaced = self.is_replaced();
         let column = &mut self.columns[metric];
         let cell = &mut self.row[column.at..column.end];
         let outcome = cell::update(&column.kind, cell, update);
@@ -175,15 +177,26 @@ impl Cells<'_> {
             column.refused[why as usize] += 1;
             return outcome;
         }
-        if self.is_replaced {
+        if is_replaced {
             column.count_replaced(self.limited, self.capped);
         }
         match cell::stamp(cell) {
-            Stamp::NEVER => column.begin(&mut cell[0], self.now, self.holds),
+            Stamp::NEVER => column.begin(&mut cell[0], self.now, self.exposure.holds()),
             known => cell[0] = known.touched(self.now).0,
         }
         outcome
     }
+}
+
+/// One more of a counter that lives. `false`: it does not, or is full, and nothing was changed.
+#[inline]
+fn count_one(stamp: &mut u64, whole: &mut u64, now: Seconds) -> bool {
+    if *stamp == Stamp::NEVER.0 || *whole == u64::MAX {
+        return false;
+    }
+    *whole += 1;
+    *stamp = Stamp(*stamp).touched(now).0;
+    true
 }
 
 #[derive(Debug)]
@@ -195,6 +208,8 @@ pub(super) struct Group {
     /// The rows of all cells, one after another.
     pub words: Vec<u64>,
     pub keys: Keys,
+    /// What the keys consist of, by number.
+    row_terms: RowTerms,
     /// Living rows by label set.
     table: HashTable<u32>,
     /// Rows to be used again; all their words are 0.
@@ -209,6 +224,7 @@ impl Group {
             admission: Admission::new(limit),
             words: Vec::new(),
             keys: Keys::default(),
+            row_terms: RowTerms::default(),
             table: HashTable::new(),
             free: Vec::new(),
         }
@@ -218,20 +234,40 @@ impl Group {
         self.table.len()
     }
 
-    #[inline]
-    pub fn find(&self, hasher: &RandomState, key: &LabelKey) -> Option<u32> {
-        self.find_by(row_hash(hasher, key.identity()), |stored| key.is(stored))
+    /// The row of a key.
+    pub fn find(&self, terms: &Terms, key: &LabelKey) -> Option<u32> {
+        let hash = row_hash(terms, key.identity());
+        self.table.find(hash, |row| key.is(self.keys.get(*row))).copied()
     }
 
-    /// The row with this hash whose stored key is the one.
+    /// The row of labels that are made ready, or else their hash.
+    #[inline(never)]
+    pub fn find_row(&self, labels: LabelSet<'_>) -> Result<u32, u64> {
+        let (hash, is_known) = labels.hash();
+        if !is_known {
+            return Err(hash);
+        }
+        self.find_by(hash, |row| labels.is(row)).ok_or(hash)
+    }
+
+    /// One more in the first metric, if it is a counter that lives in the row.
     #[inline]
-    pub fn find_by(&self, hash: u64, is_it: impl Fn(&[u8]) -> bool) -> Option<u32> {
-        self.table.find(hash, |row| is_it(self.keys.get(*row))).copied()
+    pub fn count(&mut self, row: u32, now: Seconds) -> bool {
+        match (self.columns.first(), self.words.get_mut(row as usize * self.stride..)) {
+            (Some(Column { kind: Kind::Counter, .. }), Some([stamp, whole, ..])) => count_one(stamp, whole, now),
+            _ => false,
+        }
+    }
+
+    /// The row with this hash whose terms are the ones.
+    #[inline]
+    pub fn find_by(&self, hash: u64, is_it: impl Fn(&[TermId]) -> bool) -> Option<u32> {
+        self.table.find(hash, |row| is_it(self.row_terms.get(*row))).copied()
     }
 
     /// The row of a stored identity.
-    pub fn find_stored(&self, hasher: &RandomState, key: &[u8]) -> Option<u32> {
-        self.find_by(row_hash(hasher, key), |stored| identity(stored) == key)
+    pub fn find_stored(&self, terms: &Terms, key: &[u8]) -> Option<u32> {
+        self.table.find(row_hash(terms, key), |row| identity(self.keys.get(*row)) == key).copied()
     }
 
     pub fn cell(&self, row: u32, metric: usize) -> &[u64] {
@@ -247,15 +283,16 @@ impl Group {
         column.set_stamp(&mut cell[0], stamp);
     }
 
-    pub fn insert(&mut self, hasher: &RandomState, key: &LabelKey) -> u32 {
+    pub fn insert(&mut self, terms: &mut Terms, key: &LabelKey) -> u32 {
         let row = self.free.pop().unwrap_or_else(|| {
             let row = (self.words.len() / self.stride) as u32;
             self.words.resize(self.words.len() + self.stride, 0);
             row
         });
         self.keys.set(row, &key.to_stored());
-        self.admission.inserted(hasher, key.identity());
-        let hash = |row: &u32| row_hash(hasher, identity(self.keys.get(*row)));
+        self.row_terms.set(row, terms, key.identity());
+        self.admission.inserted(terms.hasher(), key.identity());
+        let hash = |row: &u32| row_hash(terms, identity(self.keys.get(*row)));
         self.table.insert_unique(hash(&row), row, hash);
         row
     }
@@ -289,17 +326,18 @@ impl Group {
     }
 
     /// Gives up the rows without a living cell.
-    pub fn free_empty(&mut self, hasher: &RandomState) {
+    pub fn free_empty(&mut self, terms: &mut Terms) {
         for (row, words) in self.words.chunks_exact(self.stride).enumerate() {
             let row = row as u32;
             let Some(key) = self.keys.of(row) else { continue };
             if self.columns.iter().any(|column| words[column.at] != 0) {
                 continue;
             }
-            if let Ok(entry) = self.table.find_entry(row_hash(hasher, identity(key)), |r| *r == row) {
+            if let Ok(entry) = self.table.find_entry(row_hash(terms, identity(key)), |r| *r == row) {
                 entry.remove();
             }
-            self.admission.removed(hasher, identity(key));
+            self.admission.removed(terms.hasher(), identity(key));
+            self.row_terms.free(row, terms);
             self.keys.free(row);
             self.free.push(row);
         }

@@ -35,6 +35,7 @@ mod seen;
 mod sketch;
 mod snapshot;
 mod store;
+mod terms;
 mod value;
 
 pub use admission::{CAPPED_LABELS_MAX, Limit, OTHER};

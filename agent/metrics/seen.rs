@@ -19,7 +19,7 @@ impl Store {
             key.sort_by_name(|name| store.name(name));
             let group = &store.groups[place.group.0 as usize];
             // A series that ended since needs no place: it was shown, and is over.
-            if let Some(row) = group.find(&store.hasher, key) {
+            if let Some(row) = group.find(&store.terms, key) {
                 let into = seen.cell_mut(place.group.0 as usize, row, place.metric);
                 let stamp = stamp_of_both(cell::stamp(into), cell::stamp(cell), store.now);
                 cell::merge(&group.columns[place.metric].kind, into, cell);

@@ -7,9 +7,9 @@ use super::family::{Conflict, Family, FamilyId, LabelName};
 use super::group::{Cells, Column, Group, GroupId, Row, Seconds};
 use super::key::{LabelKey, identity};
 use super::snapshot::{Image, Part, Snapshot};
+use super::terms::Terms;
 use super::value::{LabelSet, LabelValue};
 use crate::labels::{is_label_name, sanitize_label_name};
-use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,7 @@ pub struct Store {
     pub(super) families: Vec<Family>,
     pub(super) names: Names,
     pub(super) groups: Vec<Group>,
-    /// Seeded per process: label values come from strangers.
-    pub(super) hasher: RandomState,
+    pub(super) terms: Terms,
     /// The latest second a caller told.
     pub(super) now: Seconds,
     pub(super) exposure: Exposure,
@@ -67,7 +66,9 @@ impl Store {
 
     /// The id of a label name; a name that Prometheus would not take is made fit for it.
     pub fn label_name(&mut self, name: &str) -> LabelName {
-        self.names.intern(name)
+        let id = self.names.intern(name);
+        self.terms.name_was_made(id);
+        id
     }
 
     pub fn name(&self, id: LabelName) -> &str {
@@ -82,39 +83,54 @@ impl Store {
     #[inline]
     pub fn row(&mut self, group: GroupId, key: &mut LabelKey, now: Seconds) -> Row {
         self.now = self.now.max(now);
-        match self.groups[group.0 as usize].find(&self.hasher, key) {
+        match self.groups[group.0 as usize].find(&self.terms, key) {
             Some(index) => Row { index, limited: false, capped: 0 },
             None => self.new_row(group, key),
         }
     }
 
-    /// Takes the value of one label of a line, for [`row_of`](Self::row_of); `None` where the line lacks it.
+    /// Takes the value of one label of a line, for [`cells_of`](Self::cells_of); `None` where the line lacks it.
     #[inline]
     pub fn set_value(&self, label: &mut LabelValue, name: LabelName, value: Option<&[u8]>) {
-        label.set(name, value, &self.hasher);
+        label.set(name, value, &self.terms);
     }
 
-    /// As [`row`](Self::row), of labels that are made ready: no key is put together for a series that lives.
+    /// The cells of the row of labels that are made ready (see [`row`](Self::row)): no key is put together for a series
+    /// that lives.
     #[inline]
-    pub fn row_of(&mut self, group: GroupId, labels: LabelSet<'_>, now: Seconds) -> Row {
+    pub fn cells_of(&mut self, group: GroupId, labels: LabelSet<'_>, now: Seconds) -> Cells<'_> {
         self.now = self.now.max(now);
-        let hash = labels.hash();
-        match self.groups[group.0 as usize].find_by(hash, |stored| labels.is(stored)) {
-            Some(index) => Row { index, limited: false, capped: 0 },
-            None => self.new_row_of(group, hash, labels),
-        }
+        let row = match self.groups[group.0 as usize].find_row(labels) {
+            Ok(index) => Row { index, limited: false, capped: 0 },
+            Err(hash) => self.new_row_of(group, hash, labels),
+        };
+        self.cells(group, row)
+    }
+
+    /// One more in the first metric of a group, which is a counter: what most groups are asked for.
+    #[inline]
+    pub fn count(&mut self, group: GroupId, labels: LabelSet<'_>, now: Seconds) {
+        self.now = self.now.max(now);
+        let known = &mut self.groups[group.0 as usize];
+        let row = match known.find_row(labels) {
+            Ok(index) if known.count(index, self.now) => return,
+            Ok(index) => Row { index, limited: false, capped: 0 },
+            Err(hash) => self.new_row_of(group, hash, labels),
+        };
+        // A refusal is counted there.
+        let _ = self.cells(group, row).inc(0);
     }
 
     #[inline(never)]
     fn new_row_of(&mut self, group: GroupId, hash: u64, labels: LabelSet<'_>) -> Row {
         let mut key = std::mem::take(&mut self.key);
         let known = if labels.is_sorted_by_name(|name| &self.names.list[usize::from(name.0)]) {
-            self.groups[group.0 as usize].admit_to_other(&self.hasher, hash, labels, &mut key)
+            self.groups[group.0 as usize].admit_to_other(&mut self.terms, hash, labels, &mut key)
         } else {
             None
         };
         let row = known.unwrap_or_else(|| {
-            labels.write(&mut key);
+            labels.write(&mut key, &self.terms);
             self.new_row(group, &mut key)
         });
         self.key = key;
@@ -125,11 +141,11 @@ impl Store {
     fn new_row(&mut self, group: GroupId, key: &mut LabelKey) -> Row {
         let group = &mut self.groups[group.0 as usize];
         if key.sort_by_name(|name| &self.names.list[usize::from(name.0)])
-            && let Some(index) = group.find(&self.hasher, key)
+            && let Some(index) = group.find(&self.terms, key)
         {
             return Row { index, limited: false, capped: 0 };
         }
-        group.admit(&self.hasher, key)
+        group.admit(&mut self.terms, key)
     }
 
     /// The cells of a row, touched in the second that [`Store::row`] was last told.
@@ -141,10 +157,9 @@ impl Store {
             columns: &mut group.columns,
             row: &mut group.words[start..start + group.stride],
             now: self.now,
-            holds: self.exposure.holds(),
+            exposure: &self.exposure,
             limited: row.limited,
             capped: row.capped,
-            is_replaced: row.limited || row.capped != 0,
         }
     }
 
@@ -248,7 +263,7 @@ impl Store {
             }
         }
         over.iter().for_each(|(group, row, metric)| self.groups[*group].forget(*row, *metric));
-        self.groups.iter_mut().for_each(|group| group.free_empty(&self.hasher));
+        self.groups.iter_mut().for_each(|group| group.free_empty(&mut self.terms));
         over.len()
     }
 
@@ -257,7 +272,7 @@ impl Store {
         let others = self.groups.iter().enumerate().filter(move |(at, _)| *at != group).map(|(_, group)| group);
         others.filter_map(move |other| {
             let metric = other.columns.iter().position(|column| column.family == family)?;
-            let row = other.find_stored(&self.hasher, identity(key))?;
+            let row = other.find_stored(&self.terms, identity(key))?;
             Some(cell::stamp(other.cell(row, metric))).filter(|stamp| *stamp != Stamp::NEVER)
         })
     }

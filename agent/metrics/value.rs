@@ -1,48 +1,105 @@
 //! The labels of a line, each made ready once for all series that have it.
 //!
-//! A label's entry stands in the notation of a key (`key`), with its hash. A series is looked up by the hashes of its
-//! entries, mixed, and recognized by the entries themselves: its key is put together only when it is born. Where a
-//! label has the value that it had in the line before, nothing is to be done at all.
+//! A label's value is known by its number (`terms`), with the hash that it has as the entry of a key. A series is looked up
+//! by these hashes, mixed, and recognized by the numbers: its key is put together only when it is born. Each label
+//! remembers numbers of values that came before, so that for most values one comparison is all.
 
 use super::family::LabelName;
 use super::key::{self, LabelKey};
-use foldhash::fast::RandomState;
-use std::hash::{BuildHasher, Hasher};
+use super::terms::{TermId, Terms, UNKNOWN};
+
+/// Values of a label that are remembered, by a few bits of their bytes.
+const RECENT: usize = 256;
 
 /// One label of the line at hand.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LabelValue {
-    /// As in a key; empty where the label has no value.
-    entry: Vec<u8>,
+    /// 0 where the label has no value.
     hash: u64,
+    /// Its number, or [`UNKNOWN`].
+    term: TermId,
     name: LabelName,
     /// The label is there, with or without a value.
     is_present: bool,
+    /// As in a key, of a value that has no number.
+    entry: Vec<u8>,
+    /// The numbers of values that came before.
+    recent: Box<[TermId; RECENT]>,
+}
+
+impl Default for LabelValue {
+    fn default() -> Self {
+        LabelValue {
+            hash: 0,
+            term: UNKNOWN,
+            name: LabelName::default(),
+            is_present: false,
+            entry: Vec::new(),
+            recent: Box::new([UNKNOWN; RECENT]),
+        }
+    }
 }
 
 impl LabelValue {
     /// Takes the value of a line, which may be any bytes (see [`LabelKey::push`]); `None`: the line lacks the label.
     #[inline]
-    pub(super) fn set(&mut self, name: LabelName, value: Option<&[u8]>, hasher: &RandomState) {
+    pub(super) fn set(&mut self, name: LabelName, value: Option<&[u8]>, terms: &Terms) {
+        self.name = name;
         self.is_present = value.is_some();
-        let value = value.unwrap_or_default();
-        if self.name == name && is_same(self.value(), value) {
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            (self.hash, self.term) = (0, UNKNOWN);
             return;
+        };
+        let place = mark(value);
+        // A number that was given up is nobody's by now, or another value's.
+        let known = self.recent[place];
+        let term = terms.get(known);
+        if term.is(name, value) {
+            (self.hash, self.term) = (term.hash, known);
+        } else {
+            self.look_up(value, place, terms);
         }
-        self.change(name, value, hasher);
     }
 
-    fn change(&mut self, name: LabelName, value: &[u8], hasher: &RandomState) {
-        self.name = name;
+    #[inline(never)]
+    fn look_up(&mut self, value: &[u8], place: usize, terms: &Terms) {
         self.entry.clear();
-        key::push_value(&mut self.entry, name, value);
-        self.hash = entry_hash(hasher, &self.entry);
+        key::push_value(&mut self.entry, self.name, value);
+        self.hash = terms.hash(&self.entry);
+        self.term = terms.find(self.hash, &self.entry);
+        if self.term != UNKNOWN {
+            self.recent[place] = self.term;
+        }
+    }
+
+    /// As it stands in keys.
+    fn value<'v>(&'v self, terms: &'v Terms) -> &'v [u8] {
+        match (self.hash, self.term) {
+            (0, _) => &[],
+            (_, UNKNOWN) => &self.entry[key::HEAD..],
+            (_, term) => terms.get(term).value(),
+        }
     }
 
     #[inline]
-    fn value(&self) -> &[u8] {
-        self.entry.get(key::HEAD..).unwrap_or_default()
+    fn has_value(&self) -> bool {
+        self.hash != 0
     }
+}
+
+/// Where a value is remembered: by its first and its last bytes.
+#[inline]
+fn mark(value: &[u8]) -> usize {
+    let bits = match (value.first_chunk::<8>(), value.last_chunk::<8>()) {
+        (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29),
+        _ => match (value.first_chunk::<4>(), value.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+            }
+            _ => value.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte)),
+        },
+    };
+    (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
 }
 
 /// The labels of one series: some of a line's. They should stand in the alphabetic order of their names, each name once;
@@ -69,49 +126,55 @@ impl<'v> LabelSet<'v> {
     /// The labels that have a value.
     #[inline]
     fn valued(self) -> impl Iterator<Item = &'v LabelValue> {
-        self.which.iter().map(move |at| &self.values[usize::from(*at)]).filter(|value| !value.entry.is_empty())
+        self.which.iter().map(move |at| &self.values[usize::from(*at)]).filter(|value| value.has_value())
     }
 
-    /// What [`row_hash`] gives for the key.
+    /// What [`row_hash`] gives for the key, and whether there may be a series: each label with a value is in some.
     #[inline]
-    pub(super) fn hash(self) -> u64 {
-        finished(self.valued().fold(0, |hash, value| mixed(hash, value.hash)))
-    }
-
-    /// Whether a stored key is of this series.
-    #[inline]
-    pub(super) fn is(self, mut stored: &[u8]) -> bool {
+    pub(super) fn hash(self) -> (u64, bool) {
+        let (mut hash, mut is_known) = (0, true);
         for value in self.valued() {
-            match stored.split_at_checked(value.entry.len()) {
-                Some((entry, rest)) if is_same(entry, &value.entry) => stored = rest,
-                _ => return false,
-            }
+            hash = mixed(hash, value.hash);
+            is_known &= value.term != UNKNOWN;
         }
-        key::has_no_value(stored)
+        (finished(hash), is_known)
     }
 
-    /// The hash of the label set in which `__other__` stands for the values that give way; `None` if none does.
-    pub(super) fn hash_of_other(self, hasher: &RandomState, gives_way: impl Fn(LabelName) -> bool) -> Option<u64> {
+    /// Whether the terms of a row are these, all of which have a number.
+    #[inline]
+    pub(super) fn is(self, row: &[TermId]) -> bool {
+        let mut row = row.iter();
+        self.valued().all(|value| row.next() == Some(&value.term)) && has_ended(row)
+    }
+
+    /// The hash of the label set in which `__other__` stands for the values that give way; `None` if none does, or if one of
+    /// its terms has no number.
+    pub(super) fn hash_of_other(self, terms: &Terms, gives_way: impl Fn(LabelName) -> bool) -> Option<u64> {
         let mut some = false;
-        let hash = self.valued().fold(0, |hash, value| {
-            let gives = gives_way(value.name);
-            some |= gives && key::is_own(value.value());
-            mixed(hash, if gives { entry_hash(hasher, &key::other_entry(value.name)) } else { value.hash })
-        });
+        let mut hash = 0;
+        for value in self.valued() {
+            let (mut entry, mut term) = (value.hash, value.term);
+            if gives_way(value.name) {
+                term = terms.other(value.name);
+                entry = terms.get(term).hash;
+                some |= term != value.term;
+            }
+            if term == UNKNOWN {
+                return None;
+            }
+            hash = mixed(hash, entry);
+        }
         some.then(|| finished(hash))
     }
 
-    /// Whether a stored key is of that label set.
-    pub(super) fn is_other(self, mut stored: &[u8], gives_way: impl Fn(LabelName) -> bool) -> bool {
-        for value in self.valued() {
-            let other = key::other_entry(value.name);
-            let entry = if gives_way(value.name) { &other } else { &value.entry[..] };
-            match stored.strip_prefix(entry) {
-                Some(rest) => stored = rest,
-                None => return false,
-            }
-        }
-        key::has_no_value(stored)
+    /// Whether the terms of a row are those of that label set, all of which have a number.
+    pub(super) fn is_other(self, row: &[TermId], terms: &Terms, gives_way: impl Fn(LabelName) -> bool) -> bool {
+        let mut row = row.iter();
+        let term = |value: &LabelValue| match gives_way(value.name) {
+            true => terms.other(value.name),
+            false => value.term,
+        };
+        self.valued().all(|value| row.next() == Some(&term(value))) && has_ended(row)
     }
 
     /// Whether the names ascend.
@@ -124,27 +187,26 @@ impl<'v> LabelSet<'v> {
     }
 
     /// Makes a key of them.
-    pub(super) fn write(self, key: &mut LabelKey) {
+    pub(super) fn write(self, key: &mut LabelKey, terms: &Terms) {
         key.clear();
         for at in self.which {
             let value = &self.values[usize::from(*at)];
             if value.is_present {
-                key.push(value.name, value.value());
+                key.push(value.name, value.value(terms));
             }
         }
     }
 }
 
-/// The hash of a label set, from the part of a stored key that makes the series.
-pub(super) fn row_hash(hasher: &RandomState, identity: &[u8]) -> u64 {
-    finished(key::raw_entries(identity).fold(0, |hash, entry| mixed(hash, entry_hash(hasher, entry))))
+/// Whether nothing but [`UNKNOWN`] follows.
+#[inline]
+fn has_ended(mut rest: std::slice::Iter<'_, TermId>) -> bool {
+    rest.next().is_none_or(|term| *term == UNKNOWN)
 }
 
-#[inline]
-fn entry_hash(hasher: &RandomState, entry: &[u8]) -> u64 {
-    let mut state = hasher.build_hasher();
-    state.write(entry);
-    state.finish()
+/// The hash of a label set, from the part of a stored key that makes the series.
+pub(super) fn row_hash(terms: &Terms, identity: &[u8]) -> u64 {
+    finished(key::raw_entries(identity).fold(0, |hash, entry| mixed(hash, terms.hash(entry))))
 }
 
 /// The hashes of entries are keyed and well mixed already: what is left is that their order counts.
@@ -161,7 +223,7 @@ fn finished(hash: u64) -> u64 {
 /// Whether two texts are the same, without a call for those of up to 32 bytes: words from both ends, which overlap in the
 /// middle.
 #[inline]
-fn is_same(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
     let n = a.len();
     if n != b.len() {
         return false;

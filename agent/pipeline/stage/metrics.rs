@@ -261,6 +261,8 @@ struct Metric {
     source: Slot,
     value: Option<Vec<u8>>,
     action: Action,
+    /// It is a counter of lines that have the source, whatever it reads.
+    only_counts: bool,
 }
 
 impl Group {
@@ -302,6 +304,7 @@ impl Group {
             source: scope.slot(&metric.source),
             value: metric.value.clone().map(String::into_bytes),
             action: metric.action,
+            only_counts: metric.kind == Kind::Counter && metric.action == Action::Inc && metric.value.is_none(),
         });
         Some(Group { id, labels, metrics: metrics.collect() })
     }
@@ -310,23 +313,40 @@ impl Group {
 impl Run for Metrics {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         self.labels.next_line();
-        for group in &self.groups {
-            // The row is looked up for the first metric that this line touches.
-            let mut row = None;
-            for (at, metric) in group.metrics.iter().enumerate() {
-                let Some(change) = metric.change(record) else { continue };
-                let row = match row {
-                    Some(row) => row,
-                    None => {
-                        let labels = self.labels.of(group.labels.as_deref(), record, context.series);
-                        *row.insert(context.series.row_of(group.id, labels, context.now))
-                    }
-                };
-                // What a cell refuses (a negative number for a counter), the store counts.
-                let _ = context.series.cells(group.id, row).update(at, change);
+        self.groups.iter().for_each(|group| group.count(&mut self.labels, record, context));
+        Flow::Next
+    }
+}
+
+impl Group {
+    fn count(&self, labels: &mut Labels, record: &mut Record<'_>, context: &mut Context<'_>) {
+        if let [metric] = &self.metrics[..]
+            && metric.only_counts
+        {
+            if record.value(metric.source).is_present() {
+                let labels = labels.of(self.labels.as_deref(), record, context.series);
+                context.series.count(self.id, labels, context.now);
+            }
+            return;
+        }
+        self.update(labels, record, context);
+    }
+
+    #[inline(never)]
+    fn update(&self, labels: &mut Labels, record: &mut Record<'_>, context: &mut Context<'_>) {
+        // The row is looked up for the first metric that this line touches.
+        let mut metrics = self.metrics.iter().enumerate();
+        let first = metrics.find_map(|(at, metric)| Some((at, metric.change(record)?)));
+        let Some((at, change)) = first else { return };
+        let labels = labels.of(self.labels.as_deref(), record, context.series);
+        let mut cells = context.series.cells_of(self.id, labels, context.now);
+        // What a cell refuses (a negative number for a counter), the store counts.
+        let _ = cells.update(at, change);
+        for (at, metric) in metrics {
+            if let Some(change) = metric.change(record) {
+                let _ = cells.update(at, change);
             }
         }
-        Flow::Next
     }
 }
 
@@ -357,6 +377,18 @@ impl Metric {
 }
 
 /// Whether a value reads exactly so.
+#[inline]
 fn reads(record: &mut Record<'_>, value: Value, wanted: &[u8]) -> bool {
-    record.value_text(value).is_some_and(|text| record.bytes(text) == wanted)
+    match value {
+        Value::Text(text) => record.bytes(text) == wanted,
+        // Such as a status: it reads as it is written.
+        Value::Number(raw) if is_plain(record.bytes(raw)) => record.bytes(raw) == wanted,
+        value => record.value_text(value).is_some_and(|text| record.bytes(text) == wanted),
+    }
+}
+
+/// Whether a number is a whole one of three digits at most, as it is printed.
+#[inline]
+fn is_plain(number: &[u8]) -> bool {
+    matches!(number, [b'1'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'])
 }

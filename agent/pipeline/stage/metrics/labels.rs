@@ -3,13 +3,13 @@
 use crate::metrics::{LabelName, LabelSet, LabelValue, Store};
 use crate::pipeline::{LabelId, Record, Slot, Value};
 
-/// The labels of all groups: a label that several of them have is made ready once a line.
+/// The labels of all groups: made ready once a line, for the first group that wants some.
 #[derive(Default)]
 pub struct Labels {
     sources: Vec<Source>,
     values: Vec<LabelValue>,
-    /// The line at hand.
-    line: u64,
+    /// They are those of the line at hand.
+    is_ready: bool,
 }
 
 /// Where the value of a label comes from.
@@ -18,8 +18,6 @@ struct Source {
     slot: Slot,
     /// What no stage extracted may be a label of the target, or of the geoip stage.
     label: LabelId,
-    /// The line for which the value was made ready.
-    line: u64,
 }
 
 impl Labels {
@@ -28,36 +26,39 @@ impl Labels {
         let known = self.sources.iter().position(|known| (known.name, known.slot) == (name, slot));
         let at = known.unwrap_or(self.sources.len());
         if known.is_none() {
-            self.sources.push(Source { name, slot, label, line: 0 });
+            self.sources.push(Source { name, slot, label });
             self.values.push(LabelValue::default());
         }
         // There are fewer names than that in a pipeline.
         at as u16
     }
 
-    /// The line that comes next.
+    /// Another line: nothing is ready yet.
     #[inline]
     pub fn next_line(&mut self) {
-        self.line += 1;
+        self.is_ready = false;
     }
 
     /// The labels of a group for the line at hand; `None`: all labels of the entry.
     #[inline]
     pub fn of<'l>(&'l mut self, which: Option<&'l [u16]>, record: &'l mut Record<'_>, series: &Store) -> LabelSet<'l> {
         let Some(which) = which else { return record.series_labels(series) };
-        for at in which {
-            let at = usize::from(*at);
-            let source = &mut self.sources[at];
-            if source.line != self.line {
-                source.line = self.line;
-                let text = match record.value(source.slot) {
-                    Value::Missing => record.label(source.label),
-                    Value::Text(text) => Some(text),
-                    value => record.value_text(value),
-                };
-                series.set_value(&mut self.values[at], source.name, text.map(|text| record.bytes(text)));
-            }
+        if !self.is_ready {
+            self.make_ready(record, series);
         }
         LabelSet::in_order(&self.values, which)
+    }
+
+    #[inline(never)]
+    fn make_ready(&mut self, record: &mut Record<'_>, series: &Store) {
+        self.is_ready = true;
+        for (source, label) in self.sources.iter().zip(&mut self.values) {
+            let text = match record.value(source.slot) {
+                Value::Missing => record.label(source.label),
+                Value::Text(text) => Some(text),
+                value => record.value_text(value),
+            };
+            series.set_value(label, source.name, text.map(|text| record.bytes(text)));
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! A pipeline bound to one source: the label values that every line of it starts with.
 
+use super::entry_labels::SeriesNames;
 use super::keyed_hash::KeyedHash;
-use super::scope::{LabelId, Names};
+use super::scope::Names;
 use super::text::{Place, Text, Value};
 use crate::labels::Labels;
-use crate::metrics::{LabelName, Store};
+use crate::metrics::Store;
 
 /// What every record of one source starts from, in the order of the pipeline's ids.
 pub struct Binding {
@@ -18,8 +19,8 @@ pub struct Binding {
     pub(super) order: Vec<u16>,
     /// Initial extracted values: Promtail seeds them with the labels.
     pub(super) slots: Vec<Value>,
-    /// The labels that series may have (not `__…`) in the order of their names, each with the metric store's name for it.
-    series_labels: Vec<(LabelId, LabelName)>,
+    /// What series call the labels.
+    pub(super) series_names: SeriesNames,
     /// Names the source by its labels: the same in every process, and whatever number its binding has.
     pub(super) identity: u64,
 }
@@ -44,20 +45,14 @@ impl Binding {
         let slots = slots.iter().map(|name| place(name).map_or(Value::Missing, Value::Text)).collect();
         let mut order: Vec<u16> = (0..names.len() as u16).collect();
         order.sort_by(|a, b| names[*a as usize].cmp(&names[*b as usize]));
-        let shown = order.iter().filter(|id| !names[usize::from(**id)].starts_with("__"));
-        let series_labels = shown.map(|id| (LabelId(*id), series.label_name(&names[usize::from(*id)]))).collect();
+        let series_names = SeriesNames::new(&names, &initial, &order, series);
         let parts = labels.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let identity = KeyedHash::PLAIN.of(parts);
-        Binding { bytes, labels: initial, names, order, slots, series_labels, identity }
+        Binding { bytes, labels: initial, names, order, slots, series_names, identity }
     }
 
     /// Which source this is, for what is remembered of it over a restart.
     pub fn identity(&self) -> u64 {
         self.identity
-    }
-
-    /// The labels that series may have in the order of their names, each with the metric store's name for it.
-    pub fn series_labels(&self) -> &[(LabelId, LabelName)] {
-        &self.series_labels
     }
 }

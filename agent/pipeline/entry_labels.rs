@@ -5,42 +5,117 @@ use super::scope::LabelId;
 use super::text::Text;
 use crate::metrics::{LabelName, LabelSet, LabelValue, Store};
 
+/// The last bit stands for all further labels.
+const SHARED: u64 = 1 << 63;
+
+/// Which labels are set and which have changed, a bit for each, by the rank of their names.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Marks {
+    present: u64,
+    changed: u64,
+}
+
+impl Marks {
+    /// Of a line that begins with the labels of its source.
+    #[inline]
+    pub fn of_new_line(names: &SeriesNames) -> Self {
+        Marks { present: names.initial, changed: u64::MAX }
+    }
+
+    #[inline]
+    pub fn label_was_set(&mut self, label: LabelId, is_some: bool, names: &SeriesNames) {
+        let bit = names.bits[usize::from(label.0)];
+        self.changed |= bit;
+        self.present = self.present & !(bit & !SHARED) | if is_some { bit } else { 0 };
+    }
+}
+
 #[derive(Default)]
 pub(super) struct EntryLabels {
-    /// By the labels' numbers: of which text of the line at hand the value was made ready.
-    texts: Vec<Option<Text>>,
+    /// By the rank of the labels' names.
     values: Vec<LabelValue>,
-    /// The labels that are set, in the order of their names.
+    /// The labels that are set, by rank.
     which: Vec<u16>,
+    /// What `which` says.
+    present: u64,
 }
 
 impl EntryLabels {
-    /// Another line: its texts stand elsewhere.
-    #[inline]
-    pub fn next_line(&mut self) {
-        self.texts.clear();
-    }
-
-    /// `labels`: as the record has them. `named`: those that series may have, in the order of their names.
+    /// `labels`: as the record has them. `marks`: of these; what has changed is made ready and marked so no more.
     pub fn make_ready<'b>(
         &mut self,
         labels: &[Option<Text>],
-        named: &[(LabelId, LabelName)],
+        marks: &mut Marks,
+        names: &SeriesNames,
         bytes: impl Fn(Text) -> &'b [u8],
         series: &Store,
     ) -> LabelSet<'_> {
-        self.texts.resize(labels.len(), None);
-        self.values.resize_with(labels.len().max(self.values.len()), LabelValue::default);
-        self.which.clear();
-        for &(label, name) in named {
-            let at = usize::from(label.0);
-            let Some(text) = labels[at] else { continue };
-            if self.texts[at] != Some(text) {
-                self.texts[at] = Some(text);
-                series.set_value(&mut self.values[at], name, Some(bytes(text)));
+        let Marks { present, changed } = *marks;
+        if changed != 0 {
+            marks.changed = 0;
+            if self.values.len() < names.order.len() {
+                self.values.resize_with(names.order.len(), LabelValue::default);
             }
-            self.which.push(label.0);
+            for_each(changed & present, names.order.len(), |rank| {
+                if let Some(text) = labels[usize::from(names.order[rank])] {
+                    series.set_value(&mut self.values[rank], names.names[rank], Some(bytes(text)));
+                }
+            });
+        }
+        if present != self.present || present & SHARED != 0 {
+            self.present = present;
+            self.which.clear();
+            for_each(present, names.order.len(), |rank| {
+                if labels[usize::from(names.order[rank])].is_some() {
+                    self.which.push(rank as u16);
+                }
+            });
         }
         LabelSet::new(&self.values, &self.which)
     }
 }
+
+/// Calls for the rank of each bit, of so many ranks.
+#[inline]
+fn for_each(mut bits: u64, ranks: usize, mut call: impl FnMut(usize)) {
+    let own = bits & !SHARED;
+    let further = if bits & SHARED == 0 { ranks } else { 63 };
+    bits = own;
+    while bits != 0 {
+        call(bits.trailing_zeros() as usize);
+        bits &= bits - 1;
+    }
+    (further..ranks).for_each(call);
+}
+
+/// The names that series have for the labels of a binding.
+pub(super) struct SeriesNames {
+    /// The labels that series may have (not `__…`), in the order of their names: the place here is the rank.
+    order: Vec<u16>,
+    /// By rank.
+    names: Vec<LabelName>,
+    /// By the labels' numbers: the bit of the rank, or none.
+    bits: Vec<u64>,
+    /// The labels that are set from the start.
+    initial: u64,
+}
+
+impl SeriesNames {
+    /// `names` and the initial `labels` by number, and all numbers in the order of the names.
+    pub fn new(names: &[Box<str>], labels: &[Option<Text>], order: &[u16], series: &mut Store) -> Self {
+        let name = |label: &u16| &names[usize::from(*label)];
+        let order: Vec<u16> = order.iter().copied().filter(|label| !name(label).starts_with("__")).collect();
+        let mut bits = vec![0; names.len()];
+        let mut initial = 0;
+        for (rank, label) in order.iter().map(|label| usize::from(*label)).enumerate() {
+            bits[label] = 1 << rank.min(63);
+            initial |= if labels[label].is_some() { bits[label] } else { 0 };
+        }
+        let names = order.iter().map(|label| series.label_name(name(label))).collect();
+        SeriesNames { order, names, bits, initial }
+    }
+}
+
+#[cfg(test)]
+#[path = "entry_labels_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! The record: one line on its way through a pipeline. It is reset, not rebuilt.
 
 use super::binding::Binding;
-use super::entry_labels::EntryLabels;
+use super::entry_labels::{EntryLabels, Marks};
 use super::scope::{LabelId, ReasonId, Slot};
 use super::text::{Place, Text, Value};
 use crate::clock::UnixNanos;
@@ -38,6 +38,7 @@ pub struct State {
     /// The text that was asked for its address last.
     address: Option<(Text, Option<IpAddr>)>,
     entry_labels: EntryLabels,
+    label_marks: Marks,
 }
 
 /// What a container runtime's line holds behind its prefix, joined with the pieces before it.
@@ -83,7 +84,7 @@ impl<'r> Record<'r> {
         state.behind = None;
         state.metadata.clear();
         state.address = None;
-        state.entry_labels.next_line();
+        state.label_marks = Marks::of_new_line(&binding.series_names);
         Record { input, fixed, source, binding, state }
     }
 
@@ -127,10 +128,10 @@ impl<'r> Record<'r> {
 
     /// All labels of the entry that series may have, made ready for them.
     pub fn series_labels(&mut self, series: &Store) -> LabelSet<'_> {
-        let State { scratch, labels, entry_labels, .. } = &mut *self.state;
+        let State { scratch, labels, entry_labels, label_marks, .. } = &mut *self.state;
         let (input, fixed, binding) = (self.input, self.fixed, self.binding);
         let bytes = |text| bytes_of(text, input, scratch, fixed, &binding.bytes);
-        entry_labels.make_ready(labels, binding.series_labels(), bytes, series)
+        entry_labels.make_ready(labels, label_marks, &binding.series_names, bytes, series)
     }
 
     /// The line as it stands now: a stage may have taken a part of it.
@@ -186,14 +187,16 @@ impl<'r> Record<'r> {
 
     pub fn set_label(&mut self, id: LabelId, value: Option<Text>) {
         self.state.labels[id.0 as usize] = value;
+        self.state.label_marks.label_was_set(id, value.is_some(), &self.binding.series_names);
     }
 
     /// Takes away all labels but those that are allowed, by their numbers.
     pub fn retain_labels(&mut self, allowed: &[bool]) {
-        let known = allowed.len().min(self.state.labels.len());
-        let (known, others) = self.state.labels.split_at_mut(known);
-        known.iter_mut().zip(allowed).filter(|(_, allowed)| !**allowed).for_each(|(label, _)| *label = None);
-        others.fill(None);
+        for label in 0..self.state.labels.len() {
+            if !allowed.get(label).is_some_and(|allowed| *allowed) {
+                self.set_label(LabelId(label as u16), None);
+            }
+        }
     }
 
     /// All label ids of this record: those of the pipeline, then those that only the target has.

@@ -3,6 +3,7 @@ use super::super::group::GroupId;
 use super::super::{Family, Kind, Shown, Store};
 use super::*;
 use proptest::prelude::*;
+use std::time::Duration;
 
 /// Values that meet: short and long, empty, not UTF-8, too long, `__other__`.
 fn value() -> impl Strategy<Value = Option<Vec<u8>>> {
@@ -34,18 +35,30 @@ struct Counting {
     store: Store,
     group: GroupId,
     names: [LabelName; 3],
+    now: u32,
 }
 
 impl Counting {
     fn new(series_max: usize, overflow: &[usize], values_max: Option<usize>) -> Counting {
+        Counting::with(None, series_max, overflow, values_max)
+    }
+
+    /// Without limits; series end when they are idle for so long.
+    fn idle(max: Duration) -> Counting {
+        let mut counting = Counting::with(Some(max), usize::MAX, &[], None);
+        counting.store.set_hold(Duration::ZERO);
+        counting
+    }
+
+    fn with(max_idle: Option<Duration>, series_max: usize, overflow: &[usize], values_max: Option<usize>) -> Counting {
         let mut store = Store::new();
-        let family = Family { name: "lines_total".into(), help: String::new(), kind: Kind::Counter, max_idle: None };
+        let family = Family { name: "lines_total".into(), help: String::new(), kind: Kind::Counter, max_idle };
         let family = store.define(family).unwrap();
         let names = ["a", "b", "c"].map(|name| store.label_name(name));
         let overflow = overflow.iter().map(|at| names[*at]).collect();
         let values_max = values_max.map(|max| (names[1], max)).into_iter().collect();
         let group = store.group(&[family], Limit { series_max, overflow, values_max });
-        Counting { store, group, names }
+        Counting { store, group, names, now: 1 }
     }
 
     /// By a key that is built: the plain way.
@@ -56,7 +69,7 @@ impl Counting {
                 key.push(self.names[at], value);
             }
         }
-        let row = self.store.row(self.group, &mut key, 1);
+        let row = self.store.row(self.group, &mut key, self.now);
         self.store.cells(self.group, row).inc(0).unwrap();
     }
 
@@ -66,7 +79,7 @@ impl Counting {
             self.store.set_value(&mut values[at], self.names[at], value.as_deref());
         }
         let order = order.map(|at| at as u16);
-        self.store.cells_of(self.group, LabelSet::new(values, &order), 1).inc(0).unwrap();
+        self.store.cells_of(self.group, LabelSet::new(values, &order), self.now).inc(0).unwrap();
     }
 
     /// Everything that is shown, and the books.
@@ -131,6 +144,31 @@ proptest! {
             }
             prop_assert_eq!(built.to_stored(), pushed.to_stored());
             prop_assert_eq!(labels.hash().0, row_hash(&counting.store.terms, pushed.identity()));
+        }
+    }
+
+    /// Series end, and what numbered their labels comes to mean others.
+    #[test]
+    fn a_number_that_was_given_up_means_nothing_any_more(
+        lines in prop::collection::vec((prop::array::uniform3(value()), prop::option::of(1u32..200)), 1..80),
+    ) {
+        let idle = Duration::from_secs(60);
+        let (mut plain, mut ready) = (Counting::idle(idle), Counting::idle(idle));
+        let mut values = vec![LabelValue::default(); 3];
+        let mut now = 100;
+        for (line, pause) in &lines {
+            now += pause.unwrap_or(0);
+            for counting in [&mut plain, &mut ready] {
+                counting.now = now;
+                let at = Duration::from_secs(now.into());
+                if pause.is_some() {
+                    let cut = counting.store.cut(true, at).number();
+                    counting.store.served(cut, at);
+                }
+            }
+            plain.by_key(line, [0, 1, 2]);
+            ready.by_values(&mut values, line, [0, 1, 2]);
+            prop_assert_eq!(plain.shown(), ready.shown());
         }
     }
 }

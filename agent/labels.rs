@@ -1,11 +1,19 @@
 //! Label sets and label names.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// A label set in the order of its names: a target's labels, a stream's labels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(BTreeMap<String, String>);
+///
+/// There are several of them for each file that is followed, so they are two pieces of memory, however many labels.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Labels {
+    /// Names and values, one behind the other.
+    text: String,
+    /// Where each name ends, and its value.
+    ends: Vec<(u32, u32)>,
+}
 
 impl Labels {
     pub fn new() -> Self {
@@ -14,41 +22,135 @@ impl Labels {
 
     /// The value of a label; a missing label reads as the empty string, as everywhere in Prometheus.
     pub fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
+        self.find(name).map_or("", |at| self.at(at).1)
     }
 
     pub fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.find(name).is_ok()
     }
 
-    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        self.0.insert(name.into(), value.into());
+    pub fn set(&mut self, name: impl AsRef<str>, value: impl AsRef<str>) {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        match self.find(name) {
+            Ok(at) => {
+                let (name_end, end) = self.ends[at];
+                self.text.replace_range(name_end as usize..end as usize, value);
+                self.move_ends(at, i64::from(name_end) - i64::from(end) + value.len() as i64);
+                // The name stands where it stood.
+                self.ends[at].0 = name_end;
+            }
+            Err(at) => {
+                let start = self.start(at);
+                self.text.insert_str(start, value);
+                self.text.insert_str(start, name);
+                self.move_ends(at, (name.len() + value.len()) as i64);
+                self.ends.insert(at, (place(start + name.len()), place(start + name.len() + value.len())));
+            }
+        }
     }
 
     pub fn remove(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name)
+        let at = self.find(name).ok()?;
+        let (start, (name_end, end)) = (self.start(at), self.ends[at]);
+        let value = self.text[name_end as usize..end as usize].to_string();
+        self.text.replace_range(start..end as usize, "");
+        self.ends.remove(at);
+        self.move_ends(at, start as i64 - i64::from(end));
+        Some(value)
     }
 
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
-        self.0.retain(|name, value| keep(name, value));
+        let mut kept = Labels::new();
+        self.iter().filter(|(name, value)| keep(name, value)).for_each(|(name, value)| kept.push(name, value));
+        *self = kept;
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        (0..self.ends.len()).map(|at| self.at(at))
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.ends.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ends.is_empty()
     }
+
+    /// The place of a label, or the one where it belongs.
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        // By places, since each says where the one behind it starts.
+        let (mut from, mut to) = (0, self.ends.len());
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match self.at(middle).0.cmp(name) {
+                Ordering::Less => from = middle + 1,
+                Ordering::Equal => return Ok(middle),
+                Ordering::Greater => to = middle,
+            }
+        }
+        Err(from)
+    }
+
+    fn at(&self, at: usize) -> (&str, &str) {
+        let (name_end, end) = self.ends[at];
+        (&self.text[self.start(at)..name_end as usize], &self.text[name_end as usize..end as usize])
+    }
+
+    fn start(&self, at: usize) -> usize {
+        at.checked_sub(1).map_or(0, |before| self.ends[before].1 as usize)
+    }
+
+    /// A label that comes behind all others.
+    fn push(&mut self, name: &str, value: &str) {
+        self.text.push_str(name);
+        let name_end = place(self.text.len());
+        self.text.push_str(value);
+        self.ends.push((name_end, place(self.text.len())));
+    }
+
+    /// The text before the ends from a place on has grown by so many bytes.
+    fn move_ends(&mut self, at: usize, by: i64) {
+        for (name_end, end) in &mut self.ends[at..] {
+            *name_end = (i64::from(*name_end) + by) as u32;
+            *end = (i64::from(*end) + by) as u32;
+        }
+    }
+}
+
+/// Labels of more than 4 GiB do not fit in any answer or file that they are read from.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).expect("less than 4 GiB of labels")
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        Labels(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let sorted: BTreeMap<String, String> =
+            pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let mut labels = Labels {
+            text: String::with_capacity(sorted.iter().map(|(name, value)| name.len() + value.len()).sum()),
+            ends: Vec::with_capacity(sorted.len()),
+        };
+        sorted.iter().for_each(|(name, value)| labels.push(name, value));
+        labels
+    }
+}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -134,6 +236,36 @@ pub fn sanitize_label_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Set, set again, taken away, and what is left kept or not.
+        #[test]
+        fn labels_are_a_map_in_the_order_of_its_names(
+            steps in prop::collection::vec(("[a-d]{0,2}|ä", prop::option::of("[x-z]{0,3}|ö")), 0..24),
+            kept in "[x-z]",
+        ) {
+            let (mut labels, mut map) = (Labels::new(), BTreeMap::new());
+            for (name, value) in &steps {
+                match value {
+                    Some(value) => {
+                        labels.set(name, value);
+                        map.insert(name.clone(), value.clone());
+                    }
+                    None => prop_assert_eq!(labels.remove(name), map.remove(name)),
+                }
+                prop_assert!(labels.iter().eq(map.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
+                prop_assert_eq!(&labels, &map.clone().into_iter().collect());
+                prop_assert_eq!(labels.get(name), map.get(name).map_or("", String::as_str));
+                prop_assert_eq!((labels.contains(name), labels.len()), (map.contains_key(name), map.len()));
+            }
+            let before: Labels = steps.iter().map(|(name, _)| (name.as_str(), "")).collect();
+            prop_assert_eq!(before.cmp(&labels), before.iter().cmp(labels.iter()));
+            labels.retain(|_, value| value.starts_with(&kept));
+            map.retain(|_, value| value.starts_with(&kept));
+            prop_assert_eq!(labels, map.into_iter().collect());
+        }
+    }
 
     #[test]
     fn labels_print_as_loki_writes_them() {

@@ -158,7 +158,7 @@ fn of_container(
 }
 
 /// An empty label is none, for Prometheus' rules as well.
-fn set(labels: &mut Labels, name: impl Into<String>, value: &str) {
+fn set(labels: &mut Labels, name: impl AsRef<str>, value: &str) {
     if !value.is_empty() {
         labels.set(name, value);
     }

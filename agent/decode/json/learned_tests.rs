@@ -3,13 +3,14 @@
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
+use super::super::Field;
 use super::super::tests::value;
 use super::*;
 
-/// Answers of a picker with a memory are those of one without, which is told beforehand.
+/// Answers of pickers with a memory, one for each way to look, are those of one without.
 struct Twins {
     general: Picker,
-    learning: LearningPicker,
+    learning: Vec<LearningPicker>,
     mode: Mode,
 }
 
@@ -17,16 +18,17 @@ impl Twins {
     fn new(paths: &[&str], mode: Mode) -> Self {
         let split = |path: &&str| path.split('.').map(String::from).collect();
         let paths: Vec<Vec<String>> = paths.iter().map(split).collect();
-        Self { general: Picker::new(&paths), learning: LearningPicker::new(&paths, mode), mode }
+        let learning = |looks| LearningPicker { looks, ..LearningPicker::new(&paths, mode) };
+        Self { general: Picker::new(&paths), learning: Looks::all().into_iter().map(learning).collect(), mode }
     }
 
     fn assert_agree(&mut self, line: &[u8]) {
-        // What is left in the slots from the line before must not count.
         let mut expected = vec![Field::Missing; self.general.len()];
-        let mut found = vec![Field::Bool(true); self.general.len()];
         let read = self.general.pick(line, self.mode, &mut expected);
-        assert_eq!(self.learning.pick(line, &mut found), read, "{}", line.escape_ascii());
-        assert_eq!(found, expected, "{}", line.escape_ascii());
+        for picker in &mut self.learning {
+            let found = picker.pick(line).map(|found| (0..expected.len()).map(|path| found.field(path, line)).collect());
+            assert_eq!(found, read.map(|()| expected.clone()), "{:?}: {}", picker.looks, line.escape_ascii());
+        }
     }
 }
 

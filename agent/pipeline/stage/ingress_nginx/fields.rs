@@ -1,10 +1,9 @@
 //! The fields of an access line: their names, and the JSON keys under which they stand.
 
 use super::super::json::rewrite;
-use crate::decode::json::{self, Field, LearningPicker, Mode};
+use crate::decode::json::{self, Found, Kind, LearningPicker, Mode, PATHS_MAX};
 use crate::pipeline::{Record, Slot, Text, Value};
 use crate::yaml::Spanned;
-use std::ops::Range;
 
 /// What a line gives, and under which JSON keys, the usual ones first.
 pub const NAMES: [(&str, &[&str]); N] = [
@@ -53,10 +52,6 @@ pub const X_FORWARDED_FOR: usize = 25;
 pub const CLIENT_HEADER: usize = 26;
 pub const PEER: usize = 27;
 
-
-/// JSON keys that one line is searched for.
-const KEYS_MAX: usize = 64;
-
 /// Picks the fields of JSON lines into the record.
 pub struct Picker {
     /// Each key with the one of [`NAMES`] that it gives; the keys of a name stand together, the usual one first.
@@ -64,10 +59,12 @@ pub struct Picker {
     picker: LearningPicker,
     /// Of the picked keys.
     targets: Vec<usize>,
-    /// Those of the names that an access line must have.
-    needed: [Range<usize>; 2],
+    /// A bit for each of these that gives a name which an access line must have.
+    needed: [u64; 2],
     /// The names that are picked.
     picked: Vec<usize>,
+    /// A bit for each of them.
+    wanted: u32,
     spare: Vec<u8>,
 }
 
@@ -80,10 +77,10 @@ impl Picker {
             let of_name = if given.is_empty() { usual.to_vec() } else { given };
             keys.extend(of_name.into_iter().map(|key| (key.split('.').map(str::to_string).collect(), at)));
         }
-        keys.truncate(KEYS_MAX);
+        keys.truncate(PATHS_MAX);
         let picker = LearningPicker::new(&[], Mode::Lenient);
         let mut picker =
-            Picker { keys, picker, targets: Vec::new(), needed: [0..0, 0..0], picked: Vec::new(), spare: Vec::new() };
+            Picker { keys, picker, targets: Vec::new(), needed: [0; 2], picked: Vec::new(), wanted: 0, spare: Vec::new() };
         picker.narrow(|_| true);
         picker
     }
@@ -93,52 +90,41 @@ impl Picker {
         let wanted = self.keys.iter().filter(|(_, at)| is_wanted(*at));
         let (paths, targets): (Vec<_>, Vec<_>) = wanted.cloned().unzip();
         self.picker = LearningPicker::new(&paths, Mode::Lenient);
-        self.needed = [STATUS, CLIENT_IP].map(|needed| {
-            let first = targets.iter().position(|at| *at == needed).unwrap_or(0);
-            first..first + targets.iter().filter(|at| **at == needed).count()
-        });
+        let keys_of = |name| (0..).zip(&targets).map(|(key, at)| u64::from(*at == name) << key).sum();
+        self.needed = [STATUS, CLIENT_IP].map(keys_of);
         self.targets = targets;
         self.picked = (0..N).filter(|at| is_wanted(*at)).collect();
+        self.wanted = self.picked.iter().map(|at| 1 << at).sum();
     }
 
     /// Whether the line is an access line: an object with a status and a client. Then the record has what it gives.
     pub fn pick(&mut self, record: &mut Record<'_>, line: Text, slots: &[Slot; N]) -> bool {
-        // An array of half the size is enough where few of the names are read.
-        if self.targets.len() <= KEYS_MAX / 2 {
-            self.pick_keys::<{ KEYS_MAX / 2 }>(record, line, slots)
-        } else {
-            self.pick_keys::<KEYS_MAX>(record, line, slots)
-        }
-    }
-
-    fn pick_keys<const KEYS: usize>(&mut self, record: &mut Record<'_>, line: Text, slots: &[Slot; N]) -> bool {
         let (whole, values) = record.bytes_and_values(line);
-        let mut fields = [Field::Missing; KEYS];
-        let fields = &mut fields[..self.targets.len()];
-        if self.picker.pick(whole, fields).is_err() || !self.needed.iter().all(|of| fields[of.clone()].iter().any(is_text)) {
+        let Ok(found) = self.picker.pick(whole) else { return false };
+        if !self.needed.iter().all(|keys| has_text(found, *keys)) {
             return false;
         }
-        for &at in &self.picked {
-            // What the line leaves out is nil and not missing: a label of the pod must not stand in for it.
+        let (mut given, mut to_unescape) = (0u32, 0u32);
+        // From behind, so that the usual key of a name has the last word.
+        let mut keys = found.paths();
+        while keys != 0 {
+            let key = 63 - keys.leading_zeros() as usize;
+            keys ^= 1 << key;
+            let (span, at) = (found.span(key), self.targets[key]);
+            if matches!(span.kind, Kind::Text | Kind::Number | Kind::Escaped) {
+                values[usize::from(slots[at].0)] = Value::Text(line.slice(span.start, span.end));
+                given |= 1 << at;
+                to_unescape = to_unescape & !(1 << at) | u32::from(span.kind == Kind::Escaped) << at;
+            }
+        }
+        // What the line leaves out is nil and not missing: a label of the pod must not stand in for it.
+        for at in bits(self.wanted & !given) {
             values[usize::from(slots[at].0)] = Value::Nil;
         }
-        let mut to_unescape = 0u32;
-        // From behind, so that the usual key of a name has the last word.
-        for (at, field) in self.targets.iter().zip(&*fields).rev() {
-            let (raw, escaped) = match *field {
-                Field::Text { raw, escaped } => (raw, escaped),
-                Field::Number(raw) => (raw, false),
-                _ => continue,
-            };
-            values[usize::from(slots[*at].0)] = Value::Text(line.part(whole, raw));
-            to_unescape = to_unescape & !(1 << at) | u32::from(escaped) << at;
-        }
-        while to_unescape != 0 {
-            let slot = slots[to_unescape.trailing_zeros() as usize];
-            to_unescape &= to_unescape - 1;
-            if let Value::Text(raw) = record.value(slot) {
+        for at in bits(to_unescape) {
+            if let Value::Text(raw) = record.value(slots[at]) {
                 let text = rewrite(record, &mut self.spare, raw, json::unescape);
-                record.set_value(slot, Value::Text(text));
+                record.set_value(slots[at], Value::Text(text));
             }
         }
         true
@@ -150,7 +136,25 @@ impl Picker {
     }
 }
 
-/// Whether a field has a text or a number.
-fn is_text(field: &Field<'_>) -> bool {
-    matches!(field, Field::Text { .. } | Field::Number(_))
+/// Whether one of these keys has a text or a number.
+#[inline(always)]
+fn has_text(found: &Found, keys: u64) -> bool {
+    let mut keys = found.paths() & keys;
+    while keys != 0 {
+        if matches!(found.span(keys.trailing_zeros() as usize).kind, Kind::Text | Kind::Number | Kind::Escaped) {
+            return true;
+        }
+        keys &= keys - 1;
+    }
+    false
+}
+
+/// The places of the bits that are set.
+#[inline(always)]
+fn bits(mut bits: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let at = bits.trailing_zeros() as usize;
+        bits &= bits.checked_sub(1)?;
+        Some(at)
+    })
 }

@@ -181,7 +181,8 @@ impl Look for Avx2 {
         // SAFETY: the loads read the 32 bytes that a window is, from any address; the rest works on registers. `self` says
         // that the processor has AVX2.
         unsafe {
-            let (one, other) = (x86::_mm256_loadu_si256(one.as_ptr().cast()), x86::_mm256_loadu_si256(other.as_ptr().cast()));
+            let (one, other) =
+                (x86::_mm256_loadu_si256(one.as_ptr().cast()), x86::_mm256_loadu_si256(other.as_ptr().cast()));
             x86::_mm256_movemask_epi8(x86::_mm256_cmpeq_epi8(one, other)) as u32
         }
     }

@@ -26,7 +26,8 @@ impl Twins {
         let mut expected = vec![Field::Missing; self.general.len()];
         let read = self.general.pick(line, self.mode, &mut expected);
         for picker in &mut self.learning {
-            let found = picker.pick(line).map(|found| (0..expected.len()).map(|path| found.field(path, line)).collect());
+            let found =
+                picker.pick(line).map(|found| (0..expected.len()).map(|path| found.field(path, line)).collect());
             assert_eq!(found, read.map(|()| expected.clone()), "{:?}: {}", picker.looks, line.escape_ascii());
         }
     }

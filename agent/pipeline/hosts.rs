@@ -20,7 +20,11 @@ pub struct IngressHosts {
     /// Their places by the hash of their names.
     table: HashTable<usize>,
     hasher: RandomState,
+    recent: Recent,
 }
+
+/// Places of hosts by a few bytes of their names: where a host is looked for first.
+struct Recent([u16; HOSTS_MAX]);
 
 struct Host {
     name: Box<[u8]>,
@@ -35,7 +39,14 @@ impl IngressHosts {
         if host.is_empty() || ingress.is_empty() {
             return;
         }
-        match self.position(host) {
+        let recent = self.recent.place_of(host);
+        let known = self.hosts.get(usize::from(*recent)).filter(|known| *known.name == *host);
+        let at = known.map(|_| usize::from(*recent)).or_else(|| {
+            let at = find_in(&self.table, &self.hasher, &self.hosts, host);
+            *recent = at.unwrap_or_default() as u16;
+            at
+        });
+        match at {
             Some(at) => {
                 let known = &mut self.hosts[at];
                 if &*known.ingress != ingress && !known.ingress.is_empty() {
@@ -57,13 +68,13 @@ impl IngressHosts {
             return false;
         }
         self.hosts.push(Host { name: name.into(), namespace: namespace.into(), ingress: ingress.into() });
-        let IngressHosts { hosts, table, hasher } = self;
+        let IngressHosts { hosts, table, hasher, .. } = self;
         table.insert_unique(hash_of(hasher, name), hosts.len() - 1, |at| hash_of(hasher, &hosts[*at].name));
         true
     }
 
     fn position(&self, host: &[u8]) -> Option<usize> {
-        self.table.find(hash_of(&self.hasher, host), |at| &*self.hosts[*at].name == host).copied()
+        find_in(&self.table, &self.hasher, &self.hosts, host)
     }
 
     /// The namespace and the ingress of a host; empty where nothing is known, or more than one answers.
@@ -91,6 +102,25 @@ impl IngressHosts {
         }
         (hosts, damaged)
     }
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self([0; HOSTS_MAX])
+    }
+}
+
+impl Recent {
+    /// Names of one place take turns in it.
+    fn place_of(&mut self, name: &[u8]) -> &mut u16 {
+        let word = |eight: Option<&[u8; 8]>| eight.map_or(0, |eight| u64::from_le_bytes(*eight));
+        let few = word(name.first_chunk()) ^ word(name.last_chunk()).rotate_left(32) ^ name.len() as u64;
+        &mut self.0[(few.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % HOSTS_MAX]
+    }
+}
+
+fn find_in(table: &HashTable<usize>, hasher: &RandomState, hosts: &[Host], name: &[u8]) -> Option<usize> {
+    table.find(hash_of(hasher, name), |at| &*hosts[*at].name == name).copied()
 }
 
 fn hash_of(hasher: &RandomState, name: &[u8]) -> u64 {

@@ -10,6 +10,9 @@ pub const PATHS_MAX: usize = 64;
 pub struct Found {
     /// A bit for each path that leads somewhere.
     paths: u64,
+    /// A bit for each path that led to something else than a plain text or a number, if only to a first value of a key that
+    /// stands there twice.
+    odd: u64,
     spans: Box<[Span; PATHS_MAX]>,
 }
 
@@ -24,23 +27,29 @@ pub struct Span {
 /// See [`Field`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    Null,
-    Bool(bool),
-    Number,
     Text,
+    Number,
     /// A text with an escape.
     Escaped,
+    Null,
+    True,
+    False,
     Composite,
 }
 
 impl Found {
     pub(super) fn new() -> Self {
-        Self { paths: 0, spans: Box::new([Span { kind: Kind::Null, start: 0, end: 0 }; PATHS_MAX]) }
+        Self { paths: 0, odd: 0, spans: Box::new([Span { kind: Kind::Text, start: 0, end: 0 }; PATHS_MAX]) }
     }
 
     /// A bit for each path that leads to a value, of the first the lowest.
     pub fn paths(&self) -> u64 {
         self.paths
+    }
+
+    /// Whether all values are texts without escapes, and numbers.
+    pub fn is_plain(&self) -> bool {
+        self.odd == 0
     }
 
     /// What a path leads to, if it leads anywhere.
@@ -61,7 +70,8 @@ impl Found {
         let raw = line.get(start..end).unwrap_or_default();
         match kind {
             Kind::Null => Field::Null,
-            Kind::Bool(yes) => Field::Bool(yes),
+            Kind::True => Field::Bool(true),
+            Kind::False => Field::Bool(false),
             Kind::Number => Field::Number(raw),
             Kind::Text => Field::Text { raw, escaped: false },
             Kind::Escaped => Field::Text { raw, escaped: true },
@@ -72,13 +82,26 @@ impl Found {
     /// Forgets the line before.
     #[inline(always)]
     pub(super) fn clear(&mut self) {
-        self.paths = 0;
+        (self.paths, self.odd) = (0, 0);
     }
 
+    /// Puts in a plain text or number, if the path is one.
     #[inline(always)]
+    pub(super) fn put_plain(&mut self, path: u8, kind: Kind, start: usize, end: usize) {
+        if usize::from(path) < PATHS_MAX {
+            self.spans[usize::from(path)] = Span { kind, start, end };
+            self.paths |= 1 << path;
+        }
+    }
+
+    /// Puts in anything.
     pub(super) fn put(&mut self, path: usize, kind: Kind, start: usize, end: usize) {
-        self.spans[path % PATHS_MAX] = Span { kind, start, end };
-        self.paths |= 1 << (path % PATHS_MAX);
+        let path = path % PATHS_MAX;
+        self.spans[path] = Span { kind, start, end };
+        self.paths |= 1 << path;
+        if !matches!(kind, Kind::Text | Kind::Number) {
+            self.odd |= 1 << path;
+        }
     }
 
     /// To put in what is borrowed from a line.
@@ -100,7 +123,8 @@ impl<'a> Slots<'a> for OfLine<'_, 'a> {
                 return;
             }
             Field::Null => (Kind::Null, b""),
-            Field::Bool(yes) => (Kind::Bool(yes), b""),
+            Field::Bool(true) => (Kind::True, b""),
+            Field::Bool(false) => (Kind::False, b""),
             Field::Number(raw) => (Kind::Number, raw),
             Field::Text { raw, escaped: false } => (Kind::Text, raw),
             Field::Text { raw, escaped: true } => (Kind::Escaped, raw),

@@ -54,6 +54,11 @@ impl LearningPicker {
         Ok(&self.found)
     }
 
+    /// What the last line gave.
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
     #[inline(always)]
     fn pick_checked<const STRICT: bool>(&mut self, line: &[u8], look: impl Look) -> Result<(), Malformed> {
         self.found.clear();
@@ -69,25 +74,22 @@ impl LearningPicker {
         loop {
             let mut step = self.order.after(before);
             if !step.stands_at(&windows, at) {
-                step = self.order.other(before, &windows, at);
+                step = self.order.other(before, line, at);
             }
             let start = at + step.len;
+            if step.is_quoted {
+                at = windows.quote_or_backslash(start).ok_or(Malformed)?;
+                self.found.put_plain(step.path, Kind::Text, start, at);
+                before = step;
+                continue;
+            }
             match step.ahead {
-                Ahead::Quoted => {
-                    at = windows.quote_or_backslash(start).ok_or(Malformed)?;
-                    if step.path != NO_PATH {
-                        self.found.put(step.path as usize, Kind::Text, start, at);
-                    }
-                    before = step;
-                }
                 Ahead::Bare if let Some(end) = decimal_end::<STRICT>(&windows, start) => {
                     at = end;
-                    if step.path != NO_PATH {
-                        self.found.put(step.path as usize, Kind::Number, start, at);
-                    }
+                    self.found.put_plain(step.path, Kind::Number, start, at);
                     before = step;
                 }
-                Ahead::Bare | Ahead::Any => {
+                Ahead::Quoted | Ahead::Bare | Ahead::Any => {
                     let place = step.place;
                     at = self.pick_value::<STRICT>(line, start, step.key)?;
                     before = self.order.at(place.into());
@@ -165,7 +167,7 @@ impl LearningPicker {
             return Cursor::clean(rest).finish::<STRICT>().map(|()| None);
         }
         let key = wanted.find(cursor.key::<STRICT>(false)?);
-        let (ahead, path) = match key.map_or(Some(NO_PATH), |key| wanted.only_slot(key).map(|slot| slot as u32)) {
+        let (ahead, path) = match key.map_or(Some(NO_PATH), |key| wanted.only_slot(key).map(|slot| slot as u8)) {
             None => (Ahead::Any, NO_PATH),
             Some(path) if cursor.peek() == b'"' => (Ahead::Quoted, path),
             Some(path) => (Ahead::Bare, path),
@@ -190,8 +192,8 @@ impl LearningPicker {
         let (len, _) = string_len::<STRICT>(text, 0)?;
         let path = self.order.at(place).path;
         if path != NO_PATH {
-            let start = self.found.span(path as usize).start;
-            self.found.put(path as usize, Kind::Escaped, start, at + len);
+            let start = self.found.span(path.into()).start;
+            self.found.put(path.into(), Kind::Escaped, start, at + len);
         }
         Ok((at + len, place))
     }

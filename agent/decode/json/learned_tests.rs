@@ -92,9 +92,21 @@ fn learned_value() -> impl Strategy<Value = Vec<u8>> {
         4 => value().prop_map(String::into_bytes),
         4 => prop::sample::select(bare.to_vec()).prop_map(|text| text.as_bytes().to_vec()),
         1 => "[1-9][0-9]{295,312}".prop_map(String::into_bytes),
+        1 => "[0-9]{0,40}\\.?[0-9]{0,40}".prop_map(String::into_bytes),
+        3 => long_text(),
         4 => prop::sample::select(texts.to_vec()).prop_map(<[u8]>::to_vec),
         2 => prop::sample::select(composites.to_vec()).prop_map(|text| text.as_bytes().to_vec()),
     ]
+}
+
+/// Strings that end anywhere in a window or beyond it, with escapes that are some, and some that are none.
+fn long_text() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: [&[u8]; 9] = [br#"\""#, br"\\", br"\u00e9", br"\ud83d\ude00", br"\n", br"\x", br"\u12", b"\t", b"\xff"];
+    let piece = prop_oneof![
+        4 => "[a-z:,{} ]{0,40}".prop_map(String::into_bytes),
+        1 => prop::sample::select(pieces.to_vec()).prop_map(<[u8]>::to_vec),
+    ];
+    prop::collection::vec(piece, 0..4).prop_map(|pieces| [b"\"", &*pieces.concat(), b"\""].concat())
 }
 
 /// What a program writes between its keys and values.
@@ -224,6 +236,49 @@ fn every_cut_of_a_known_line_is_judged_as_without_a_memory() {
         for cut in 0..=line.len() {
             twins.assert_agree(line);
             twins.assert_agree(&line[..cut]);
+        }
+    }
+}
+
+/// Wherever windows begin and end in a line, and whatever stands at their borders.
+#[test]
+fn one_wrong_byte_anywhere_is_judged_as_without_a_memory() {
+    for mode in [Mode::Strict, Mode::Lenient] {
+        let mut twins = Twins::new(&LEARNED_PATHS, mode);
+        for len in (0..80).step_by(9) {
+            let text = "x".repeat(len);
+            let line =
+                format!(r#"{{"time": "{text}", "status": 200, "method": "{text}", "b": 0.25, "path": "{text}"}}"#);
+            for at in 0..line.len() {
+                twins.assert_agree(line.as_bytes());
+                for wrong in *b"\"\\\t\0\xff,}x0" {
+                    let mut damaged = line.clone().into_bytes();
+                    damaged[at] = wrong;
+                    twins.assert_agree(&damaged);
+                }
+            }
+        }
+    }
+}
+
+/// The step behind which a text is learned may be gone by then, with another one in its place.
+#[test]
+fn nothing_is_learned_behind_a_step_that_is_forgotten() {
+    for mode in [Mode::Strict, Mode::Lenient] {
+        for before in 0..130 {
+            let mut twins = Twins::new(&["a", "b"], mode);
+            // So many other texts first, in lines of their own.
+            for number in 0..before {
+                twins.assert_agree(format!(r#"{{"key-{number}": 1, "b": "some more text"}}"#).as_bytes());
+            }
+            for line in [
+                r#"{"a": 5, "b": "a quoted one", "c": 7, "d": "x", "b": 8}"#,
+                r#"{"a": 5", "b": "a quoted one", "c": 7, "d": "x", "b": 8}"#,
+                r#"{"a": 5, "b": "a quoted one, "c": 7, "d": "x", "b": 8}"#,
+                r#"{"a": 5, "b": "a quoted one", "c": 7", "d": "x", "b": 8}"#,
+            ] {
+                twins.assert_agree(line.as_bytes());
+            }
         }
     }
 }

@@ -24,11 +24,13 @@ pub(super) struct Step {
     /// The text and zeros.
     text: [u8; TEXT_BYTES_MAX],
     pub(super) len: usize,
-    /// A bit for each byte of the first window that belongs to the text.
-    head: u32,
+    /// A bit for each byte of a window that belongs to the text, and one that no window has if the text is longer.
+    bytes: u64,
     /// The path that a quoted or bare value is for; [`NO_PATH`] if nobody wants it.
-    pub(super) path: u32,
+    pub(super) path: u8,
     pub(super) ahead: Ahead,
+    /// Whether that is a string. Most values are.
+    pub(super) is_quoted: bool,
     /// Where this step stands itself.
     pub(super) place: u8,
     /// The steps that came after this one, the last two of them; [`NOWHERE`] if there were none.
@@ -56,7 +58,7 @@ pub(super) enum Ahead {
 pub(super) const START: Place = 0;
 /// The step behind those that nothing came after.
 pub(super) const NOWHERE: Place = 1;
-pub(super) const NO_PATH: u32 = u32::MAX;
+pub(super) const NO_PATH: u8 = u8::MAX;
 /// With so many steps all are forgotten, and learning begins anew.
 const STEPS_MAX: usize = 64;
 /// Longer texts are not learned.
@@ -81,18 +83,20 @@ impl Order {
         self.at(before.next[0].into())
     }
 
-    /// The step that came behind another before that one, if its text stands at `at`; or the one that stands for no text.
-    /// Out of line, so that the usual way is guessed and not waited for.
+    /// One of the steps that came behind another, of which the text stands at `at`; or the one that stands for no text. For
+    /// the step that came before the last one, for long texts and near the end of a line. Out of line, so that the usual way
+    /// is guessed and not waited for.
     #[cold]
     #[inline(never)]
-    pub(super) fn other<L: Look>(&self, before: &Step, windows: &Windows<'_, L>, at: usize) -> &Step {
-        let step = self.at(before.next[1].into());
-        if step.stands_at(windows, at) { step } else { self.at(NOWHERE) }
+    pub(super) fn other(&self, before: &Step, line: &[u8], at: usize) -> &Step {
+        let rest = line.get(at..).unwrap_or_default();
+        let mut steps = before.next.iter().map(|place| self.at((*place).into()));
+        steps.find(|step| rest.starts_with(step.text())).unwrap_or(self.at(NOWHERE))
     }
 
     /// Makes a text the step behind that at `before`; answers with its place, or [`NOWHERE`] if it is too long.
     #[cold]
-    pub(super) fn learn(&mut self, before: Place, text: &[u8], key: Key, path: u32, ahead: Ahead) -> Place {
+    pub(super) fn learn(&mut self, before: Place, text: &[u8], key: Key, path: u8, ahead: Ahead) -> Place {
         let known = self.steps[..self.len].iter().position(|step| step.text() == text && step.ahead == ahead);
         let (mut before, mut place) = (before, known);
         if place.is_none() && text.len() <= TEXT_BYTES_MAX {
@@ -106,7 +110,7 @@ impl Order {
             self.len += 1;
         }
         let place = place.unwrap_or(NOWHERE);
-        if before != NOWHERE {
+        if before != NOWHERE && place != NOWHERE {
             let step = &mut self.steps[before % STEPS_MAX];
             step.next = [place as u8, step.next[0]];
         }
@@ -116,29 +120,32 @@ impl Order {
 
 impl Step {
     /// Of a text that is not too long.
-    fn new(text: &[u8], key: Key, ahead: Ahead, path: u32) -> Self {
+    fn new(text: &[u8], key: Key, ahead: Ahead, path: u8) -> Self {
         let mut padded = [0; TEXT_BYTES_MAX];
         padded[..text.len()].copy_from_slice(text);
-        let head = if text.len() < WINDOW_BYTES { (1 << text.len()) - 1 } else { u32::MAX };
-        Self { text: padded, len: text.len(), head, path, ahead, place: 0, next: [NOWHERE as u8; 2], key }
+        let bytes = (1 << text.len().min(WINDOW_BYTES + 1)) - 1;
+        Self {
+            text: padded,
+            len: text.len(),
+            bytes,
+            path,
+            ahead,
+            is_quoted: ahead == Ahead::Quoted,
+            place: 0,
+            next: [NOWHERE as u8; 2],
+            key,
+        }
     }
 
     fn text(&self) -> &[u8] {
         &self.text[..self.len]
     }
 
-    /// Whether its text stands in a line at this place.
+    /// Whether its text stands in a line at this place. May say no to a long text, and near the end of the line; see
+    /// [`Order::other`].
     #[inline(always)]
     pub(super) fn stands_at<L: Look>(&self, windows: &Windows<'_, L>, at: usize) -> bool {
-        match self.text.first_chunk::<WINDOW_BYTES>().and_then(|head| windows.same(at, head)) {
-            Some(same) => self.head & !same == 0 && (self.len <= WINDOW_BYTES || self.stands_in(windows.text(), at)),
-            None => self.stands_in(windows.text(), at),
-        }
-    }
-
-    /// As [`stands_at`](Self::stands_at), for a long text or near the end of a line.
-    #[inline(never)]
-    fn stands_in(&self, line: &[u8], at: usize) -> bool {
-        line.get(at..).is_some_and(|rest| rest.starts_with(self.text()))
+        let head = self.text.first_chunk::<WINDOW_BYTES>();
+        head.and_then(|head| windows.same(at, head)).is_some_and(|same| self.bytes & !u64::from(same) == 0)
     }
 }

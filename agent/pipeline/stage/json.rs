@@ -112,6 +112,7 @@ impl Json {
             for (path, &slot) in slots.iter().enumerate() {
                 let value = match found.get(path) {
                     None => Value::Nil,
+                    Some(Span { kind: Kind::Text, start, end }) => Value::Text(text.slice(start, end)),
                     Some(span) => value_of(record, &mut self.spare, text, span),
                 };
                 record.set_value(slot, value);
@@ -138,14 +139,15 @@ impl Json {
 }
 
 /// What stands in a part of a text.
-#[inline(always)]
+#[inline(never)]
 fn value_of(record: &mut Record<'_>, spare: &mut Vec<u8>, text: Text, Span { kind, start, end }: Span) -> Value {
     let raw = text.slice(start, end);
     match kind {
         Kind::Text => Value::Text(raw),
         Kind::Number => Value::Number(raw),
         Kind::Null => Value::Nil,
-        Kind::Bool(yes) => Value::Bool(yes),
+        Kind::True => Value::Bool(true),
+        Kind::False => Value::Bool(false),
         Kind::Escaped => Value::Text(rewrite(record, spare, raw, json::unescape)),
         Kind::Composite => Value::Text(rewrite(record, spare, raw, json::write_compact)),
     }

@@ -1,7 +1,7 @@
 //! The fields of an access line: their names, and the JSON keys under which they stand.
 
 use super::super::json::rewrite;
-use crate::decode::json::{self, Found, Kind, LearningPicker, Mode, PATHS_MAX};
+use crate::decode::json::{self, Kind, LearningPicker, Mode, PATHS_MAX, Span};
 use crate::pipeline::{Record, Slot, Text, Value};
 use crate::yaml::Spanned;
 
@@ -54,11 +54,11 @@ pub const PEER: usize = 27;
 
 /// Picks the fields of JSON lines into the record.
 pub struct Picker {
-    /// Each key with the one of [`NAMES`] that it gives; the keys of a name stand together, the usual one first.
+    /// Each key with the one of [`NAMES`] that it gives; the keys of a name stand together, the usual one last.
     keys: Vec<(Vec<String>, usize)>,
     picker: LearningPicker,
-    /// Of the picked keys.
-    targets: Vec<usize>,
+    /// What becomes of each of the picked keys.
+    targets: [Target; PATHS_MAX],
     /// A bit for each of these that gives a name which an access line must have.
     needed: [u64; 2],
     /// The names that are picked.
@@ -66,6 +66,14 @@ pub struct Picker {
     /// A bit for each of them.
     wanted: u32,
     spare: Vec<u8>,
+}
+
+/// Where the value of a key goes.
+#[derive(Clone, Copy, Default)]
+struct Target {
+    slot: u16,
+    /// The bit of the name.
+    name: u32,
 }
 
 impl Picker {
@@ -78,21 +86,28 @@ impl Picker {
             keys.extend(of_name.into_iter().map(|key| (key.split('.').map(str::to_string).collect(), at)));
         }
         keys.truncate(PATHS_MAX);
-        let picker = LearningPicker::new(&[], Mode::Lenient);
-        let mut picker =
-            Picker { keys, picker, targets: Vec::new(), needed: [0; 2], picked: Vec::new(), wanted: 0, spare: Vec::new() };
-        picker.narrow(|_| true);
-        picker
+        keys.reverse();
+        Picker {
+            keys,
+            picker: LearningPicker::new(&[], Mode::Lenient),
+            targets: [Target::default(); PATHS_MAX],
+            needed: [0; 2],
+            picked: Vec::new(),
+            wanted: 0,
+            spare: Vec::new(),
+        }
     }
 
-    /// Picks only some of the names from now on.
-    pub fn narrow(&mut self, is_wanted: impl Fn(usize) -> bool) {
+    /// Picks these names from now on, into their slots.
+    pub fn narrow(&mut self, slots: &[Slot; N], is_wanted: impl Fn(usize) -> bool) {
         let wanted = self.keys.iter().filter(|(_, at)| is_wanted(*at));
-        let (paths, targets): (Vec<_>, Vec<_>) = wanted.cloned().unzip();
+        let (paths, names): (Vec<_>, Vec<_>) = wanted.cloned().unzip();
         self.picker = LearningPicker::new(&paths, Mode::Lenient);
-        let keys_of = |name| (0..).zip(&targets).map(|(key, at)| u64::from(*at == name) << key).sum();
+        let keys_of = |name| (0..).zip(&names).map(|(key, at)| u64::from(*at == name) << key).sum();
         self.needed = [STATUS, CLIENT_IP].map(keys_of);
-        self.targets = targets;
+        for (target, at) in self.targets.iter_mut().zip(&names) {
+            *target = Target { slot: slots[*at].0, name: 1 << at };
+        }
         self.picked = (0..N).filter(|at| is_wanted(*at)).collect();
         self.wanted = self.picked.iter().map(|at| 1 << at).sum();
     }
@@ -101,33 +116,46 @@ impl Picker {
     pub fn pick(&mut self, record: &mut Record<'_>, line: Text, slots: &[Slot; N]) -> bool {
         let (whole, values) = record.bytes_and_values(line);
         let Ok(found) = self.picker.pick(whole) else { return false };
-        if !self.needed.iter().all(|keys| has_text(found, *keys)) {
+        if !self.needed.iter().all(|keys| bits(found.paths() & keys).any(|key| is_text(found.span(key).kind))) {
             return false;
         }
-        let (mut given, mut to_unescape) = (0u32, 0u32);
-        // From behind, so that the usual key of a name has the last word.
-        let mut keys = found.paths();
-        while keys != 0 {
-            let key = 63 - keys.leading_zeros() as usize;
-            keys ^= 1 << key;
-            let (span, at) = (found.span(key), self.targets[key]);
-            if matches!(span.kind, Kind::Text | Kind::Number | Kind::Escaped) {
-                values[usize::from(slots[at].0)] = Value::Text(line.slice(span.start, span.end));
-                given |= 1 << at;
-                to_unescape = to_unescape & !(1 << at) | u32::from(span.kind == Kind::Escaped) << at;
+        let mut given = 0;
+        // The usual key of a name comes last, and has the last word.
+        for key in bits(found.paths()) {
+            let (Target { slot, name }, Span { kind, start, end }) = (self.targets[key], found.span(key));
+            if is_text(kind) {
+                values[usize::from(slot)] = Value::Text(line.slice(start, end));
+                given |= name;
             }
         }
         // What the line leaves out is nil and not missing: a label of the pod must not stand in for it.
-        for at in bits(self.wanted & !given) {
+        for at in bits((self.wanted & !given).into()) {
             values[usize::from(slots[at].0)] = Value::Nil;
         }
-        for at in bits(to_unescape) {
-            if let Value::Text(raw) = record.value(slots[at]) {
-                let text = rewrite(record, &mut self.spare, raw, json::unescape);
-                record.set_value(slots[at], Value::Text(text));
-            }
+        if !found.is_plain() {
+            self.unescape(record, line);
         }
         true
+    }
+
+    /// Rewrites the texts with escapes among those that were just picked.
+    #[cold]
+    fn unescape(&mut self, record: &mut Record<'_>, line: Text) {
+        // Of a name with several keys the last one has given the text, which no other does from then on.
+        let mut done = 0;
+        let mut keys = self.picker.found().paths();
+        while keys != 0 {
+            let key = 63 - keys.leading_zeros() as usize;
+            keys ^= 1 << key;
+            let (Target { slot, name }, Span { kind, start, end }) = (self.targets[key], self.picker.found().span(key));
+            if is_text(kind) && done & name == 0 {
+                done |= name;
+                if kind == Kind::Escaped {
+                    let text = rewrite(record, &mut self.spare, line.slice(start, end), json::unescape);
+                    record.set_value(Slot(slot), Value::Text(text));
+                }
+            }
+        }
     }
 
     /// The names that are picked.
@@ -136,25 +164,21 @@ impl Picker {
     }
 }
 
-/// Whether one of these keys has a text or a number.
+/// Whether this is a text or a number, which is a text here.
 #[inline(always)]
-fn has_text(found: &Found, keys: u64) -> bool {
-    let mut keys = found.paths() & keys;
-    while keys != 0 {
-        if matches!(found.span(keys.trailing_zeros() as usize).kind, Kind::Text | Kind::Number | Kind::Escaped) {
-            return true;
-        }
-        keys &= keys - 1;
-    }
-    false
+fn is_text(kind: Kind) -> bool {
+    matches!(kind, Kind::Text | Kind::Number | Kind::Escaped)
 }
 
 /// The places of the bits that are set.
 #[inline(always)]
-fn bits(mut bits: u32) -> impl Iterator<Item = usize> {
+fn bits(mut bits: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
+        if bits == 0 {
+            return None;
+        }
         let at = bits.trailing_zeros() as usize;
-        bits &= bits.checked_sub(1)?;
+        bits &= bits - 1;
         Some(at)
     })
 }

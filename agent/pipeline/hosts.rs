@@ -23,7 +23,7 @@ pub struct IngressHosts {
     recent: Recent,
 }
 
-/// Places of hosts by a few bytes of their names: where a host is looked for first.
+/// Places of hosts by a cheap mixture of their names' bytes: where a host is looked for first.
 struct Recent([u16; HOSTS_MAX]);
 
 struct Host {
@@ -39,14 +39,7 @@ impl IngressHosts {
         if host.is_empty() || ingress.is_empty() {
             return;
         }
-        let recent = self.recent.place_of(host);
-        let known = self.hosts.get(usize::from(*recent)).filter(|known| *known.name == *host);
-        let at = known.map(|_| usize::from(*recent)).or_else(|| {
-            let at = find_in(&self.table, &self.hasher, &self.hosts, host);
-            *recent = at.unwrap_or_default() as u16;
-            at
-        });
-        match at {
+        match self.position_again(host) {
             Some(at) => {
                 let known = &mut self.hosts[at];
                 if &*known.ingress != ingress && !known.ingress.is_empty() {
@@ -74,7 +67,19 @@ impl IngressHosts {
     }
 
     fn position(&self, host: &[u8]) -> Option<usize> {
-        find_in(&self.table, &self.hasher, &self.hosts, host)
+        self.table.find(hash_of(&self.hasher, host), |at| &*self.hosts[*at].name == host).copied()
+    }
+
+    /// As [`position`](Self::position), where the host was a moment ago.
+    fn position_again(&mut self, host: &[u8]) -> Option<usize> {
+        let recent = self.recent.place_of(host);
+        let at = usize::from(*recent);
+        if self.hosts.get(at).is_some_and(|known| *known.name == *host) {
+            return Some(at);
+        }
+        let at = self.position(host)?;
+        *self.recent.place_of(host) = at as u16;
+        Some(at)
     }
 
     /// The namespace and the ingress of a host; empty where nothing is known, or more than one answers.
@@ -113,14 +118,11 @@ impl Default for Recent {
 impl Recent {
     /// Names of one place take turns in it.
     fn place_of(&mut self, name: &[u8]) -> &mut u16 {
-        let word = |eight: Option<&[u8; 8]>| eight.map_or(0, |eight| u64::from_le_bytes(*eight));
-        let few = word(name.first_chunk()) ^ word(name.last_chunk()).rotate_left(32) ^ name.len() as u64;
-        &mut self.0[(few.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % HOSTS_MAX]
+        let (words, rest) = name.as_chunks::<8>();
+        let few = name.len() as u64 ^ rest.first().map_or(0, |byte| u64::from(*byte) << 8);
+        let all = words.iter().fold(few, |mixed, word| mixed.rotate_left(5) ^ u64::from_le_bytes(*word));
+        &mut self.0[(all.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize % HOSTS_MAX]
     }
-}
-
-fn find_in(table: &HashTable<usize>, hasher: &RandomState, hosts: &[Host], name: &[u8]) -> Option<usize> {
-    table.find(hash_of(hasher, name), |at| &*hosts[*at].name == name).copied()
 }
 
 fn hash_of(hasher: &RandomState, name: &[u8]) -> u64 {

@@ -340,7 +340,7 @@ mod words {
     /// Marks the bytes that are zero: neither their lower seven bits carry into the highest, nor is that set.
     #[inline(always)]
     fn zeros(word: u64) -> u64 {
-        !((word & !HIGH) + !HIGH | word) & HIGH
+        !(((word & !HIGH) + !HIGH) | word) & HIGH
     }
 
     /// Marks the bytes of which the lower seven bits are at least this number, by carrying into the highest.

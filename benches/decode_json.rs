@@ -65,11 +65,12 @@ fn general(mode: Mode) -> Pass {
 fn learned(mode: Mode) -> Pass {
     let mut picker = LearningPicker::new(&WANTED.map(|key| vec![key.to_owned()]), mode);
     Box::new(move |text| {
-        let mut fields = [Field::Missing; WANTED.len()];
         let mut sum = 0;
         for line in contents(text) {
-            assert!(picker.pick(line, &mut fields).is_ok());
-            sum += weight(&fields);
+            let found = picker.pick(line).expect("an access line");
+            assert_eq!(found.paths(), (1 << WANTED.len()) - 1);
+            let [status, path] = [0, WANTED.len() - 1].map(|path| found.span(path));
+            sum += status.end - status.start + path.end - path.start;
         }
         sum
     })

@@ -20,7 +20,11 @@ pub struct IngressHosts {
     /// Their places by the hash of their names.
     table: HashTable<usize>,
     hasher: RandomState,
+    recent: Recent,
 }
+
+/// Places of hosts by a cheap mixture of their names' bytes: where a host is looked for first.
+struct Recent([u16; HOSTS_MAX]);
 
 struct Host {
     name: Box<[u8]>,
@@ -35,7 +39,7 @@ impl IngressHosts {
         if host.is_empty() || ingress.is_empty() {
             return;
         }
-        match self.position(host) {
+        match self.position_again(host) {
             Some(at) => {
                 let known = &mut self.hosts[at];
                 if &*known.ingress != ingress && !known.ingress.is_empty() {
@@ -57,13 +61,25 @@ impl IngressHosts {
             return false;
         }
         self.hosts.push(Host { name: name.into(), namespace: namespace.into(), ingress: ingress.into() });
-        let IngressHosts { hosts, table, hasher } = self;
+        let IngressHosts { hosts, table, hasher, .. } = self;
         table.insert_unique(hash_of(hasher, name), hosts.len() - 1, |at| hash_of(hasher, &hosts[*at].name));
         true
     }
 
     fn position(&self, host: &[u8]) -> Option<usize> {
         self.table.find(hash_of(&self.hasher, host), |at| &*self.hosts[*at].name == host).copied()
+    }
+
+    /// As [`position`](Self::position), where the host was a moment ago.
+    fn position_again(&mut self, host: &[u8]) -> Option<usize> {
+        let recent = self.recent.place_of(host);
+        let at = usize::from(*recent);
+        if self.hosts.get(at).is_some_and(|known| *known.name == *host) {
+            return Some(at);
+        }
+        let at = self.position(host)?;
+        *self.recent.place_of(host) = at as u16;
+        Some(at)
     }
 
     /// The namespace and the ingress of a host; empty where nothing is known, or more than one answers.
@@ -90,6 +106,22 @@ impl IngressHosts {
             damaged += u64::from(!added);
         }
         (hosts, damaged)
+    }
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self([0; HOSTS_MAX])
+    }
+}
+
+impl Recent {
+    /// Names of one place take turns in it.
+    fn place_of(&mut self, name: &[u8]) -> &mut u16 {
+        let (words, rest) = name.as_chunks::<8>();
+        let few = name.len() as u64 ^ rest.first().map_or(0, |byte| u64::from(*byte) << 8);
+        let all = words.iter().fold(few, |mixed, word| mixed.rotate_left(5) ^ u64::from_le_bytes(*word));
+        &mut self.0[(all.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize % HOSTS_MAX]
     }
 }
 

@@ -177,6 +177,22 @@ impl<'r> Record<'r> {
         self.state.slots[slot.0 as usize]
     }
 
+    /// The bytes of an extracted text; `None` where the value is missing or no text.
+    #[inline]
+    pub fn text_bytes(&self, slot: Slot) -> Option<&[u8]> {
+        match self.value(slot) {
+            // Nearly always a part of the line.
+            Value::Text(Text { place: Place::Input, start, end }) => Some(&self.input[start as usize..end as usize]),
+            Value::Text(text) => Some(self.bytes_elsewhere(text)),
+            _ => None,
+        }
+    }
+
+    #[inline(never)]
+    fn bytes_elsewhere(&self, text: Text) -> &[u8] {
+        self.bytes(text)
+    }
+
     pub fn set_value(&mut self, slot: Slot, value: Value) {
         self.state.slots[slot.0 as usize] = value;
     }

@@ -3,13 +3,14 @@
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
+use super::super::Field;
 use super::super::tests::value;
 use super::*;
 
-/// Answers of a picker with a memory are those of one without, which is told beforehand.
+/// Answers of pickers with a memory, one for each way to look, are those of one without.
 struct Twins {
     general: Picker,
-    learning: LearningPicker,
+    learning: Vec<LearningPicker>,
     mode: Mode,
 }
 
@@ -17,16 +18,18 @@ impl Twins {
     fn new(paths: &[&str], mode: Mode) -> Self {
         let split = |path: &&str| path.split('.').map(String::from).collect();
         let paths: Vec<Vec<String>> = paths.iter().map(split).collect();
-        Self { general: Picker::new(&paths), learning: LearningPicker::new(&paths, mode), mode }
+        let learning = |looks| LearningPicker { looks, ..LearningPicker::new(&paths, mode) };
+        Self { general: Picker::new(&paths), learning: Looks::all().into_iter().map(learning).collect(), mode }
     }
 
     fn assert_agree(&mut self, line: &[u8]) {
-        // What is left in the slots from the line before must not count.
         let mut expected = vec![Field::Missing; self.general.len()];
-        let mut found = vec![Field::Bool(true); self.general.len()];
         let read = self.general.pick(line, self.mode, &mut expected);
-        assert_eq!(self.learning.pick(line, &mut found), read, "{}", line.escape_ascii());
-        assert_eq!(found, expected, "{}", line.escape_ascii());
+        for picker in &mut self.learning {
+            let found =
+                picker.pick(line).map(|found| (0..expected.len()).map(|path| found.field(path, line)).collect());
+            assert_eq!(found, read.map(|()| expected.clone()), "{:?}: {}", picker.looks, line.escape_ascii());
+        }
     }
 }
 
@@ -89,9 +92,21 @@ fn learned_value() -> impl Strategy<Value = Vec<u8>> {
         4 => value().prop_map(String::into_bytes),
         4 => prop::sample::select(bare.to_vec()).prop_map(|text| text.as_bytes().to_vec()),
         1 => "[1-9][0-9]{295,312}".prop_map(String::into_bytes),
+        1 => "[0-9]{0,40}\\.?[0-9]{0,40}".prop_map(String::into_bytes),
+        3 => long_text(),
         4 => prop::sample::select(texts.to_vec()).prop_map(<[u8]>::to_vec),
         2 => prop::sample::select(composites.to_vec()).prop_map(|text| text.as_bytes().to_vec()),
     ]
+}
+
+/// Strings that end anywhere in a window or beyond it, with escapes that are some, and some that are none.
+fn long_text() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: [&[u8]; 9] = [br#"\""#, br"\\", br"\u00e9", br"\ud83d\ude00", br"\n", br"\x", br"\u12", b"\t", b"\xff"];
+    let piece = prop_oneof![
+        4 => "[a-z:,{} ]{0,40}".prop_map(String::into_bytes),
+        1 => prop::sample::select(pieces.to_vec()).prop_map(<[u8]>::to_vec),
+    ];
+    prop::collection::vec(piece, 0..4).prop_map(|pieces| [b"\"", &*pieces.concat(), b"\""].concat())
 }
 
 /// What a program writes between its keys and values.
@@ -221,6 +236,49 @@ fn every_cut_of_a_known_line_is_judged_as_without_a_memory() {
         for cut in 0..=line.len() {
             twins.assert_agree(line);
             twins.assert_agree(&line[..cut]);
+        }
+    }
+}
+
+/// Wherever windows begin and end in a line, and whatever stands at their borders.
+#[test]
+fn one_wrong_byte_anywhere_is_judged_as_without_a_memory() {
+    for mode in [Mode::Strict, Mode::Lenient] {
+        let mut twins = Twins::new(&LEARNED_PATHS, mode);
+        for len in (0..80).step_by(9) {
+            let text = "x".repeat(len);
+            let line =
+                format!(r#"{{"time": "{text}", "status": 200, "method": "{text}", "b": 0.25, "path": "{text}"}}"#);
+            for at in 0..line.len() {
+                twins.assert_agree(line.as_bytes());
+                for wrong in *b"\"\\\t\0\xff,}x0" {
+                    let mut damaged = line.clone().into_bytes();
+                    damaged[at] = wrong;
+                    twins.assert_agree(&damaged);
+                }
+            }
+        }
+    }
+}
+
+/// The step behind which a text is learned may be gone by then, with this one in its place.
+#[test]
+fn nothing_is_learned_behind_a_step_that_is_forgotten() {
+    for mode in [Mode::Strict, Mode::Lenient] {
+        for others in 50..70 {
+            let mut twins = Twins::new(&["a", "c"], mode);
+            let known = br#"{"a": "a text of more bytes than a window has"}"#;
+            twins.assert_agree(known);
+            // With so many other steps the next one finds no room, for one of these numbers.
+            for number in 0..others {
+                twins.assert_agree(format!(r#"{{"key-{number}": 1234567890123456789012345678901234}}"#).as_bytes());
+                // What is known gives patience to learn.
+                twins.assert_agree(known);
+                twins.assert_agree(known);
+            }
+            twins.assert_agree(
+                br#"{"a": "some text", "c": 7", "c": 8", "c": 9, "d": 1234567890123456789012345678901234}"#,
+            );
         }
     }
 }

@@ -10,8 +10,10 @@
 mod block;
 mod document;
 mod expression;
+mod found;
 mod keys;
 mod learned;
+mod order;
 mod picker;
 mod scan;
 #[cfg(test)]
@@ -20,6 +22,7 @@ mod text;
 
 pub use document::write_compact;
 pub use expression::{Expression, Extracted};
+pub use found::{Found, Kind, PATHS_MAX, Span};
 pub use learned::LearningPicker;
 pub use picker::Picker;
 pub(super) use scan::has_control;

@@ -12,6 +12,18 @@ pub struct Picker {
     len: usize,
 }
 
+/// Takes what the paths lead to.
+pub(super) trait Slots<'a> {
+    /// Puts a value into the slot of this number, in place of an earlier one.
+    fn put(&mut self, slot: usize, value: Field<'a>);
+}
+
+impl<'a> Slots<'a> for &mut [Field<'a>] {
+    fn put(&mut self, slot: usize, value: Field<'a>) {
+        self[slot] = value;
+    }
+}
+
 /// The wanted keys of one object.
 pub(super) struct Level {
     keys: Keys,
@@ -56,11 +68,11 @@ impl Picker {
     /// # Panics
     /// If `out` has fewer slots than there are paths.
     pub fn pick<'a>(&self, line: &'a [u8], mode: Mode, out: &mut [Field<'a>]) -> Result<(), Malformed> {
-        let out = &mut out[..self.len];
+        let mut out = &mut out[..self.len];
         out.fill(Field::Missing);
         let picked = match mode {
-            Mode::Strict => self.pick_checked::<true>(line, out),
-            Mode::Lenient => self.pick_checked::<false>(line, out),
+            Mode::Strict => self.pick_checked::<true>(line, &mut out),
+            Mode::Lenient => self.pick_checked::<false>(line, &mut out),
         };
         if picked.is_err() {
             out.fill(Field::Missing);
@@ -68,7 +80,12 @@ impl Picker {
         picked
     }
 
-    fn pick_checked<'a, const STRICT: bool>(&self, line: &'a [u8], out: &mut [Field<'a>]) -> Result<(), Malformed> {
+    /// As [`pick`](Self::pick), but something may be left in the slots of a malformed line.
+    pub(super) fn pick_checked<'a, const STRICT: bool>(
+        &self,
+        line: &'a [u8],
+        out: &mut impl Slots<'a>,
+    ) -> Result<(), Malformed> {
         let mut cursor = Cursor::new::<STRICT>(line);
         match cursor.peek() {
             b'{' => cursor.go(self.outermost.pick::<STRICT>(cursor, 1, out)?),
@@ -99,7 +116,7 @@ impl Level {
         &self,
         cursor: Cursor<'a>,
         depth: usize,
-        out: &mut [Field<'a>],
+        out: &mut impl Slots<'a>,
     ) -> Result<&'a [u8], Malformed> {
         let mut cursor = cursor;
         cursor.pass();
@@ -117,7 +134,7 @@ impl Level {
         cursor: Cursor<'a>,
         mut first: bool,
         depth: usize,
-        out: &mut [Field<'a>],
+        out: &mut impl Slots<'a>,
     ) -> Result<&'a [u8], Malformed> {
         // A copy of its own can live in registers; the argument is the caller's memory.
         let mut cursor = cursor.local();
@@ -157,7 +174,7 @@ impl Level {
         number: Option<usize>,
         cursor: &mut Cursor<'a>,
         depth: usize,
-        out: &mut [Field<'a>],
+        out: &mut impl Slots<'a>,
     ) -> Result<(), Malformed> {
         let Some(number) = number else { return cursor.value::<STRICT>(depth).map(|_| ()) };
         let wanted = &self.wanted[number];
@@ -169,7 +186,7 @@ impl Level {
                 value
             }
         };
-        wanted.slots.iter().for_each(|slot| out[*slot] = value);
+        wanted.slots.iter().for_each(|slot| out.put(*slot, value));
         Ok(())
     }
 
@@ -179,10 +196,10 @@ impl Level {
         &self,
         mut cursor: Cursor<'a>,
         depth: usize,
-        out: &mut [Field<'a>],
+        out: &mut impl Slots<'a>,
     ) -> Result<(Field<'a>, &'a [u8]), Malformed> {
         // An earlier value under the same key, and all that was in it, no longer counts.
-        self.slots.iter().for_each(|slot| out[*slot] = Field::Missing);
+        self.slots.iter().for_each(|slot| out.put(*slot, Field::Missing));
         if cursor.peek() != b'{' {
             return Ok((cursor.value::<STRICT>(depth)?, cursor.rest()));
         }

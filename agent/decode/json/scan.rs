@@ -50,6 +50,12 @@ impl<'a> Cursor<'a> {
         Self { rest: line, clean: !(STRICT && has_control(line)) }
     }
 
+    /// Of a part of a line that has no control character but white space at its end, or where they are allowed.
+    #[inline(always)]
+    pub(super) fn clean(rest: &'a [u8]) -> Self {
+        Self { rest, clean: true }
+    }
+
     #[inline(always)]
     pub(super) fn local(&self) -> Self {
         Self { rest: self.rest, clean: self.clean }
@@ -161,7 +167,7 @@ impl<'a> Cursor<'a> {
 
     /// From behind an opening quote past the closing one: what stands between them, and whether it has an escape.
     #[inline(always)]
-    pub(super) fn quoted<const STRICT: bool>(&mut self) -> Result<(&'a [u8], bool), Malformed> {
+    fn quoted<const STRICT: bool>(&mut self) -> Result<(&'a [u8], bool), Malformed> {
         let text = self.rest;
         let first = quote_or_backslash(text).ok_or(Malformed)?;
         let (raw, end) = text.split_at_checked(first).ok_or(Malformed)?;
@@ -174,28 +180,6 @@ impl<'a> Cursor<'a> {
         let (len, escaped) = string_len::<STRICT>(text, first)?;
         self.rest = text.get(len + 1..).ok_or(Malformed)?;
         Ok((&text[..len], escaped))
-    }
-
-    /// A number as nearly all are: digits, perhaps with a point, up to a comma. Others are left to [`value`](Self::value).
-    #[inline(always)]
-    pub(super) fn decimal(&mut self) -> Option<&'a [u8]> {
-        let digits = |from: usize| from + self.rest[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let whole = digits(0);
-        let mut len = whole;
-        if let Some(b'.') = self.rest.get(whole) {
-            len = digits(whole + 1);
-            if len == whole + 1 {
-                return None;
-            }
-        }
-        let leading_zero = whole > 1 && self.rest[0] == b'0';
-        let may_be_too_large = len > 300;
-        if whole == 0 || leading_zero || may_be_too_large || self.rest.get(len) != Some(&b',') {
-            return None;
-        }
-        let (raw, rest) = self.rest.split_at(len);
-        self.rest = rest;
-        Some(raw)
     }
 
     /// The value without quotes or brackets that begins here, with `first`, and what follows it.
@@ -314,7 +298,8 @@ fn skip_space(text: &[u8]) -> &[u8] {
     &text[len..]
 }
 
-/// Whether a byte below 0x20 is among `text`.
+/// Whether a byte below 0x20 is among `text`. Inlined, so that it is compiled for the processor that the caller is.
+#[inline(always)]
 pub(in crate::decode) fn has_control(text: &[u8]) -> bool {
     let below = |bytes: &[u8]| bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ';
     let (blocks, _) = text.as_chunks::<32>();
@@ -329,7 +314,7 @@ pub(in crate::decode) fn has_control(text: &[u8]) -> bool {
 
 /// How long the string at the head of `text` is, and whether it has an escape. The `first` quote or backslash is known.
 #[inline(never)]
-fn string_len<const STRICT: bool>(text: &[u8], first: usize) -> Result<(usize, bool), Malformed> {
+pub(super) fn string_len<const STRICT: bool>(text: &[u8], first: usize) -> Result<(usize, bool), Malformed> {
     let next = |from: usize| quote_or_backslash(text.get(from..)?).map(|found| from + found);
     // json-iterator looks for control characters up to the first escape only.
     if STRICT && has_control(&text[..first]) {

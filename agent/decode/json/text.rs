@@ -1,6 +1,6 @@
 //! Escaped strings: decoded as json-iterator does, written as Go does.
 
-use super::block::{BLOCK_BYTES, quotes_and_backslashes};
+use super::block::{BLOCK_BYTES, first_quote_or_backslash};
 use memchr::memchr;
 
 /// Appends the text that `raw`, the bytes between the quotes, stands for. A surrogate without its other half becomes
@@ -25,7 +25,7 @@ pub(in crate::decode) fn unescape_string(text: &[u8], out: &mut Vec<u8>) -> Opti
     loop {
         let block = rest.first_chunk::<BLOCK_BYTES>()?;
         *room.first_chunk_mut::<BLOCK_BYTES>()? = *block;
-        let found = quotes_and_backslashes(block).first();
+        let found = first_quote_or_backslash(block);
         let plain = found.unwrap_or(BLOCK_BYTES);
         (rest, room) = (rest.get(plain..)?, room.get_mut(plain..)?);
         if found.is_none() {

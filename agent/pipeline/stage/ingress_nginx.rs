@@ -112,18 +112,21 @@ impl StageConfig for IngressNginxConfig {
     }
 
     fn compile(&self, scope: &mut Scope<'_>) -> Option<IngressNginx> {
+        let slots = NAMES.map(|(name, _)| scope.given_slot(name));
+        let mut picker = Picker::new(&self.fields);
+        picker.narrow(&slots, |_| true);
         Some(IngressNginx {
             format: self.format,
-            picker: Picker::new(&self.fields),
-            slots: NAMES.map(|(name, _)| scope.given_slot(name)),
+            picker,
+            slots,
             resolver: self.resolver.compile(),
             client: self.client.compile(scope)?,
-            remote_address: scope.given_slot("remote_address"),
+            remote_address: Some(scope.given_slot("remote_address")),
             private_client: scope.given_slot("private_client"),
             one: scope.constant("1"),
-            status_class: scope.given_slot("status_class"),
+            status_class: Some(scope.given_slot("status_class")),
             classes: CLASSES.map(|class| scope.constant(class)),
-            upstream_duration: scope.given_slot("upstream_duration"),
+            upstream_duration: Some(scope.given_slot("upstream_duration")),
             methods: METHODS.map(|method| scope.constant(method)),
             other_method: scope.constant(OTHER),
             refused: (self.other == Other::Refuse).then(|| scope.reason("not_access_line")),
@@ -152,12 +155,13 @@ pub struct IngressNginx {
     slots: [Slot; N],
     resolver: Resolver,
     client: Client,
-    remote_address: Slot,
+    /// This and others are `None` where nobody reads the value.
+    remote_address: Option<Slot>,
     private_client: Slot,
     one: Text,
-    status_class: Slot,
+    status_class: Option<Slot>,
     classes: [Text; CLASSES.len()],
-    upstream_duration: Slot,
+    upstream_duration: Option<Slot>,
     methods: [Text; METHODS.len()],
     other_method: Text,
     refused: Option<ReasonId>,
@@ -165,12 +169,12 @@ pub struct IngressNginx {
 
 impl Run for IngressNginx {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
-        let mut line = record.line_text();
+        let line = record.line_text();
+        let whole = record.bytes(line);
+        let json = whole.first() == Some(&b'{');
         // Docker's records end with the newline that the program wrote.
-        while let [.., b'\n' | b'\r'] = record.bytes(line) {
-            line = line.slice(0, line.len() - 1);
-        }
-        let json = record.bytes(line).first() == Some(&b'{');
+        let len = whole.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
+        let line = line.slice(0, len);
         let as_json = self.format == Format::Json || self.format == Format::Auto && json;
         let read = if as_json { self.picker.pick(record, line, &self.slots) } else { self.read_text(record, line) };
         if !read {
@@ -185,9 +189,12 @@ impl Run for IngressNginx {
     }
 
     fn narrow(&mut self, is_read: &dyn Fn(Slot) -> bool) {
-        let sums = is_read(self.upstream_duration);
+        for slot in [&mut self.remote_address, &mut self.status_class, &mut self.upstream_duration] {
+            *slot = slot.filter(|slot| is_read(*slot));
+        }
+        let sums = self.upstream_duration.is_some();
         let believes = self.resolver.believes();
-        self.picker.narrow(|at| {
+        self.picker.narrow(&self.slots, |at| {
             is_read(self.slots[at])
                 || match at {
                     UPSTREAM_RESPONSE_TIME => sums,
@@ -215,26 +222,27 @@ impl IngressNginx {
 
     /// What follows from the fields: bounded forms for labels, and the ingress of the host.
     fn derive(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) {
-        if let Value::Text(method) = record.value(self.slots[METHOD]) {
-            let known = self.method(record.bytes(method));
+        if let Some(method) = record.text_bytes(self.slots[METHOD]) {
+            let known = self.method(method);
             record.set_value(self.slots[METHOD], Value::Text(known));
         }
-        if let Value::Text(status) = record.value(self.slots[STATUS]) {
-            let class = match record.bytes(status).first() {
+        if let Some(status_class) = self.status_class
+            && let Some(status) = record.text_bytes(self.slots[STATUS])
+        {
+            let class = match status.first() {
                 Some(digit @ b'1'..=b'5') => usize::from(digit - b'0'),
                 _ => 0,
             };
-            record.set_value(self.status_class, Value::Text(self.classes[class]));
+            record.set_value(status_class, Value::Text(self.classes[class]));
         }
-        if let Value::Text(times) = record.value(self.slots[UPSTREAM_RESPONSE_TIME])
-            && let Some(seconds) = list_sum(record.bytes(times))
+        if let Some(upstream_duration) = self.upstream_duration
+            && let Some(times) = record.text_bytes(self.slots[UPSTREAM_RESPONSE_TIME])
+            && let Some(seconds) = list_sum(times)
         {
-            record.set_value(self.upstream_duration, Value::Float(seconds));
+            record.set_value(upstream_duration, Value::Float(seconds));
         }
-        let [host, namespace, ingress] = [HOST, NAMESPACE, INGRESS].map(|at| match record.value(self.slots[at]) {
-            Value::Text(text) => record.bytes(text),
-            _ => b"",
-        });
+        let [host, namespace, ingress] =
+            [HOST, NAMESPACE, INGRESS].map(|at| record.text_bytes(self.slots[at]).unwrap_or_default());
         context.hosts.learn(host, namespace, ingress);
     }
 

@@ -5,13 +5,10 @@
 //! hides an older one of that name.
 
 use super::{Flow, Run, StageConfig};
-use crate::decode::json::{self, Expression, Extracted, Field, LearningPicker, Mode};
+use crate::decode::json::{self, Expression, Extracted, Kind, LearningPicker, Mode, PATHS_MAX, Span};
 use crate::diagnostic::Diagnostics;
 use crate::pipeline::{Context, ReasonId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, Node, Spanned};
-
-/// Fields that one picker finds in a pass; a stage with more makes several passes.
-const FIELDS_MAX: usize = 32;
 
 #[derive(Debug)]
 pub struct JsonConfig {
@@ -57,7 +54,8 @@ impl StageConfig for JsonConfig {
                 }
             }
         }
-        let mut pickers: Vec<_> = plain.chunks(FIELDS_MAX).map(picker).collect();
+        // A stage with more fields than one picker can have makes several passes.
+        let mut pickers: Vec<_> = plain.chunks(PATHS_MAX).map(picker).collect();
         if pickers.is_empty() {
             // Whether the line is an object has to be known all the same.
             pickers.push(picker(&[]));
@@ -68,7 +66,6 @@ impl StageConfig for JsonConfig {
             source: self.source.as_ref().map(|source| scope.slot(source)),
             malformed: scope.reason("malformed_json"),
             drop: self.drop_malformed.then(|| scope.reason("malformed_json")),
-            found: Vec::new(),
             spare: Vec::new(),
         })
     }
@@ -86,16 +83,7 @@ pub struct Json {
     source: Option<Slot>,
     malformed: ReasonId,
     drop: Option<ReasonId>,
-    /// Fields of this line, as texts of the record.
-    found: Vec<Found>,
     spare: Vec<u8>,
-}
-
-/// A picked field: its value, or what must be rewritten to become one.
-enum Found {
-    Value(Value),
-    Escaped(Text),
-    Composite(Text),
 }
 
 impl Run for Json {
@@ -119,28 +107,16 @@ impl Run for Json {
 impl Json {
     /// Picks the plain fields; `None` when the text is no JSON object.
     fn pick(&mut self, record: &mut Record<'_>, text: Text) -> Option<()> {
-        self.found.clear();
-        let whole = record.bytes(text);
         for (picker, slots) in &mut self.pickers {
-            let mut fields = [Field::Missing; FIELDS_MAX];
-            picker.pick(whole, &mut fields[..slots.len()]).ok()?;
-            self.found.extend(fields[..slots.len()].iter().map(|field| match *field {
-                Field::Missing | Field::Null => Found::Value(Value::Nil),
-                Field::Bool(yes) => Found::Value(Value::Bool(yes)),
-                Field::Number(raw) => Found::Value(Value::Number(text.part(whole, raw))),
-                Field::Text { raw, escaped: false } => Found::Value(Value::Text(text.part(whole, raw))),
-                Field::Text { raw, escaped: true } => Found::Escaped(text.part(whole, raw)),
-                Field::Composite(raw) => Found::Composite(text.part(whole, raw)),
-            }));
-        }
-        let slots = self.pickers.iter().flat_map(|(_, slots)| slots);
-        for (found, &slot) in self.found.iter().zip(slots) {
-            let value = match *found {
-                Found::Value(value) => value,
-                Found::Escaped(raw) => Value::Text(rewrite(record, &mut self.spare, raw, json::unescape)),
-                Found::Composite(raw) => Value::Text(rewrite(record, &mut self.spare, raw, json::write_compact)),
-            };
-            record.set_value(slot, value);
+            let found = picker.pick(record.bytes(text)).ok()?;
+            for (path, &slot) in slots.iter().enumerate() {
+                let value = match found.get(path) {
+                    None => Value::Nil,
+                    Some(Span { kind: Kind::Text, start, end }) => Value::Text(text.slice(start, end)),
+                    Some(span) => value_of(record, &mut self.spare, text, span),
+                };
+                record.set_value(slot, value);
+            }
         }
         Some(())
     }
@@ -159,6 +135,21 @@ impl Json {
             };
             record.set_value(*slot, value);
         }
+    }
+}
+
+/// What stands in a part of a text.
+#[inline(never)]
+fn value_of(record: &mut Record<'_>, spare: &mut Vec<u8>, text: Text, Span { kind, start, end }: Span) -> Value {
+    let raw = text.slice(start, end);
+    match kind {
+        Kind::Text => Value::Text(raw),
+        Kind::Number => Value::Number(raw),
+        Kind::Null => Value::Nil,
+        Kind::True => Value::Bool(true),
+        Kind::False => Value::Bool(false),
+        Kind::Escaped => Value::Text(rewrite(record, spare, raw, json::unescape)),
+        Kind::Composite => Value::Text(rewrite(record, spare, raw, json::write_compact)),
     }
 }
 

@@ -74,7 +74,7 @@ impl Client {
         // An IPv4 address in its usual form is its own name.
         let usual = self.ipv4_prefix_bits == 32
             && self.hash.is_none()
-            && memchr::memchr(b':', record.bytes(address)).is_none();
+            && !has_colon(record.bytes(address));
         match if usual { None } else { record.address(address) } {
             Some(ip) => self.extract_address(record, ip),
             None if self.hash.is_some() => self.extract_nobody(record),
@@ -101,5 +101,40 @@ impl Client {
     /// Says that nobody knows the client: nil, so that no label of the target stands in for it.
     pub fn extract_nobody(&self, record: &mut Record<'_>) {
         record.set_value(self.slot, Value::Nil);
+    }
+}
+
+/// Whether a colon is among these bytes, which are few.
+fn has_colon(text: &[u8]) -> bool {
+    const LOW: u64 = u64::from_le_bytes([1; 8]);
+    // A byte is zero where it was a colon; the lowest of these borrows into its highest bit.
+    let is_in = |eight: &[u8; 8]| {
+        let word = u64::from_le_bytes(*eight) ^ (LOW * u64::from(b':'));
+        word.wrapping_sub(LOW) & !word & (LOW << 7) != 0
+    };
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) if text.len() <= 16 => is_in(first) || is_in(last),
+        _ => text.contains(&b':'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_colon;
+
+    #[test]
+    fn a_colon_is_seen_wherever_it_stands() {
+        for len in 0..40 {
+            let mut text = vec![b';'; len];
+            assert!(!has_colon(&text), "{len}");
+            for at in 0..len {
+                // Its neighbours, and bytes that a borrow would spoil.
+                for (byte, colon) in [(b':', true), (b'9', false), (b';', false), (b':' | 0x80, false)] {
+                    text[at] = byte;
+                    assert_eq!(has_colon(&text), colon, "{}", text.escape_ascii());
+                }
+                text[at] = b'9';
+            }
+        }
     }
 }

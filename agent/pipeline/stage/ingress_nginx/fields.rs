@@ -1,10 +1,9 @@
 //! The fields of an access line: their names, and the JSON keys under which they stand.
 
 use super::super::json::rewrite;
-use crate::decode::json::{self, Field, LearningPicker, Mode};
+use crate::decode::json::{self, Kind, LearningPicker, Mode, PATHS_MAX, Span};
 use crate::pipeline::{Record, Slot, Text, Value};
 use crate::yaml::Spanned;
-use std::ops::Range;
 
 /// What a line gives, and under which JSON keys, the usual ones first.
 pub const NAMES: [(&str, &[&str]); N] = [
@@ -53,22 +52,28 @@ pub const X_FORWARDED_FOR: usize = 25;
 pub const CLIENT_HEADER: usize = 26;
 pub const PEER: usize = 27;
 
-
-/// JSON keys that one line is searched for.
-const KEYS_MAX: usize = 64;
-
 /// Picks the fields of JSON lines into the record.
 pub struct Picker {
-    /// Each key with the one of [`NAMES`] that it gives; the keys of a name stand together, the usual one first.
+    /// Each key with the one of [`NAMES`] that it gives; the keys of a name stand together, the usual one last.
     keys: Vec<(Vec<String>, usize)>,
     picker: LearningPicker,
-    /// Of the picked keys.
-    targets: Vec<usize>,
-    /// Those of the names that an access line must have.
-    needed: [Range<usize>; 2],
+    /// What becomes of each of the picked keys.
+    targets: [Target; PATHS_MAX],
+    /// A bit for each of these that gives a name which an access line must have.
+    needed: [u64; 2],
     /// The names that are picked.
     picked: Vec<usize>,
+    /// A bit for each of them.
+    wanted: u32,
     spare: Vec<u8>,
+}
+
+/// Where the value of a key goes.
+#[derive(Clone, Copy, Default)]
+struct Target {
+    slot: u16,
+    /// The bit of the name.
+    name: u32,
 }
 
 impl Picker {
@@ -80,68 +85,77 @@ impl Picker {
             let of_name = if given.is_empty() { usual.to_vec() } else { given };
             keys.extend(of_name.into_iter().map(|key| (key.split('.').map(str::to_string).collect(), at)));
         }
-        keys.truncate(KEYS_MAX);
-        let picker = LearningPicker::new(&[], Mode::Lenient);
-        let mut picker =
-            Picker { keys, picker, targets: Vec::new(), needed: [0..0, 0..0], picked: Vec::new(), spare: Vec::new() };
-        picker.narrow(|_| true);
-        picker
+        keys.truncate(PATHS_MAX);
+        keys.reverse();
+        Picker {
+            keys,
+            picker: LearningPicker::new(&[], Mode::Lenient),
+            targets: [Target::default(); PATHS_MAX],
+            needed: [0; 2],
+            picked: Vec::new(),
+            wanted: 0,
+            spare: Vec::new(),
+        }
     }
 
-    /// Picks only some of the names from now on.
-    pub fn narrow(&mut self, is_wanted: impl Fn(usize) -> bool) {
+    /// Picks these names from now on, into their slots.
+    pub fn narrow(&mut self, slots: &[Slot; N], is_wanted: impl Fn(usize) -> bool) {
         let wanted = self.keys.iter().filter(|(_, at)| is_wanted(*at));
-        let (paths, targets): (Vec<_>, Vec<_>) = wanted.cloned().unzip();
+        let (paths, names): (Vec<_>, Vec<_>) = wanted.cloned().unzip();
         self.picker = LearningPicker::new(&paths, Mode::Lenient);
-        self.needed = [STATUS, CLIENT_IP].map(|needed| {
-            let first = targets.iter().position(|at| *at == needed).unwrap_or(0);
-            first..first + targets.iter().filter(|at| **at == needed).count()
-        });
-        self.targets = targets;
+        let keys_of = |name| (0..).zip(&names).map(|(key, at)| u64::from(*at == name) << key).sum();
+        self.needed = [STATUS, CLIENT_IP].map(keys_of);
+        for (target, at) in self.targets.iter_mut().zip(&names) {
+            *target = Target { slot: slots[*at].0, name: 1 << at };
+        }
         self.picked = (0..N).filter(|at| is_wanted(*at)).collect();
+        self.wanted = self.picked.iter().map(|at| 1 << at).sum();
     }
 
     /// Whether the line is an access line: an object with a status and a client. Then the record has what it gives.
     pub fn pick(&mut self, record: &mut Record<'_>, line: Text, slots: &[Slot; N]) -> bool {
-        // An array of half the size is enough where few of the names are read.
-        if self.targets.len() <= KEYS_MAX / 2 {
-            self.pick_keys::<{ KEYS_MAX / 2 }>(record, line, slots)
-        } else {
-            self.pick_keys::<KEYS_MAX>(record, line, slots)
-        }
-    }
-
-    fn pick_keys<const KEYS: usize>(&mut self, record: &mut Record<'_>, line: Text, slots: &[Slot; N]) -> bool {
         let (whole, values) = record.bytes_and_values(line);
-        let mut fields = [Field::Missing; KEYS];
-        let fields = &mut fields[..self.targets.len()];
-        if self.picker.pick(whole, fields).is_err() || !self.needed.iter().all(|of| fields[of.clone()].iter().any(is_text)) {
+        let Ok(found) = self.picker.pick(whole) else { return false };
+        if !self.needed.iter().all(|keys| bits(found.paths() & keys).any(|key| is_text(found.span(key).kind))) {
             return false;
         }
-        for &at in &self.picked {
-            // What the line leaves out is nil and not missing: a label of the pod must not stand in for it.
-            values[usize::from(slots[at].0)] = Value::Nil;
-        }
-        let mut to_unescape = 0u32;
-        // From behind, so that the usual key of a name has the last word.
-        for (at, field) in self.targets.iter().zip(&*fields).rev() {
-            let (raw, escaped) = match *field {
-                Field::Text { raw, escaped } => (raw, escaped),
-                Field::Number(raw) => (raw, false),
-                _ => continue,
-            };
-            values[usize::from(slots[*at].0)] = Value::Text(line.part(whole, raw));
-            to_unescape = to_unescape & !(1 << at) | u32::from(escaped) << at;
-        }
-        while to_unescape != 0 {
-            let slot = slots[to_unescape.trailing_zeros() as usize];
-            to_unescape &= to_unescape - 1;
-            if let Value::Text(raw) = record.value(slot) {
-                let text = rewrite(record, &mut self.spare, raw, json::unescape);
-                record.set_value(slot, Value::Text(text));
+        let mut given = 0;
+        // The usual key of a name comes last, and has the last word.
+        for key in bits(found.paths()) {
+            let (Target { slot, name }, Span { kind, start, end }) = (self.targets[key], found.span(key));
+            if is_text(kind) {
+                values[usize::from(slot)] = Value::Text(line.slice(start, end));
+                given |= name;
             }
         }
+        // What the line leaves out is nil and not missing: a label of the pod must not stand in for it.
+        for at in bits((self.wanted & !given).into()) {
+            values[usize::from(slots[at].0)] = Value::Nil;
+        }
+        if !found.is_plain() {
+            self.unescape(record, line);
+        }
         true
+    }
+
+    /// Rewrites the texts with escapes among those that were just picked.
+    #[cold]
+    fn unescape(&mut self, record: &mut Record<'_>, line: Text) {
+        // Of a name with several keys the last one has given the text, which no other does from then on.
+        let mut done = 0;
+        let mut keys = self.picker.found().paths();
+        while keys != 0 {
+            let key = 63 - keys.leading_zeros() as usize;
+            keys ^= 1 << key;
+            let (Target { slot, name }, Span { kind, start, end }) = (self.targets[key], self.picker.found().span(key));
+            if is_text(kind) && done & name == 0 {
+                done |= name;
+                if kind == Kind::Escaped {
+                    let text = rewrite(record, &mut self.spare, line.slice(start, end), json::unescape);
+                    record.set_value(Slot(slot), Value::Text(text));
+                }
+            }
+        }
     }
 
     /// The names that are picked.
@@ -150,7 +164,21 @@ impl Picker {
     }
 }
 
-/// Whether a field has a text or a number.
-fn is_text(field: &Field<'_>) -> bool {
-    matches!(field, Field::Text { .. } | Field::Number(_))
+/// Whether this is a text or a number, which is a text here.
+#[inline(always)]
+fn is_text(kind: Kind) -> bool {
+    matches!(kind, Kind::Text | Kind::Number | Kind::Escaped)
+}
+
+/// The places of the bits that are set.
+#[inline(always)]
+fn bits(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        if bits == 0 {
+            return None;
+        }
+        let at = bits.trailing_zeros() as usize;
+        bits &= bits - 1;
+        Some(at)
+    })
 }

@@ -99,6 +99,8 @@ fn behind_128(bits: u8) -> u128 {
 /// A set of networks: ranges of addresses in their order, none of which touches another.
 #[derive(Debug, Default)]
 pub struct Networks {
+    /// A bit for each first byte of an IPv4 address that is in one of them. Few are, so that most addresses need no more.
+    v4_first_bytes: [u64; 4],
     v4: Box<[(u32, u32)]>,
     v6: Box<[(u128, u128)]>,
 }
@@ -112,7 +114,15 @@ impl Networks {
                 IpAddr::V6(first) => v6.push((first.to_bits(), first.to_bits() | behind_128(bits))),
             }
         }
-        Networks { v4: joined(v4, |last| last.checked_add(1)), v6: joined(v6, |last| last.checked_add(1)) }
+        let mut v4_first_bytes = [0; 4];
+        for (first, last) in &v4 {
+            (first >> 24..=last >> 24).for_each(|byte| v4_first_bytes[byte as usize / 64] |= 1 << (byte % 64));
+        }
+        Networks {
+            v4_first_bytes,
+            v4: joined(v4, |last| last.checked_add(1)),
+            v6: joined(v6, |last| last.checked_add(1)),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -120,9 +130,13 @@ impl Networks {
     }
 
     /// Whether an address is in one of them; an IPv4 address that is written as IPv6 is the IPv4 address.
+    #[inline]
     pub fn contain(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
-            IpAddr::V4(v4) => within(&self.v4, v4.to_bits()),
+            IpAddr::V4(v4) => {
+                let [byte, ..] = v4.octets().map(usize::from);
+                self.v4_first_bytes[byte / 64] >> (byte % 64) & 1 == 1 && within(&self.v4, v4.to_bits())
+            }
             IpAddr::V6(v6) => within(&self.v6, v6.to_bits()),
         }
     }
@@ -141,6 +155,7 @@ fn joined<N: Ord + Copy>(mut ranges: Vec<(N, N)>, next: impl Fn(N) -> Option<N>)
     joined.into_boxed_slice()
 }
 
+#[inline(never)]
 fn within<N: Ord + Copy>(ranges: &[(N, N)], number: N) -> bool {
     let behind = ranges.partition_point(|(first, _)| *first <= number);
     behind.checked_sub(1).is_some_and(|at| number <= ranges[at].1)

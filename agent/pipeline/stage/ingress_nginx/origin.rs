@@ -21,18 +21,19 @@ impl IngressNginx {
     /// Finds the client. What was extracted as its address is the remote one up to here.
     pub(super) fn find_client(&mut self, record: &mut Record<'_>, is_json: bool) {
         let remote = record.value(self.slots[CLIENT_IP]);
-        record.set_value(self.remote_address, remote);
+        if let Some(remote_address) = self.remote_address {
+            record.set_value(remote_address, remote);
+        }
         let Value::Text(remote) = remote else { return self.client.extract_nobody(record) };
         if self.is_without_method(record, is_json) {
             return self.forget_client(record);
         }
-        let ip = record.address(remote);
-        let addresses = Addresses {
-            peer: self.field(record, PEER),
-            remote: ip,
-            header: self.field(record, CLIENT_HEADER),
-            forwarded_for: self.field(record, X_FORWARDED_FOR),
-        };
+        let mut addresses = Addresses { remote: record.address(remote), ..Addresses::default() };
+        if self.resolver.believes() {
+            addresses.peer = self.field(record, PEER);
+            addresses.header = self.field(record, CLIENT_HEADER);
+            addresses.forwarded_for = self.field(record, X_FORWARDED_FOR);
+        }
         let (other, is_private) = self.resolver.resolve(&addresses);
         if is_private {
             // A client without a proxy in front is not private, and a refused one of its own stays its own.
@@ -54,11 +55,8 @@ impl IngressNginx {
 
     /// Whether nginx refused the request line itself.
     fn is_without_method(&self, record: &Record<'_>, is_json: bool) -> bool {
-        match record.value(self.slots[METHOD]) {
-            Value::Text(method) => method.is_empty(),
-            // The text formats say it, other than a format in JSON that has no such key.
-            _ => !is_json,
-        }
+        // The text formats say it, other than a format in JSON that has no such key.
+        record.text_bytes(self.slots[METHOD]).map_or(!is_json, <[u8]>::is_empty)
     }
 
     /// Whether nginx refused the request at one of its headers: by the status, and because the request got no further.
@@ -75,9 +73,6 @@ impl IngressNginx {
 
     /// A field of the line; empty where it has none.
     fn field<'r>(&self, record: &'r Record<'_>, at: usize) -> &'r [u8] {
-        match record.value(self.slots[at]) {
-            Value::Text(text) => record.bytes(text),
-            _ => b"",
-        }
+        record.text_bytes(self.slots[at]).unwrap_or_default()
     }
 }

@@ -137,6 +137,7 @@ impl Resolver {
 
     /// The client, if it is another one than the remote address says; and whether the client is a private address or a
     /// proxy.
+    #[inline]
     pub fn resolve(&self, addresses: &Addresses<'_>) -> (Option<IpAddr>, bool) {
         let remote = addresses.remote;
         let other = remote.filter(|_| !self.trusted.is_empty()).and_then(|remote| self.behind(remote, addresses));

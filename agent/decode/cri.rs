@@ -7,6 +7,8 @@
 use memchr::memchr;
 
 pub use super::time_layout::parse_rfc3339_nanos;
+use super::time_layout::{LatestSecond, NANOS_TEXT};
+use crate::clock::UnixNanos;
 
 /// Which stream of the container wrote the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +62,24 @@ pub fn parse(line: &[u8]) -> Option<CriLine<'_>> {
     };
     let (flags, content) = word(rest)?;
     Some(CriLine { time, stream, flags, content })
+}
+
+/// Bytes of the usual prefix: a time with nanoseconds, ` stdout ` or ` stderr `, `F` and a space.
+const USUAL: usize = NANOS_TEXT + " stdout F ".len();
+
+/// As [`parse`], and the time: of a whole line as runtimes write it, in the second of the line before. Then everything
+/// stands at its place. `None` for any other line.
+#[inline]
+pub fn parse_usual<'a>(line: &'a [u8], latest: &LatestSecond) -> Option<(CriLine<'a>, UnixNanos)> {
+    let (prefix, content) = line.split_first_chunk::<USUAL>()?;
+    let (time, behind) = prefix.split_first_chunk::<NANOS_TEXT>()?;
+    let stream = match behind {
+        b" stdout F " => Stream::Stdout,
+        b" stderr F " => Stream::Stderr,
+        _ => return None,
+    };
+    let flags = &prefix[USUAL - 2..USUAL - 1];
+    Some((CriLine { time, stream, flags, content }, latest.parse_again(time)?))
 }
 
 /// `\S+?` and the space behind it. RE2's `\s` is tab, newline, form feed, carriage return and space.
@@ -162,6 +182,29 @@ mod tests {
                 (l.time.to_vec(), l.stream.as_str().as_bytes().to_vec(), l.flags.to_vec(), l.content.to_vec())
             });
             prop_assert_eq!(got, expected);
+        }
+
+        #[test]
+        fn a_usual_line_is_read_as_any_other(
+            lines in proptest::collection::vec(
+                r"2026-11-21T02:25:3[01]\.[0-9]{9}(Z|z| |[0-9]Z) (stdout|stderr|stdouT) ([FP]|F:x|) .{0,3}", 1..8,
+            ),
+            damage in any::<(proptest::sample::Index, u8)>(),
+        ) {
+            let mut latest = LatestSecond::default();
+            for line in lines {
+                let mut line = line.into_bytes();
+                let before = parse_usual(&line, &latest);
+                let parsed = parse(&line);
+                let time = parsed.and_then(|parsed| latest.parse(parsed.time));
+                prop_assert!(before.is_none() || before == parsed.zip(time));
+                let is_usual = |parsed: &CriLine<'_>| parsed.time.len() == NANOS_TEXT && parsed.flags == b"F";
+                prop_assert_eq!(parse_usual(&line, &latest), parsed.filter(is_usual).zip(time));
+                let at = damage.0.index(line.len());
+                line[at] = damage.1;
+                let damaged = parse_usual(&line, &latest);
+                prop_assert!(damaged.is_none() || damaged == parse(&line).zip(parse(&line).and_then(|l| parse_rfc3339_nanos(l.time))));
+            }
         }
 
         #[test]

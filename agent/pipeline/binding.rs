@@ -1,6 +1,7 @@
 //! A pipeline bound to one source: the label values that every line of it starts with.
 
 use super::keyed_hash::KeyedHash;
+use super::origin::Origin;
 use super::scope::{LabelId, Names};
 use super::text::{Place, Text, Value};
 use crate::labels::Labels;
@@ -22,6 +23,8 @@ pub struct Binding {
     series_labels: Vec<(LabelId, LabelName)>,
     /// Names the source by its labels: the same in every process, and whatever number its binding has.
     pub(super) identity: u64,
+    /// What is remembered by it means no other binding, neither one that had its place before.
+    origin: Origin,
 }
 
 impl Binding {
@@ -48,12 +51,16 @@ impl Binding {
         let series_labels = shown.map(|id| (LabelId(*id), series.label_name(&names[usize::from(*id)]))).collect();
         let parts = labels.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let identity = KeyedHash::PLAIN.of(parts);
-        Binding { bytes, labels: initial, names, order, slots, series_labels, identity }
+        Binding { bytes, labels: initial, names, order, slots, series_labels, identity, origin: Origin::next() }
     }
 
     /// Which source this is, for what is remembered of it over a restart.
     pub fn identity(&self) -> u64 {
         self.identity
+    }
+
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// The labels that series may have in the order of their names, each with the metric store's name for it.

@@ -60,6 +60,7 @@ pub struct Record<'r> {
 
 impl<'r> Record<'r> {
     /// A fresh record: the line as read, the target's labels, nothing extracted but these labels.
+    #[inline]
     pub(super) fn new(
         state: &'r mut State,
         fixed: &'r [u8],
@@ -186,6 +187,11 @@ impl<'r> Record<'r> {
 
     pub fn set_label(&mut self, id: LabelId, value: Option<Text>) {
         self.state.labels[id.0 as usize] = value;
+    }
+
+    /// All labels by their ids: those of the pipeline, then those that only the target has.
+    pub fn label_texts(&self) -> &[Option<Text>] {
+        &self.state.labels
     }
 
     /// Takes away all labels but those that are allowed, by their numbers.
@@ -319,7 +325,15 @@ impl<'r> Record<'r> {
     }
 
     /// As [`text`](Self::text), for a value at hand.
+    #[inline]
     pub fn value_text(&mut self, value: Value) -> Option<Text> {
+        match value {
+            Value::Text(text) => Some(text),
+            value => self.text_of_other(value),
+        }
+    }
+
+    fn text_of_other(&mut self, value: Value) -> Option<Text> {
         match value {
             Value::Missing | Value::Nil => None,
             Value::Bool(true) => Some(self.push(b"true")),
@@ -375,16 +389,16 @@ impl<'r> Record<'r> {
     /// A value as a number, the way Promtail's `getFloat` reads it: booleans are 1 and 0; a text is a number or a Go
     /// duration, which gives seconds.
     pub fn number(&self, slot: Slot) -> Option<f64> {
-        match self.value(slot) {
-            Value::Missing | Value::Nil => None,
-            Value::Bool(yes) => Some(f64::from(u8::from(yes))),
-            Value::Number(raw) => number::parse_f64(self.bytes(raw)),
-            Value::Float(number) => Some(number),
-            Value::Text(text) => {
-                let bytes = self.bytes(text);
-                number::parse_f64(bytes).or_else(|| std::str::from_utf8(bytes).ok().and_then(parse_seconds))
-            }
-        }
+        let (text, or_duration) = match self.value(slot) {
+            Value::Missing | Value::Nil => return None,
+            Value::Bool(yes) => return Some(f64::from(u8::from(yes))),
+            Value::Float(number) => return Some(number),
+            Value::Number(raw) => (raw, false),
+            Value::Text(text) => (text, true),
+        };
+        let bytes = self.bytes(text);
+        let seconds = || str::from_utf8(bytes).ok().filter(|_| or_duration).and_then(parse_seconds);
+        number::parse_f64(bytes).or_else(seconds)
     }
 }
 

@@ -38,6 +38,11 @@ impl Text {
         self.start == self.end
     }
 
+    /// Whether the same place holds the same bytes in every line of a source.
+    pub fn lasts(self) -> bool {
+        matches!(self.place, Place::Target | Place::Fixed)
+    }
+
     /// The part `from..to` of this text.
     pub fn slice(&self, from: usize, to: usize) -> Text {
         debug_assert!(from <= to && to <= self.len());

@@ -1,9 +1,13 @@
 //! RFC 3339 for lines that come in the order of time: most share their second with the line before.
 
-use super::civil::{NANOS_PER_SECOND, fraction, parse_rfc3339_nanos};
+use super::civil::{NANOS_PER_SECOND, fraction, nine_digits, parse_rfc3339_nanos};
 use crate::clock::UnixNanos;
 
 const HEAD: usize = "2006-01-02T15:04:05".len();
+
+/// Bytes of a time with nanoseconds, `2006-01-02T15:04:05.999999999Z`: what containerd, CRI-O and docker write, though
+/// docker leaves zeros at the end out.
+pub const NANOS_TEXT: usize = HEAD + ".999999999Z".len();
 
 /// The latest second that was read, in UTC. It changes only how long it takes to read a time.
 #[derive(Clone, Debug)]
@@ -22,6 +26,9 @@ impl LatestSecond {
     /// As [`parse_rfc3339_nanos`].
     #[inline]
     pub fn parse(&mut self, text: &[u8]) -> Option<UnixNanos> {
+        if let Some(nanos) = text.try_into().ok().and_then(|text| self.parse_again(text)) {
+            return Some(nanos);
+        }
         let (head, rest) = text.split_first_chunk::<HEAD>()?;
         if *head == self.head
             && let (nanos, b"Z") = fraction(rest)
@@ -30,6 +37,15 @@ impl LatestSecond {
             return Some(self.unix_seconds * NANOS_PER_SECOND + nanos);
         }
         self.parse_anew(text, head)
+    }
+
+    /// As [`parse`](Self::parse), of a time with nine digits of a second and `Z`. `None` also where the second is another
+    /// one than the latest.
+    #[inline]
+    pub fn parse_again(&self, text: &[u8; NANOS_TEXT]) -> Option<UnixNanos> {
+        let (head, [b'.', fraction @ .., b'Z']) = text.split_first_chunk::<HEAD>()? else { return None };
+        let nanos = nine_digits(fraction.first_chunk()?)?;
+        (*head == self.head).then_some(self.unix_seconds * NANOS_PER_SECOND + nanos)
     }
 
     #[cold]
@@ -57,7 +73,7 @@ mod tests {
         ];
         (
             head,
-            prop_oneof![r"\.[0-9]{0,11}", "", ",[0-9]{3}", r"\.[0-9]{3}x"],
+            prop_oneof![r"\.[0-9]{0,11}", r"\.[0-9]{9}", "", ",[0-9]{3}", r"\.[0-9]{3}x"],
             prop_oneof![4 => Just("Z"), 1 => Just("+01:00"), 1 => Just("")],
         )
             .prop_map(|(head, fraction, zone)| head + &fraction + zone)
@@ -68,7 +84,14 @@ mod tests {
         fn a_time_is_read_alike_whatever_came_before(times in proptest::collection::vec(time(), 1..40)) {
             let mut latest = LatestSecond::default();
             for time in times {
-                prop_assert_eq!(latest.parse(time.as_bytes()), parse_rfc3339_nanos(time.as_bytes()), "{}", time);
+                let wanted = parse_rfc3339_nanos(time.as_bytes());
+                let again = time.as_bytes().try_into().ok().and_then(|time| latest.parse_again(time));
+                prop_assert!(again.is_none() || again == wanted, "{}", time);
+                prop_assert_eq!(latest.parse(time.as_bytes()), wanted, "{}", time);
+                // The first and the last second that fit are not remembered.
+                if time.len() == NANOS_TEXT && time.ends_with('Z') && time.starts_with("2026") && time.contains('.') {
+                    prop_assert_eq!(latest.parse_again(time.as_bytes().try_into().unwrap()), wanted, "{}", time);
+                }
             }
         }
     }

@@ -42,12 +42,11 @@ fn prefer_even(value: f64, start: usize, out: &mut Vec<u8>) {
 
 /// `strconv.ParseFloat(text, 64)`: decimal and hexadecimal floats, `inf`, `infinity` and `nan` in any case. `None`
 /// where Go reports an error, out of range included, and for the underscores that it allows in hexadecimal ones.
-#[inline]
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     parse_eight(text).or_else(|| parse_longer(text))
 }
 
-#[inline(never)]
+#[cold]
 fn parse_longer(text: &[u8]) -> Option<f64> {
     parse_short_decimal(text).or_else(|| parse_any(text))
 }
@@ -80,7 +79,7 @@ pub fn is_canonical_number(raw: &[u8]) -> bool {
 const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 /// Nearly every number of a log: up to eight bytes, digits and perhaps a point, all of them at once.
-#[inline]
+#[inline(always)]
 fn parse_eight(text: &[u8]) -> Option<f64> {
     let before = (1..=8).contains(&text.len()).then(|| 8 * (8 - text.len()))?;
     // The last byte of the text is the highest, and there are zeros before the first.

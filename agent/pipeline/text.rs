@@ -1,6 +1,6 @@
 //! Texts and values as ranges: what a stage extracts is never copied, it is pointed at.
 
-/// Where the bytes of a text stand.
+/// Where the bytes of a text stand. A record knows the places by this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In the line as it was read.

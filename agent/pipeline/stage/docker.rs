@@ -125,3 +125,22 @@ impl Docker {
         Some(Flow::Next)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::bench::{World, docker};
+
+    #[test]
+    fn a_record_within_a_line_is_read_as_one_that_is_the_line() {
+        let record = docker("stderr", r#"a \"b\"\n"#);
+        let mut whole = World::new("[{docker: {}}]");
+        let mut within =
+            World::new("[{regex: {expression: '^> (?P<rest>.*)$'}}, {output: {source: rest}}, {docker: {}}]");
+        whole.line(0, record.as_bytes());
+        within.line(0, format!("> {record}").as_bytes());
+        within.line(0, b"> no record");
+        assert_eq!(within.out.0[0], whole.out.0[0]);
+        assert!(whole.out.0[0].ends_with(r#"stream=stderr a \"b\"\n"#), "{}", whole.out.0[0]);
+        assert!(within.out.0[1].ends_with(" no record"), "{}", within.out.0[1]);
+    }
+}

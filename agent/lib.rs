@@ -12,6 +12,7 @@ pub mod labels;
 pub mod pattern;
 pub mod span;
 pub mod units;
+pub mod words;
 pub mod yaml;
 
 // What a line says, where an address lives, what a series is.

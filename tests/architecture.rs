@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The modules in the order of a line's way. A module imports only from groups above its own; the modules of one group
 /// do not see each other, but for the foundations, which may.
 const GROUPS: [&[&str]; 12] = [
-    &["clock", "diagnostic", "disk", "keep", "labels", "pattern", "span", "units", "yaml"],
+    &["clock", "diagnostic", "disk", "keep", "labels", "pattern", "span", "units", "words", "yaml"],
     &["decode", "geoip", "metrics"],
     &["relabel", "selector", "template"],
     &["pipeline"],

@@ -7,6 +7,8 @@
 use memchr::memchr;
 
 pub use super::time_layout::parse_rfc3339_nanos;
+use super::time_layout::{LatestSecond, NANOS_TEXT};
+use crate::clock::UnixNanos;
 
 /// Which stream of the container wrote the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +62,25 @@ pub fn parse(line: &[u8]) -> Option<CriLine<'_>> {
     };
     let (flags, content) = word(rest)?;
     Some(CriLine { time, stream, flags, content })
+}
+
+/// As [`parse`], and the time: of a whole line as runtimes write it, in the second of the line before. Then everything
+/// stands at its place behind the time, which is in UTC and has nine digits, or fewer where zeros are left out. `None` for
+/// any other line.
+#[inline]
+pub fn parse_usual<'a>(line: &'a [u8], latest: &LatestSecond) -> Option<(CriLine<'a>, UnixNanos)> {
+    let time_bytes = match line.get(NANOS_TEXT - 1)? {
+        b'Z' => NANOS_TEXT,
+        _ => 1 + line[..NANOS_TEXT].iter().position(|byte| *byte == b'Z')?,
+    };
+    let (time, behind) = line.split_at(time_bytes);
+    let (behind, content) = behind.split_first_chunk()?;
+    let stream = match behind {
+        b" stdout F " => Stream::Stdout,
+        b" stderr F " => Stream::Stderr,
+        _ => return None,
+    };
+    Some((CriLine { time, stream, flags: &behind[8..9], content }, latest.parse_again(time)?))
 }
 
 /// `\S+?` and the space behind it. RE2's `\s` is tab, newline, form feed, carriage return and space.
@@ -162,6 +183,30 @@ mod tests {
                 (l.time.to_vec(), l.stream.as_str().as_bytes().to_vec(), l.flags.to_vec(), l.content.to_vec())
             });
             prop_assert_eq!(got, expected);
+        }
+
+        #[test]
+        fn a_usual_line_is_read_as_any_other(
+            lines in proptest::collection::vec(
+                r"2026-11-21T02:25:3[01](\.[0-9]{9}|\.[0-9]{0,10})(Z|z| |Zx) (stdout|stderr|stdouT) ([FP]|F:x|) .{0,3}", 1..8,
+            ),
+            damage in any::<(proptest::sample::Index, u8)>(),
+        ) {
+            let mut latest = LatestSecond::default();
+            for line in lines {
+                let mut line = line.into_bytes();
+                let before = parse_usual(&line, &latest);
+                let parsed = parse(&line);
+                let time = parsed.and_then(|parsed| latest.parse(parsed.time));
+                prop_assert!(before.is_none() || before == parsed.zip(time));
+                let is_usual = |parsed: &CriLine<'_>| parsed.time.len() <= NANOS_TEXT && parsed.flags == b"F";
+                let is_usual = |parsed: &CriLine<'_>| is_usual(parsed) && line.len() >= NANOS_TEXT;
+                prop_assert_eq!(parse_usual(&line, &latest), parsed.filter(is_usual).zip(time));
+                let at = damage.0.index(line.len());
+                line[at] = damage.1;
+                let damaged = parse_usual(&line, &latest);
+                prop_assert!(damaged.is_none() || damaged == parse(&line).zip(parse(&line).and_then(|l| parse_rfc3339_nanos(l.time))));
+            }
         }
 
         #[test]

@@ -1,6 +1,7 @@
 //! Numbers as Go reads and prints them. Promtail holds every number as a float64, so its labels, comparisons and
 //! metrics see what `strconv` makes of the text: `1e6` becomes the label `1000000`, and `"0x1p-2"` counts as 0.25.
 
+use crate::words;
 use std::io::Write;
 
 /// `strconv.FormatFloat(value, 'f', -1, 64)`: the shortest digits that read back as `value`, never an exponent.
@@ -42,6 +43,11 @@ fn prefer_even(value: f64, start: usize, out: &mut Vec<u8>) {
 /// `strconv.ParseFloat(text, 64)`: decimal and hexadecimal floats, `inf`, `infinity` and `nan` in any case. `None`
 /// where Go reports an error, out of range included, and for the underscores that it allows in hexadecimal ones.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    parse_eight(text).or_else(|| parse_longer(text))
+}
+
+#[cold]
+fn parse_longer(text: &[u8]) -> Option<f64> {
     parse_short_decimal(text).or_else(|| parse_any(text))
 }
 
@@ -68,10 +74,33 @@ pub fn is_canonical_number(raw: &[u8]) -> bool {
     }
 }
 
-/// The texts that logs are made of: up to 15 digits, perhaps with a sign and a point. Digits and power of ten are
-/// exact as float64, so that one division rounds once, hence correctly.
+/// By what digits are to be divided of which so many stand behind the point. As up to 15 digits are, these are exact as
+/// float64, so that the one division rounds once, hence correctly.
+const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// Nearly every number of a log: up to eight bytes, digits and perhaps a point, all of them at once.
+#[inline(always)]
+fn parse_eight(text: &[u8]) -> Option<f64> {
+    let before = (1..=8).contains(&text.len()).then(|| 8 * (8 - text.len()))?;
+    // The last byte of the text is the highest, and there are zeros before the first.
+    let digits = (words::word(text)? ^ 0x3030_3030_3030_3030) << before;
+    let others = words::above_nine(digits);
+    if others == 0 {
+        return Some(words::eight_digits(digits) as f64);
+    }
+    let at = others.trailing_zeros() & !7;
+    let is_point = (digits >> at) as u8 == b'.' ^ b'0';
+    if !is_point || others & (others - 1) != 0 || text.len() == 1 {
+        return None;
+    }
+    // What stands before the point moves up to its place.
+    let front = digits & ((1 << at) - 1);
+    let digits = (digits >> at >> 8 << 8 << at) | front << 8;
+    Some(words::eight_digits(digits) as f64 / POWERS[7 - at as usize / 8])
+}
+
+/// Up to 15 digits, perhaps with a sign and a point.
 fn parse_short_decimal(text: &[u8]) -> Option<f64> {
-    const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
     let (negative, digits) = match text.split_first()? {
         (b'-', rest) => (true, rest),
         _ => (false, text),
@@ -304,8 +333,18 @@ mod tests {
         }
 
         #[test]
+        fn eight_bytes_at_once_are_read_as_one_by_one(text in "[0-9]{0,8}\\.?[0-9]{0,8}|[0-9.]{0,9}|[-+0-9.eE,:xé]{0,9}") {
+            let (fast, slow) = (parse_eight(text.as_bytes()), parse_short_decimal(text.as_bytes()));
+            prop_assert!(fast.is_none() || fast.map(f64::to_bits) == slow.map(f64::to_bits), "{text:?}");
+            // And none that it may leave is left.
+            let is_short = (1..=8).contains(&text.len()) && !text.starts_with('-');
+            prop_assert_eq!(fast.is_some(), is_short && slow.is_some(), "{:?}", text);
+        }
+
+        #[test]
         fn any_bytes_may_be_asked(text in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = (parse_f64(&text), is_canonical_number(&text));
+            prop_assert!(parse_eight(&text).is_none() || parse_eight(&text) == parse_short_decimal(&text));
         }
     }
 }

@@ -36,18 +36,16 @@ fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     if !(7..=15).contains(&text.len()) {
         return None;
     }
+    // No zero leads where there are as many digits as the number takes. A greater number than 32 bits hold has too many.
+    let fits = |octet, digits| octet <= 255 && digits == 1 + u32::from(octet > 9) + u32::from(octet > 99);
     let (mut address, mut octet, mut digits, mut points) = (0u32, 0u32, 0, 0);
     for byte in text {
         let digit = u32::from(byte.wrapping_sub(b'0'));
         if digit <= 9 {
-            // A fourth digit is one too many, and a zero leads if a digit follows it.
-            if digits == 3 || (digits > 0 && octet == 0) {
-                return None;
-            }
-            octet = octet * 10 + digit;
+            octet = octet.wrapping_mul(10).wrapping_add(digit);
             digits += 1;
         } else {
-            if *byte != b'.' || digits == 0 || octet > 255 {
+            if *byte != b'.' || !fits(octet, digits) {
                 return None;
             }
             address = address << 8 | octet;
@@ -55,7 +53,7 @@ fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
             points += 1;
         }
     }
-    (points == 3 && digits > 0 && octet <= 255).then(|| Ipv4Addr::from_bits(address << 8 | octet))
+    (points == 3 && fits(octet, digits)).then(|| Ipv4Addr::from_bits(address << 8 | octet))
 }
 
 /// The first address of the network of `v4_bits` or `v6_bits` leading bits that `ip` is in. An IPv4-mapped address is its
@@ -155,6 +153,7 @@ mod tests {
         for (text, expected) in [
             ("203.0.113.9", "203.0.113.9"),
             ("0.0.0.0", "0.0.0.0"),
+            ("9.10.99.100", "9.10.99.100"),
             ("255.255.255.255", "255.255.255.255"),
             ("203.0.113.9:54321", "203.0.113.9"),
             (" 203.0.113.9 ", "203.0.113.9"),

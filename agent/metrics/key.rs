@@ -6,6 +6,7 @@
 
 use super::admission::OTHER;
 use super::family::LabelName;
+use crate::words;
 use std::io::Write as _;
 
 /// A longer label value is cut: 1 KiB is far above what a name, a path template or an address needs.
@@ -146,7 +147,7 @@ pub(super) fn other_entry(LabelName(name): LabelName) -> [u8; HEAD + OTHER.len()
 /// Appends the entry of a value, which may be any bytes; nothing for one without bytes.
 #[inline]
 pub(super) fn push_value(to: &mut Vec<u8>, name: LabelName, value: &[u8]) {
-    if value.len() <= LABEL_VALUE_BYTES_MAX && is_ascii(value) {
+    if value.len() <= LABEL_VALUE_BYTES_MAX && words::is_ascii(value) {
         if !value.is_empty() {
             push_entry(to, name, value);
         }
@@ -173,23 +174,6 @@ fn push_foreign(to: &mut Vec<u8>, name: LabelName, value: &[u8]) {
     }
     let length = (to.len() - start) as u16; // At most LABEL_VALUE_BYTES_MAX.
     to[start - 2..start].copy_from_slice(&length.to_le_bytes());
-}
-
-/// Eight bytes a step: most values are shorter than the sixteen for which the library's own way is made.
-#[inline]
-fn is_ascii(text: &[u8]) -> bool {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    match text.last_chunk::<8>() {
-        Some(last) => {
-            let words = text
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .fold(u64::from_le_bytes(*last), |all, word| all | u64::from_le_bytes(*word));
-            words & HIGH == 0
-        }
-        None => text.iter().fold(0, |all, byte| all | byte) < 0x80,
-    }
 }
 
 fn length(entry: &[u8]) -> usize {

@@ -5,7 +5,7 @@
 
 use super::family::LabelName;
 use super::key::{self, HEAD};
-use super::value::is_same;
+use crate::words::is_same;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};

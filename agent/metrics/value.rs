@@ -220,29 +220,6 @@ fn finished(hash: u64) -> u64 {
     hash ^ hash >> 32
 }
 
-/// Whether two texts are the same, without a call for those of up to 32 bytes: words from both ends, which overlap in the
-/// middle.
-#[inline]
-pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
-    let n = a.len();
-    if n != b.len() {
-        return false;
-    }
-    let word = |text: &[u8], at: usize| u64::from_le_bytes(text[at..at + 8].try_into().unwrap_or_default());
-    let half = |text: &[u8], at: usize| u32::from_le_bytes(text[at..at + 4].try_into().unwrap_or_default());
-    match n {
-        8..=16 => (word(a, 0) ^ word(b, 0)) | (word(a, n - 8) ^ word(b, n - 8)) == 0,
-        17..=32 => {
-            let front = (word(a, 0) ^ word(b, 0)) | (word(a, 8) ^ word(b, 8));
-            let back = (word(a, n - 16) ^ word(b, n - 16)) | (word(a, n - 8) ^ word(b, n - 8));
-            front | back == 0
-        }
-        4..=7 => (half(a, 0) ^ half(b, 0)) | (half(a, n - 4) ^ half(b, n - 4)) == 0,
-        0..=3 => a.iter().zip(b).all(|(a, b)| a == b),
-        _ => a == b,
-    }
-}
-
 #[cfg(test)]
 #[path = "value_tests.rs"]
 mod tests;

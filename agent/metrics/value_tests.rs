@@ -120,17 +120,6 @@ proptest! {
     }
 
     #[test]
-    fn texts_are_the_same_if_their_bytes_are(mut text in prop::collection::vec(any::<u8>(), 0..80), at in any::<prop::sample::Index>()) {
-        let copy = text.clone();
-        prop_assert!(is_same(&text, &copy));
-        if !text.is_empty() {
-            let at = at.index(text.len());
-            text[at] ^= 1;
-            prop_assert!(!is_same(&text, &copy));
-        }
-    }
-
-    #[test]
     fn a_value_is_what_a_key_makes_of_it(before in value(), after in value()) {
         let counting = Counting::new(1, &[], None);
         let (name, mut label) = (counting.names[1], LabelValue::default());

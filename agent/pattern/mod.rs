@@ -13,6 +13,7 @@ mod go_syntax;
 
 pub use expansion::{Expansion, Piece};
 
+use crate::words;
 use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
 use std::cell::RefCell;
 
@@ -82,7 +83,7 @@ impl Pattern {
         if self.is_everything {
             return true;
         }
-        if std::str::from_utf8(text).is_ok() {
+        if is_utf8(text) {
             return self.regex.is_match(text);
         }
         SPARE.with_borrow_mut(|repair| {
@@ -141,7 +142,7 @@ struct Repair {
 impl Repair {
     /// The text to search: the one given, or its repaired copy.
     fn prepare<'t>(&'t mut self, text: &'t [u8]) -> &'t [u8] {
-        self.active = std::str::from_utf8(text).is_err();
+        self.active = !is_utf8(text);
         if !self.active {
             return text;
         }
@@ -178,6 +179,11 @@ fn character_bytes(text: &[u8]) -> usize {
         Some(0xc0..) => 2,
         _ => 1,
     }
+}
+
+/// ASCII, as most texts are, is seen sooner.
+fn is_utf8(text: &[u8]) -> bool {
+    words::is_ascii(text) || str::from_utf8(text).is_ok()
 }
 
 /// What is wrong, without the drawing of the rewritten pattern, which its author would not recognise.

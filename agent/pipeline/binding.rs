@@ -2,6 +2,7 @@
 
 use super::entry_labels::SeriesNames;
 use super::keyed_hash::KeyedHash;
+use super::origin::Origin;
 use super::scope::Names;
 use super::text::{Place, Text, Value};
 use crate::labels::Labels;
@@ -23,6 +24,8 @@ pub struct Binding {
     pub(super) series_names: SeriesNames,
     /// Names the source by its labels: the same in every process, and whatever number its binding has.
     pub(super) identity: u64,
+    /// What is remembered by it means no other binding, neither one that had its place before.
+    origin: Origin,
 }
 
 impl Binding {
@@ -48,11 +51,15 @@ impl Binding {
         let series_names = SeriesNames::new(&names, &initial, &order, series);
         let parts = labels.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let identity = KeyedHash::PLAIN.of(parts);
-        Binding { bytes, labels: initial, names, order, slots, series_names, identity }
+        Binding { bytes, labels: initial, names, order, slots, series_names, identity, origin: Origin::next() }
     }
 
     /// Which source this is, for what is remembered of it over a restart.
     pub fn identity(&self) -> u64 {
         self.identity
+    }
+
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 }

@@ -146,8 +146,6 @@ pub struct Pipeline {
     labels: Names,
     reasons: Names,
     bindings: Vec<Option<Binding>>,
-    /// Of each of them.
-    origins: Vec<Origin>,
     state: State,
     /// Why a torn line is refused, in pipelines that know what a torn line is.
     torn: Option<ReasonId>,
@@ -196,7 +194,6 @@ impl Pipeline {
             labels: scope.labels,
             reasons: scope.reasons,
             bindings: Vec::new(),
-            origins: Vec::new(),
             state: State::default(),
             torn,
             rate_drop,
@@ -211,11 +208,8 @@ impl Pipeline {
         let at = self.bindings.iter().position(Option::is_none).unwrap_or(self.bindings.len());
         if at == self.bindings.len() {
             self.bindings.push(None);
-            self.origins.push(Origin::next());
         }
         self.bindings[at] = Some(binding);
-        // What is remembered by it must not mean the source that had this place before.
-        self.origins[at] = Origin::next();
         BindingId(at)
     }
 
@@ -297,7 +291,7 @@ impl Pipeline {
         self.held += 1;
         let lines = record.lines();
         let flow = limited(flow, self.rate_drop, context);
-        settle(&mut self.counts, &mut self.held, flow, lines, &record, self.origins[id.0], output);
+        settle(&mut self.counts, &mut self.held, flow, lines, &record, output);
         if context.overdue {
             context.overdue = false;
             self.release(When::At(context.monotonic), context, output);
@@ -323,8 +317,7 @@ impl Pipeline {
             // A stage behind may have let another entry go in its place.
             let lines = record.lines();
             let flow = limited(flow, self.rate_drop, context);
-            let origin = self.origins[held.binding];
-            settle(&mut self.counts, &mut self.held, flow, lines, &record, origin, output);
+            settle(&mut self.counts, &mut self.held, flow, lines, &record, output);
         }
     }
 
@@ -384,15 +377,8 @@ fn limited(flow: Flow, reason: ReasonId, context: &mut Context<'_>) -> Flow {
 }
 
 /// Enters a record's end in the books. `lines` is how many lines of the file ended with it.
-fn settle(
-    counts: &mut Counts,
-    held: &mut u64,
-    flow: Flow,
-    lines: u64,
-    record: &Record<'_>,
-    origin: Origin,
-    output: &mut dyn Output,
-) {
+#[inline]
+fn settle(counts: &mut Counts, held: &mut u64, flow: Flow, lines: u64, record: &Record<'_>, output: &mut dyn Output) {
     if flow == Flow::Hold {
         return;
     }
@@ -405,6 +391,6 @@ fn settle(
     }
     match flow {
         Flow::Drop(reason) => counts.dropped[reason.0 as usize] += 1,
-        _ => output.entry(record, origin),
+        _ => output.entry(record, record.binding().origin()),
     }
 }

@@ -53,7 +53,8 @@ pub struct Content {
 /// One line, its labels and what was extracted from it so far.
 pub struct Record<'r> {
     input: &'r [u8],
-    fixed: &'r [u8],
+    /// By [`Place`]; that of the scratch space is empty here.
+    places: [&'r [u8]; 4],
     source: usize,
     binding: &'r Binding,
     state: &'r mut State,
@@ -61,6 +62,7 @@ pub struct Record<'r> {
 
 impl<'r> Record<'r> {
     /// A fresh record: the line as read, the target's labels, nothing extracted but these labels.
+    #[inline]
     pub(super) fn new(
         state: &'r mut State,
         fixed: &'r [u8],
@@ -85,7 +87,7 @@ impl<'r> Record<'r> {
         state.metadata.clear();
         state.address = None;
         state.label_marks = Marks::of_new_line(&binding.series_names);
-        Record { input, fixed, source, binding, state }
+        Record { input, places: [input, &[], fixed, &binding.bytes], source, binding, state }
     }
 
     pub fn binding(&self) -> &'r Binding {
@@ -117,20 +119,20 @@ impl<'r> Record<'r> {
     }
 
     pub fn bytes(&self, text: Text) -> &[u8] {
-        bytes_of(text, self.input, &self.state.scratch, self.fixed, &self.binding.bytes)
+        bytes_of(text, &self.places, &self.state.scratch)
     }
 
     /// The bytes of a text, and the extracted values by their slots: for a stage that fills many of them from one text.
     pub fn bytes_and_values(&mut self, text: Text) -> (&[u8], &mut [Value]) {
         let State { scratch, slots, .. } = &mut *self.state;
-        (bytes_of(text, self.input, scratch, self.fixed, &self.binding.bytes), slots)
+        (bytes_of(text, &self.places, scratch), slots)
     }
 
     /// All labels of the entry that series may have, made ready for them.
     pub fn series_labels(&mut self, series: &Store) -> LabelSet<'_> {
         let State { scratch, labels, entry_labels, label_marks, .. } = &mut *self.state;
-        let (input, fixed, binding) = (self.input, self.fixed, self.binding);
-        let bytes = |text| bytes_of(text, input, scratch, fixed, &binding.bytes);
+        let (places, binding) = (&self.places, self.binding);
+        let bytes = |text| bytes_of(text, places, scratch);
         entry_labels.make_ready(labels, label_marks, &binding.series_names, bytes, series)
     }
 
@@ -204,6 +206,11 @@ impl<'r> Record<'r> {
     pub fn set_label(&mut self, id: LabelId, value: Option<Text>) {
         self.state.labels[id.0 as usize] = value;
         self.state.label_marks.label_was_set(id, value.is_some(), &self.binding.series_names);
+    }
+
+    /// All labels by their ids: those of the pipeline, then those that only the target has.
+    pub fn label_texts(&self) -> &[Option<Text>] {
+        &self.state.labels
     }
 
     /// Takes away all labels but those that are allowed, by their numbers.
@@ -312,21 +319,21 @@ impl<'r> Record<'r> {
 
     /// Appends a text of the record itself to the scratch space, directly behind what was appended last.
     pub fn append(&mut self, text: Text) {
+        let range = text.start as usize..text.end as usize;
         match text.place {
-            Place::Input => self.state.scratch.extend_from_slice(&self.input[text.start as usize..text.end as usize]),
-            Place::Scratch => self.state.scratch.extend_from_within(text.start as usize..text.end as usize),
-            Place::Fixed => self.state.scratch.extend_from_slice(&self.fixed[text.start as usize..text.end as usize]),
-            Place::Target => {
-                self.state.scratch.extend_from_slice(&self.binding.bytes[text.start as usize..text.end as usize])
-            }
+            Place::Scratch => self.state.scratch.extend_from_within(range),
+            place => self.state.scratch.extend_from_slice(&self.places[place as usize][range]),
         }
     }
 
     /// A value as text, the way Promtail's `getString` reads it: numbers as Go prints a float64 without an exponent,
     /// booleans as words; nothing for what is missing or null.
+    #[inline]
     pub fn text(&mut self, slot: Slot) -> Option<Text> {
-        let value = self.value(slot);
-        self.value_text(value)
+        match &self.state.slots[usize::from(slot.0)] {
+            Value::Text(text) => Some(*text),
+            value => self.text_of_other(*value),
+        }
     }
 
     /// What a stage with an optional `source` reads: that value as text, or the line. Nothing where the value is missing.
@@ -338,7 +345,15 @@ impl<'r> Record<'r> {
     }
 
     /// As [`text`](Self::text), for a value at hand.
+    #[inline]
     pub fn value_text(&mut self, value: Value) -> Option<Text> {
+        match value {
+            Value::Text(text) => Some(text),
+            value => self.text_of_other(value),
+        }
+    }
+
+    fn text_of_other(&mut self, value: Value) -> Option<Text> {
         match value {
             Value::Missing | Value::Nil => None,
             Value::Bool(true) => Some(self.push(b"true")),
@@ -376,12 +391,14 @@ impl<'r> Record<'r> {
     pub fn address(&mut self, text: Text) -> Option<IpAddr> {
         match self.state.address {
             Some((known, ip)) if known == text => ip,
-            _ => {
-                let ip = address::parse_client(self.bytes(text));
-                self.state.address = Some((text, ip));
-                ip
-            }
+            _ => self.read_address(text),
         }
+    }
+
+    fn read_address(&mut self, text: Text) -> Option<IpAddr> {
+        let ip = address::parse_client(self.bytes(text));
+        self.state.address = Some((text, ip));
+        ip
     }
 
     /// Appends an address to the scratch space.
@@ -394,26 +411,28 @@ impl<'r> Record<'r> {
     /// A value as a number, the way Promtail's `getFloat` reads it: booleans are 1 and 0; a text is a number or a Go
     /// duration, which gives seconds.
     pub fn number(&self, slot: Slot) -> Option<f64> {
-        match self.value(slot) {
-            Value::Missing | Value::Nil => None,
-            Value::Bool(yes) => Some(f64::from(u8::from(yes))),
-            Value::Number(raw) => number::parse_f64(self.bytes(raw)),
-            Value::Float(number) => Some(number),
-            Value::Text(text) => {
-                let bytes = self.bytes(text);
-                number::parse_f64(bytes).or_else(|| std::str::from_utf8(bytes).ok().and_then(parse_seconds))
-            }
+        let (text, or_duration) = match &self.state.slots[usize::from(slot.0)] {
+            Value::Missing | Value::Nil => return None,
+            Value::Bool(yes) => return Some(f64::from(u8::from(*yes))),
+            Value::Float(number) => return Some(*number),
+            Value::Number(raw) => (raw, false),
+            Value::Text(text) => (text, true),
+        };
+        let bytes = self.bytes(*text);
+        match number::parse_f64(bytes) {
+            None if or_duration => duration_seconds(bytes),
+            number => number,
         }
     }
 }
 
+#[cold]
+fn duration_seconds(text: &[u8]) -> Option<f64> {
+    str::from_utf8(text).ok().and_then(parse_seconds)
+}
+
 #[inline]
-fn bytes_of<'b>(text: Text, input: &'b [u8], scratch: &'b [u8], fixed: &'b [u8], target: &'b [u8]) -> &'b [u8] {
-    let place = match text.place {
-        Place::Input => input,
-        Place::Scratch => scratch,
-        Place::Fixed => fixed,
-        Place::Target => target,
-    };
+fn bytes_of<'b>(text: Text, places: &[&'b [u8]; 4], scratch: &'b [u8]) -> &'b [u8] {
+    let place = if text.place == Place::Scratch { scratch } else { places[text.place as usize] };
     &place[text.start as usize..text.end as usize]
 }

@@ -1,6 +1,6 @@
 //! Texts and values as ranges: what a stage extracts is never copied, it is pointed at.
 
-/// Where the bytes of a text stand.
+/// Where the bytes of a text stand. A record knows the places by this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In the line as it was read.
@@ -36,6 +36,11 @@ impl Text {
 
     pub fn is_empty(&self) -> bool {
         self.start == self.end
+    }
+
+    /// Whether the same place holds the same bytes in every line of a source.
+    pub fn lasts(self) -> bool {
+        matches!(self.place, Place::Target | Place::Fixed)
     }
 
     /// The part `from..to` of this text.

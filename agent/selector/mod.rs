@@ -10,6 +10,7 @@ mod parse;
 use crate::diagnostic::Diagnostics;
 use crate::pattern::Pattern;
 use crate::span::Span;
+use crate::words;
 use memchr::memmem::Finder;
 
 #[derive(Clone, Debug)]
@@ -82,8 +83,8 @@ impl Matcher {
     /// Whether the label's value, empty if there is none, fulfils the condition.
     pub fn matches(&self, value: &[u8]) -> bool {
         match &self.op {
-            MatchOp::Equal(expected) => value == expected.as_slice(),
-            MatchOp::NotEqual(other) => value != other.as_slice(),
+            MatchOp::Equal(expected) => words::is_same(value, expected),
+            MatchOp::NotEqual(other) => !words::is_same(value, other),
             MatchOp::Regex(pattern) => pattern.is_match(value),
             MatchOp::NotRegex(pattern) => !pattern.is_match(value),
         }

@@ -98,7 +98,7 @@ impl LineBuffer {
     /// The next whole line, or the front of one that is too long.
     pub fn next_line(&mut self) -> Option<Line<'_>> {
         loop {
-            if !self.skipping {
+            if !self.skipping && self.bytes[self.start..self.end].first() == Some(&0) {
                 self.pass_nuls();
             }
             let begin = self.start;
@@ -121,6 +121,7 @@ impl LineBuffer {
         }
     }
 
+    #[cold]
     fn pass_nuls(&mut self) {
         let nuls = self.bytes[self.start..self.end].iter().take_while(|byte| **byte == 0).count();
         self.start += nuls;

@@ -26,7 +26,8 @@ mod tests;
 #[cfg(test)]
 mod truth_tests;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 /// What the engine did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -239,8 +240,11 @@ fn decimal(digits: &[u8]) -> Option<u32> {
     })
 }
 
+/// A text that is searched for in each event: what the search needs is made ready once.
+type Needle = LazyLock<Finder<'static>>;
+
 /// `text` up to `end`, and what follows `end`.
-fn split_at<'a>(text: &'a [u8], end: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = memmem::find(text, end)?;
-    Some((&text[..at], &text[at + end.len()..]))
+fn split_at<'a>(text: &'a [u8], end: &Needle) -> Option<(&'a [u8], &'a [u8])> {
+    let at = end.find(text)?;
+    Some((&text[..at], &text[at + end.needle().len()..]))
 }

@@ -8,8 +8,16 @@
 //!
 //! All scans are linear: a field's end is the next quote, and the fields of two starts never overlap.
 
-use super::split_at;
-use memchr::{memchr, memmem, memrchr};
+use super::{Needle, split_at};
+use memchr::memmem::{Finder, FinderRev};
+use memchr::{memchr, memrchr};
+use std::sync::LazyLock;
+
+static HEAD_OPENING: Needle = LazyLock::new(|| Finder::new(b"[file \""));
+static SEVERITY_OPENING: Needle = LazyLock::new(|| Finder::new(b"\"] [severity \""));
+static DATA_OPENING: Needle = LazyLock::new(|| Finder::new(b"\"] [data \""));
+/// The last one is looked for.
+static VALUE_OPENING: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(b" (Value: `"));
 
 /// The fields of a run, empty where the line was cut.
 #[derive(Default)]
@@ -47,12 +55,12 @@ pub fn find(line: &[u8], match_start: usize) -> Run<'_> {
     let mut doubtful: Option<Run<'_>> = None;
     let mut candidates = 0;
     let mut from = match_start;
-    for at in memmem::find_iter(line, b"\"] [severity \"") {
+    for at in SEVERITY_OPENING.find_iter(line) {
         if at < from {
             continue;
         }
         let Some((anchor, data_start)) = Anchor::at(line, at) else { continue };
-        let msg_end = data_start - DATA_OPENING.len();
+        let msg_end = data_start - DATA_OPENING.needle().len();
         let head = last_head(&line[..msg_end], from, &shape);
         // No head reaches over an anchor, so what was searched once needs no second look.
         from = anchor.end;
@@ -76,8 +84,6 @@ pub fn find(line: &[u8], match_start: usize) -> Run<'_> {
     run.candidates = candidates;
     run
 }
-
-const DATA_OPENING: &[u8] = b"\"] [data \"";
 
 /// ` [key "VALUE"]` at the start of `text`, for a value whose quotes are escaped; and what follows it.
 pub fn escaped_field<'a>(text: &'a [u8], opening: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
@@ -116,7 +122,7 @@ impl<'a> Anchor<'a> {
         let (accuracy, rest) = digits_field(rest, b" [accuracy \"")?;
         // Quotes in `data` are escaped: the one before must be its own.
         let data_start = memrchr(b'"', &line[..at])? + 1;
-        line[..data_start].ends_with(DATA_OPENING).then_some(())?;
+        line[..data_start].ends_with(DATA_OPENING.needle()).then_some(())?;
         Some((Anchor { severity, ver, maturity, accuracy, end: line.len() - rest.len() }, data_start))
     }
 }
@@ -125,7 +131,7 @@ impl<'a> Anchor<'a> {
 /// begins; and whether it stands so.
 fn last_head<'a>(text: &'a [u8], from: usize, shape: &MatchShape) -> Option<(Head<'a>, usize, bool)> {
     let mut best: Option<(Head<'a>, usize, bool)> = None;
-    for at in memmem::find_iter(text.get(from..)?, b"[file \"").map(|at| at + from) {
+    for at in HEAD_OPENING.find_iter(text.get(from..)?).map(|at| at + from) {
         let Some(head) = Head::at(text, at) else { continue };
         let Some(msg_start) = head.msg_start else { continue };
         let fits = shape.ends_at(text, at);
@@ -139,7 +145,7 @@ fn last_head<'a>(text: &'a [u8], from: usize, shape: &MatchShape) -> Option<(Hea
 /// What is left of a run that the end of the line cut.
 fn cut_run<'a>(line: &'a [u8], match_start: usize, shape: &MatchShape) -> Run<'a> {
     let mut chosen = None;
-    for at in memmem::find_iter(&line[match_start..], b"[file \"").map(|at| at + match_start) {
+    for at in HEAD_OPENING.find_iter(&line[match_start..]).map(|at| at + match_start) {
         // A head that stands elsewhere is a value's: the true one was cut off.
         chosen = Head::at(line, at).filter(|_| shape.ends_at(line, at)).or(chosen);
     }
@@ -148,7 +154,7 @@ fn cut_run<'a>(line: &'a [u8], match_start: usize, shape: &MatchShape) -> Run<'a
     };
     let mut run = Run { matched: &line[match_start..head.start], head, ..Run::default() };
     let Some(msg_start) = head.msg_start else { return run };
-    let Some((msg, rest)) = split_at(&line[msg_start..], DATA_OPENING) else { return run };
+    let Some((msg, rest)) = split_at(&line[msg_start..], &DATA_OPENING) else { return run };
     run.msg = msg;
     let Some(end) = memchr(b'"', rest) else { return run };
     let Some(after) = rest[end..].strip_prefix(b"\"]") else { return run };
@@ -205,7 +211,6 @@ enum MatchShape {
 const VALUE_CHARACTERS_MAX: usize = 100;
 /// Follows a shortened value, after ` (` and a number.
 const OMITTED: &[u8] = b" characters omitted)";
-const VALUE_OPENING: &[u8] = b" (Value: `";
 const VALUE_CLOSING: &[u8] = b"' ) ";
 /// A value's longest print: four bytes a character (`\xHH`), and the note with a number of up to 20 digits.
 const VALUE_BYTES_MAX: usize = 4 * VALUE_CHARACTERS_MAX + 2 + 20 + OMITTED.len();
@@ -251,8 +256,9 @@ impl MatchShape {
 
 /// What stands behind the last opening of a value in `text`, if that is near enough to be the true one.
 fn value(text: &[u8]) -> Option<&[u8]> {
-    let window = &text[text.len().saturating_sub(VALUE_BYTES_MAX + VALUE_OPENING.len())..];
-    memmem::rfind(window, VALUE_OPENING).map(|opening| &window[opening + VALUE_OPENING.len()..])
+    let opening = VALUE_OPENING.needle().len();
+    let window = &text[text.len().saturating_sub(VALUE_BYTES_MAX + opening)..];
+    VALUE_OPENING.rfind(window).map(|at| &window[at + opening..])
 }
 
 /// A printed value without ` (N characters omitted)`.

@@ -1,7 +1,18 @@
 //! What follows the key run: the tags, the request as ModSecurity saw it, and nginx's own trailer.
 
-use super::{Request, run, split_at};
-use memchr::memmem;
+use super::{Needle, Request, run, split_at};
+use memchr::memmem::{Finder, FinderRev};
+use std::sync::LazyLock;
+
+static URI_OPENING: Needle = LazyLock::new(|| Finder::new(b"\"] [uri \""));
+static UNIQUE_ID_OPENING: Needle = LazyLock::new(|| Finder::new(b"\"] [unique_id \""));
+static REF_OPENING: Needle = LazyLock::new(|| Finder::new(b"\"] [ref \""));
+static FIELD_END: Needle = LazyLock::new(|| Finder::new(b"\"]"));
+static CLIENT_OPENING: Needle = LazyLock::new(|| Finder::new(b", client: "));
+static SERVER_OPENING: Needle = LazyLock::new(|| Finder::new(b", server: "));
+static REQUEST_OPENING: Needle = LazyLock::new(|| Finder::new(b", request: \""));
+static QUOTED_END: Needle = LazyLock::new(|| Finder::new(b"\", "));
+static PROTOCOL_OPENING: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(b" HTTP/"));
 
 /// ` [tag "T"]* [hostname "H"] [uri "U"] [unique_id "X"] [ref "R"]`, empty where the line was cut.
 #[derive(Default)]
@@ -30,8 +41,6 @@ pub struct Trailer<'a> {
     pub complete: bool,
 }
 
-const UNIQUE_ID_OPENING: &[u8] = b"\"] [unique_id \"";
-
 /// `text` begins behind the key run.
 pub fn parse(text: &[u8]) -> Tail<'_> {
     let mut rest = text;
@@ -40,25 +49,25 @@ pub fn parse(text: &[u8]) -> Tail<'_> {
     }
     let mut tail = Tail { tag_run: &text[..text.len() - rest.len()], ..Tail::default() };
     let Some(rest) = rest.strip_prefix(b" [hostname \"") else { return tail };
-    let Some((hostname, rest)) = split_at(rest, b"\"] [uri \"") else { return tail };
+    let Some((hostname, rest)) = split_at(rest, &URI_OPENING) else { return tail };
     tail.hostname = hostname;
-    let Some((uri, rest)) = split_at(rest, UNIQUE_ID_OPENING) else { return tail };
+    let Some((uri, rest)) = split_at(rest, &UNIQUE_ID_OPENING) else { return tail };
     tail.uri = uri;
-    tail.ambiguous = memmem::find(rest, UNIQUE_ID_OPENING).is_some();
-    let Some((unique_id, rest)) = split_at(rest, b"\"] [ref \"") else { return tail };
+    tail.ambiguous = UNIQUE_ID_OPENING.find(rest).is_some();
+    let Some((unique_id, rest)) = split_at(rest, &REF_OPENING) else { return tail };
     tail.unique_id = unique_id;
     // `ref` is the engine's own text: offsets and names of transformations, never a quote.
-    tail.trailer = split_at(rest, b"\"]").map(|(_, rest)| rest);
+    tail.trailer = split_at(rest, &FIELD_END).map(|(_, rest)| rest);
     tail
 }
 
 /// `text` begins behind `[ref ".."]`: ` while ACTION` may come first.
 pub fn parse_trailer(text: &[u8]) -> Trailer<'_> {
     let mut trailer = Trailer::default();
-    let Some((_action, rest)) = split_at(text, b", client: ") else { return trailer };
-    let Some((client, rest)) = split_at(rest, b", server: ") else { return trailer };
+    let Some((_action, rest)) = split_at(text, &CLIENT_OPENING) else { return trailer };
+    let Some((client, rest)) = split_at(rest, &SERVER_OPENING) else { return trailer };
     trailer.client = client;
-    let Some((server, mut rest)) = split_at(rest, b", request: \"") else { return trailer };
+    let Some((server, mut rest)) = split_at(rest, &REQUEST_OPENING) else { return trailer };
     trailer.server = server;
     let mut key = Key::Request;
     loop {
@@ -101,7 +110,7 @@ type Next<'a> = Option<(Key, &'a [u8])>;
 
 /// The value that ends where a later key begins, or with the line's last quote; what follows; and whether it ended.
 fn quoted_value(text: &[u8], key: Key) -> (&[u8], Next<'_>, bool) {
-    for at in memmem::find_iter(text, b"\", ") {
+    for at in QUOTED_END.find_iter(text) {
         let after = &text[at + 3..];
         for (next, opening) in KEYS {
             if next > key
@@ -123,7 +132,7 @@ fn split_request(line: &[u8], complete: bool) -> Request<'_> {
         return Request { method: if complete { line } else { b"" }, ..Request::default() };
     };
     let (method, rest) = (&line[..space], &line[space + 1..]);
-    let (target, protocol) = match memmem::rfind(rest, b" HTTP/") {
+    let (target, protocol) = match PROTOCOL_OPENING.rfind(rest) {
         Some(end) => (&rest[..end], &rest[end + 1..]),
         None => (rest, &[][..]),
     };

@@ -1,4 +1,5 @@
 use super::*;
+use memchr::memmem;
 use proptest::prelude::*;
 
 /// Real lines of the corpus, the nastiest of each kind; raw bytes.

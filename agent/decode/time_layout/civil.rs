@@ -1,6 +1,7 @@
 //! The proleptic Gregorian calendar, and RFC 3339 by fixed positions.
 
 use crate::clock::UnixNanos;
+use crate::words;
 
 pub const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -101,6 +102,16 @@ pub fn fraction(text: &[u8]) -> (i64, &[u8]) {
     {
         return (number, rest);
     }
+    // Zeros at the end are left out by most.
+    if let Some(word) = words::word(digits.get(..8).unwrap_or(digits)) {
+        let number = word ^ 0x3030_3030_3030_3030;
+        let length = words::above_nine(number).trailing_zeros() / 8;
+        if (1..8).contains(&length) {
+            // Those that are missing read as zeros.
+            let number = number & ((1 << (8 * length)) - 1);
+            return (words::eight_digits(number) as i64 * 10, &digits[length as usize..]);
+        }
+    }
     let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let counted = &digits[..length.min(9)];
     let number = counted.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
@@ -108,22 +119,12 @@ pub fn fraction(text: &[u8]) -> (i64, &[u8]) {
     if length == 0 { (0, text) } else { (nanos, &digits[length..]) }
 }
 
-/// The number that nine digits are: eight of them at once, as pairs, fours and eight.
-fn nine_digits(digits: &[u8; 9]) -> Option<i64> {
-    let (eight, last) = digits.split_first_chunk::<8>()?;
-    let word = u64::from_le_bytes(*eight);
-    // Digits have a high half of 3, also when 6 is added to them.
-    let high = 0xf0f0_f0f0_f0f0_f0f0;
-    if word & high | (word.wrapping_add(0x0606_0606_0606_0606) & high) >> 4 != 0x3333_3333_3333_3333
-        || !last[0].is_ascii_digit()
-    {
-        return None;
-    }
-    let digits = word & 0x0f0f_0f0f_0f0f_0f0f;
-    let pairs = (digits.wrapping_mul(10 << 8 | 1) >> 8) & 0x00ff_00ff_00ff_00ff;
-    let fours = (pairs.wrapping_mul(100 << 16 | 1) >> 16) & 0x0000_ffff_0000_ffff;
-    let eight = fours.wrapping_mul(10_000 << 32 | 1) >> 32;
-    Some(eight as i64 * 10 + i64::from(last[0] - b'0'))
+/// The number that nine digits are: eight of them at once.
+#[inline]
+pub fn nine_digits(digits: &[u8; 9]) -> Option<i64> {
+    let (eight, [last]) = digits.split_first_chunk::<8>()? else { return None };
+    let (eight, last) = (u64::from_le_bytes(*eight) ^ 0x3030_3030_3030_3030, last.wrapping_sub(b'0'));
+    (words::above_nine(eight) == 0 && last <= 9).then(|| words::eight_digits(eight) as i64 * 10 + i64::from(last))
 }
 
 pub fn two_digits(tens: u8, ones: u8) -> Option<i64> {

@@ -16,7 +16,7 @@ mod reader;
 mod tests;
 
 pub use civil::parse_rfc3339_nanos;
-pub use latest::LatestSecond;
+pub use latest::{LatestSecond, NANOS_TEXT};
 
 use crate::clock::UnixNanos;
 use civil::{NANOS_PER_SECOND, year_and_month};

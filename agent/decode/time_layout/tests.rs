@@ -258,3 +258,15 @@ proptest! {
         parse_rfc3339_nanos(&bytes);
     }
 }
+
+proptest! {
+    #[test]
+    fn a_fraction_is_read_as_digit_by_digit(text in "[.,]?[0-9]{0,12}(Z|[0-9x/:]{0,3}|é)") {
+        let after = text.strip_prefix(['.', ',']).unwrap_or_default();
+        let length = after.bytes().take_while(u8::is_ascii_digit).count();
+        let wanted: i64 = format!("{:0<9.9}", &after[..length]).parse().unwrap();
+        let (nanos, rest) = super::civil::fraction(text.as_bytes());
+        let expected = if length == 0 { (0, text.as_bytes()) } else { (wanted, &after.as_bytes()[length..]) };
+        prop_assert_eq!((nanos, rest), expected, "{}", text);
+    }
+}

@@ -8,7 +8,7 @@ use super::cri::{Cri, CriConfig};
 use super::docker::{Docker, DockerConfig};
 use super::{Flow, Held, Keeper, Kept, Rebound, Run, StageConfig, When};
 use crate::diagnostic::Diagnostics;
-use crate::pipeline::{Context, ReasonId, Record, Scope};
+use crate::pipeline::{Context, ReasonId, Record, Scope, Slot};
 use crate::yaml::{Fields, Node};
 
 #[derive(Debug, PartialEq)]
@@ -45,6 +45,10 @@ impl Run for Container {
             record.refuse(self.refused);
             Flow::Next
         })
+    }
+
+    fn narrow(&mut self, is_read: &dyn Fn(Slot) -> bool) {
+        self.cri.narrow(is_read);
     }
 
     fn due(&self, when: When) -> Option<Held> {

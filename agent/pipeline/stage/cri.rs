@@ -60,6 +60,7 @@ impl StageConfig for CriConfig {
             stdout: scope.constant("stdout"),
             stderr: scope.constant("stderr"),
             partial_flag: scope.constant("P"),
+            gives_values: true,
             torn: scope.reason(torn::TORN),
             latest: LatestSecond::default(),
             chains: Chains::new(
@@ -79,6 +80,8 @@ pub struct Cri {
     stdout: Text,
     stderr: Text,
     partial_flag: Text,
+    /// Whether a stage reads any of the extracted values.
+    gives_values: bool,
     torn: ReasonId,
     latest: LatestSecond,
     chains: Chains,
@@ -89,6 +92,10 @@ impl Run for Cri {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         // Promtail lets a line without the prefix pass as it is.
         self.read(record, context).unwrap_or(Flow::Next)
+    }
+
+    fn narrow(&mut self, is_read: &dyn Fn(Slot) -> bool) {
+        self.gives_values = [self.time, self.stream, self.flags, self.content].into_iter().any(is_read);
     }
 
     fn due(&self, when: When) -> Option<Held> {
@@ -119,6 +126,21 @@ impl Cri {
     pub(super) fn read(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
         let line = record.line_text();
         let whole = record.bytes(line);
+        let Some((parsed, timestamp)) = cri::parse_usual(whole, &self.latest) else {
+            return self.read_any(record, context);
+        };
+        let parts = self.gives_values.then(|| (line.part(whole, parsed.time), line.part(whole, parsed.flags)));
+        // An empty content has a place too: the end of the line.
+        let content = line.slice(whole.len() - parsed.content.len(), whole.len());
+        let stream = parsed.stream;
+        record.set_timestamp(timestamp);
+        Some(self.take_whole(record, stream, parts, content))
+    }
+
+    /// As [`read`](Self::read), in whatever form the prefix is.
+    fn read_any(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
+        let line = record.line_text();
+        let whole = record.bytes(line);
         let parsed = cri::parse(whole);
         let timestamp = parsed.and_then(|parsed| self.latest.parse(parsed.time));
         let as_written = timestamp.is_some() && parsed.is_some_and(|parsed| torn::are_flags(parsed.flags));
@@ -128,35 +150,48 @@ impl Cri {
             return Some(Flow::Drop(self.torn));
         }
         let parsed = parsed?;
-        let (time, flags) = (line.part(whole, parsed.time), line.part(whole, parsed.flags));
-        // An empty content has a place too: the end of the line.
+        let parts = self.gives_values.then(|| (line.part(whole, parsed.time), line.part(whole, parsed.flags)));
         let content = line.slice(whole.len() - parsed.content.len(), whole.len());
         let (stream, partial) = (parsed.stream, parsed.is_partial());
-        let name = self.name_of(stream);
-        record.set_value(self.time, Value::Text(time));
-        record.set_value(self.stream, Value::Text(name));
-        record.set_value(self.flags, Value::Text(flags));
-        record.set_value(self.content, Value::Text(content));
-        record.set_label(self.stream_label, Some(name));
         if let Some(timestamp) = timestamp {
             record.set_timestamp(timestamp);
         }
-        let own = content.len();
-        let is_whole = record.is_whole();
-        record.set_line(content);
         if partial {
+            self.give(record, stream, parts, content);
+            record.set_line(content);
             self.chains.hold(record, stream, context);
             return Some(Flow::Hold);
         }
+        Some(self.take_whole(record, stream, parts, content))
+    }
+
+    /// Leaves the content of a line, or of its last piece, in the record. `parts` are the texts of its time and flags.
+    #[inline]
+    fn take_whole(&mut self, record: &mut Record<'_>, stream: Stream, parts: Option<(Text, Text)>, content: Text) -> Flow {
+        self.give(record, stream, parts, content);
+        let is_whole = record.is_whole();
+        record.set_line(content);
         let joined = self.chains.join(record, stream);
         if let Some(joined) = joined {
             record.set_value(self.content, Value::Text(joined));
             record.set_line(joined);
         }
         if is_whole {
-            record.set_content(Content { text: joined.unwrap_or(content), own, stream });
+            record.set_content(Content { text: joined.unwrap_or(content), own: content.len(), stream });
         }
-        Some(Flow::Next)
+        Flow::Next
+    }
+
+    #[inline]
+    fn give(&self, record: &mut Record<'_>, stream: Stream, parts: Option<(Text, Text)>, content: Text) {
+        let name = self.name_of(stream);
+        record.set_label(self.stream_label, Some(name));
+        if let Some((time, flags)) = parts {
+            record.set_value(self.time, Value::Text(time));
+            record.set_value(self.stream, Value::Text(name));
+            record.set_value(self.flags, Value::Text(flags));
+            record.set_value(self.content, Value::Text(content));
+        }
     }
 
     fn name_of(&self, stream: Stream) -> Text {

@@ -36,7 +36,7 @@ impl StageConfig for DockerConfig {
             stderr: scope.constant("stderr"),
             chains: Chains::new(PARTIAL_LINES_MAX as usize, JOINED_BYTES_MAX),
             latest: LatestSecond::default(),
-            unescaped: Vec::new(),
+            copy: Vec::new(),
         })
     }
 }
@@ -50,7 +50,8 @@ pub struct Docker {
     stderr: Text,
     chains: Chains,
     latest: LatestSecond,
-    unescaped: Vec<u8>,
+    /// Of a line that another stage has rewritten.
+    copy: Vec<u8>,
 }
 
 impl Run for Docker {
@@ -84,9 +85,16 @@ impl Docker {
     /// Reads a record; nothing where the line is none.
     pub(super) fn read(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
         let line = record.line_text();
-        let whole = record.bytes(line);
-        self.unescaped.clear();
-        let parsed = docker::parse_unescaped(whole, &mut self.unescaped)?;
+        let whole = if record.is_whole() {
+            record.input()
+        } else {
+            self.copy.clear();
+            self.copy.extend_from_slice(record.bytes(line));
+            &self.copy
+        };
+        let mut parsed = None;
+        let output = record.build(|scratch| parsed = docker::parse_unescaped(whole, scratch));
+        let parsed = parsed?;
         // Other streams are none of docker's, and there may be any number of them: their lines are not joined.
         let stream = match parsed.stream {
             b"stdout" => Some(Stream::Stdout),
@@ -96,7 +104,6 @@ impl Docker {
         let (name, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
         let timestamp = self.latest.parse(parsed.time);
         let partial = !parsed.ends_line();
-        let output = record.push(&self.unescaped);
         record.set_line(output);
         record.set_value(self.stream, Value::Text(name));
         record.set_value(self.timestamp, Value::Text(time));
@@ -116,5 +123,24 @@ impl Docker {
         record.set_value(self.output, Value::Text(output));
         record.set_line(output);
         Some(Flow::Next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::bench::{World, docker};
+
+    #[test]
+    fn a_record_within_a_line_is_read_as_one_that_is_the_line() {
+        let record = docker("stderr", r#"a \"b\"\n"#);
+        let mut whole = World::new("[{docker: {}}]");
+        let mut within =
+            World::new("[{regex: {expression: '^> (?P<rest>.*)$'}}, {output: {source: rest}}, {docker: {}}]");
+        whole.line(0, record.as_bytes());
+        within.line(0, format!("> {record}").as_bytes());
+        within.line(0, b"> no record");
+        assert_eq!(within.out.0[0], whole.out.0[0]);
+        assert!(whole.out.0[0].ends_with(r#"stream=stderr a \"b\"\n"#), "{}", whole.out.0[0]);
+        assert!(within.out.0[1].ends_with(" no record"), "{}", within.out.0[1]);
     }
 }

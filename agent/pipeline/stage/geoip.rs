@@ -118,22 +118,22 @@ struct Asked {
     lookups: Vec<Expression>,
 }
 
-/// The answers for one address: their texts one behind another, and where each ends, those for the labels first. `None`
-/// where there is no answer.
+/// The answers for one address: their texts one behind another, and from where to where each of them stands, by its number
+/// among the labels and then the lookups. What has no answer is left out.
 struct Answers {
     texts: Box<[u8]>,
-    parts: Box<[Option<(u32, u32)>]>,
+    parts: Box<[(u32, u32, u32)]>,
 }
 
 impl Answers {
     fn of(answers: impl Iterator<Item = Option<String>>) -> Answers {
         let (mut texts, mut parts) = (Vec::new(), Vec::new());
-        for answer in answers {
-            let start = texts.len() as u32;
-            parts.push(answer.map(|text| {
+        for (number, answer) in answers.enumerate() {
+            if let Some(text) = answer {
+                let start = texts.len() as u32;
                 texts.extend_from_slice(text.as_bytes());
-                (start, texts.len() as u32)
-            }));
+                parts.push((number as u32, start, texts.len() as u32));
+            }
         }
         Answers { texts: texts.into(), parts: parts.into() }
     }
@@ -145,15 +145,11 @@ impl Run for GeoIp {
         let (asked, ip) = (&self.asked, record.address(text));
         if let Lookup::Found(answers) = self.cache.get(ip, |db, ip| asked.answer(db, ip)) {
             let texts = record.push(&answers.texts);
-            let mut parts = answers.parts.iter().map(|part| part.map(|(from, to)| texts.slice(from as usize, to as usize)));
-            for (label, text) in self.labels.iter().zip(&mut parts) {
-                if text.is_some() {
-                    record.set_label(*label, text);
-                }
-            }
-            for (slot, text) in self.lookup_slots.iter().zip(parts) {
-                if let Some(text) = text {
-                    record.set_value(*slot, Value::Text(text));
+            for &(number, from, to) in &answers.parts {
+                let text = texts.slice(from as usize, to as usize);
+                match self.labels.get(number as usize) {
+                    Some(label) => record.set_label(*label, Some(text)),
+                    None => record.set_value(self.lookup_slots[number as usize - self.labels.len()], Value::Text(text)),
                 }
             }
         }

@@ -4,6 +4,7 @@ use super::{Flow, Run, StageConfig};
 use crate::diagnostic::Diagnostics;
 use crate::labels::is_label_name;
 use crate::pipeline::{Context, LabelId, Record, Scope, Slot};
+use crate::words;
 use crate::yaml::{FromNode, Node, Spanned};
 
 #[derive(Debug)]
@@ -57,7 +58,8 @@ impl Run for Labels {
             // What is missing or null leaves the label as it is; so does a text that is no UTF-8 (Promtail skips it,
             // since Loki would refuse the stream).
             let Some(text) = record.text(slot) else { continue };
-            if std::str::from_utf8(record.bytes(text)).is_ok() {
+            let bytes = record.bytes(text);
+            if words::is_ascii(bytes) || str::from_utf8(bytes).is_ok() {
                 record.set_label(label, Some(text));
             }
         }

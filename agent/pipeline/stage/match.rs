@@ -4,7 +4,7 @@
 
 use super::{AnyConfig, Flow, Held, Run, Stage, StageConfig, When, compile_stages, first_due, read_stages, release_from, run};
 use crate::diagnostic::Diagnostics;
-use crate::pipeline::{Context, LabelId, ReasonId, Record, Scope};
+use crate::pipeline::{Context, LabelId, Origin, ReasonId, Record, Scope, Text};
 use crate::selector::{LineFilter, Matcher, Selector};
 use crate::yaml::{Fields, Node, Spanned};
 
@@ -53,9 +53,9 @@ impl StageConfig for MatchConfig {
     }
 
     fn compile(&self, scope: &mut Scope<'_>) -> Option<Match> {
-        let matchers = self.selector.matchers.iter().map(|m| (scope.label(&m.name), m.clone())).collect();
+        let asked = |m: &Matcher| Asked { label: scope.label(&m.name), matcher: m.clone(), known: None };
         Some(Match {
-            matchers,
+            matchers: self.selector.matchers.iter().map(asked).collect(),
             filters: self.selector.filters.clone(),
             drop: self.drop_reason.as_ref().map(|reason| scope.reason(reason)),
             stages: compile_stages(&self.stages, scope)?,
@@ -64,13 +64,14 @@ impl StageConfig for MatchConfig {
 }
 
 pub struct Match {
-    matchers: Vec<(LabelId, Matcher)>,
+    matchers: Vec<Asked>,
     filters: Vec<LineFilter>,
     drop: Option<ReasonId>,
     stages: Vec<Stage>,
 }
 
 impl Run for Match {
+    #[inline]
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         if !self.chooses(record) {
             return Flow::Next;
@@ -95,9 +96,9 @@ impl Match {
         &mut self.stages
     }
 
-    fn chooses(&self, record: &Record<'_>) -> bool {
-        // A label that is not set reads as the empty text, as in LogQL.
-        self.matchers.iter().all(|(label, m)| m.matches(record.label(*label).map_or(&b""[..], |t| record.bytes(t))))
+    #[inline]
+    fn chooses(&mut self, record: &Record<'_>) -> bool {
+        self.matchers.iter_mut().all(|asked| asked.holds(record))
             && self.filters.iter().all(|filter| filter.matches(record.line()))
     }
 
@@ -111,6 +112,82 @@ impl Match {
         match first_due(&self.stages, when) {
             Some((at, _)) => release_from(&mut self.stages, at, when, record, context),
             None => Flow::Next,
+        }
+    }
+}
+
+/// A condition on a label, and the last answer that lasts.
+struct Asked {
+    label: LabelId,
+    matcher: Matcher,
+    /// Most labels are those of the target, or constants of the pipeline: the same places then hold the same bytes for as
+    /// long as the source is bound.
+    known: Option<(Origin, Option<Text>, bool)>,
+}
+
+impl Asked {
+    #[inline]
+    fn holds(&mut self, record: &Record<'_>) -> bool {
+        let (origin, label) = (record.binding().origin(), record.label(self.label));
+        match self.known {
+            Some((known_origin, known, answer)) if known_origin == origin && known == label => answer,
+            _ => self.ask(record, origin, label),
+        }
+    }
+
+    #[cold]
+    fn ask(&mut self, record: &Record<'_>, origin: Origin, label: Option<Text>) -> bool {
+        // A label that is not set reads as the empty text, as in LogQL.
+        let answer = self.matcher.matches(label.map_or(b"", |text| record.bytes(text)));
+        if label.is_none_or(Text::lasts) {
+            self.known = Some((origin, label, answer));
+        }
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::bench::{World, bind, cri};
+    use proptest::prelude::*;
+
+    const STAGES: &str = r#"
+- cri: {}
+- json: {expressions: {app: }}
+- labels: {app: }
+- match: {selector: '{source=~"nested.*|b", stream="stderr"}', action: drop, drop_counter_reason: stderr}
+- match: {selector: '{app="x"}', action: drop, drop_counter_reason: app}
+"#;
+    const SOURCES: [&str; 3] = ["a", "b", "nested-1"];
+
+    proptest! {
+        #[test]
+        fn an_answer_is_remembered_for_what_it_was_given(
+            lines in prop::collection::vec((0..3usize, any::<bool>(), "x|y|xx|", 0..12usize), 1..60),
+        ) {
+            let mut world = World::new(STAGES);
+            let mut bound = [0, 1, 2];
+            let mut wanted = [0, 0];
+            for (source, is_stderr, app, other) in lines {
+                // Now and then another source takes the place of this one.
+                if other < SOURCES.len() {
+                    let id = world.ids[source];
+                    world.with(|pipeline, context, output| pipeline.unbind(id, context, output));
+                    world.ids[source] = bind(&mut world.pipeline, &mut world.series, SOURCES[other]);
+                    bound[source] = other;
+                }
+                let by_stream = is_stderr && bound[source] > 0;
+                wanted[0] += u64::from(by_stream);
+                wanted[1] += u64::from(!by_stream && app == "x");
+                let stream = if is_stderr { "stderr" } else { "stdout" };
+                world.line(source, cri(stream, "F", &format!(r#"{{"app":"{app}"}}"#)).as_bytes());
+            }
+            let reasons: Vec<&str> = world.pipeline.reasons().collect();
+            let dropped = |name: &str| {
+                let at = reasons.iter().position(|reason| *reason == name);
+                at.map_or(0, |at| world.pipeline.counts().dropped[at])
+            };
+            prop_assert_eq!([dropped("stderr"), dropped("app")], wanted);
         }
     }
 }

@@ -125,7 +125,8 @@ macro_rules! stages {
         }
 
         impl Run for Stage {
-            #[inline]
+            // Into the loop of `run`: what its registers need is then saved once a line, not once a stage.
+            #[inline(always)]
             fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
                 match self { $(Stage::$stage(stage) => stage.process(record, context),)* }
             }
@@ -259,7 +260,7 @@ pub fn compile_stages(configs: &[AnyConfig], scope: &mut Scope<'_>) -> Option<Ve
 }
 
 /// Runs a record through stages.
-#[inline]
+#[inline(never)]
 pub fn run(stages: &mut [Stage], record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
     for stage in stages {
         match stage.process(record, context) {

@@ -181,8 +181,14 @@ impl Collector {
             }
             open.join(number, &stream.labels);
         }
-        let stamp = stream.twins.place(entry.stamp, line);
-        open.append(&mut stream.chain, stamp, line, entry.metadata);
+        if stream.twins.begins_anew(entry.stamp) {
+            let text = open.append(&mut stream.chain, entry.stamp, line, entry.metadata);
+            stream.twins.begun_with(text);
+        } else {
+            stream.twins.settle(open.encoded());
+            let stamp = stream.twins.place(entry.stamp, line);
+            open.append(&mut stream.chain, stamp, line, entry.metadata);
+        }
         open.bytes += bytes;
         self.sealing.open_bytes += open.encoded_len() - before;
         if line.len() < entry.line.len() {

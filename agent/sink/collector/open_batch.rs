@@ -3,6 +3,7 @@
 
 use crate::clock::UnixNanos;
 use crate::sink::wire::write;
+use std::ops::Range;
 use std::time::Duration;
 
 /// Kept apart from the stream itself: where its entries stand in the open batch of its tenant.
@@ -58,12 +59,25 @@ impl OpenBatch {
         self.heads += labels.len() + write::STREAM_FRAME_BYTES_MAX;
     }
 
-    /// Appends an entry of the stream that the chain belongs to.
+    /// The bytes of the entries.
+    pub(super) fn encoded(&self) -> &[u8] {
+        &self.encoded
+    }
+
+    /// Appends an entry of the stream that the chain belongs to. Where its line stands among the bytes.
     #[inline]
-    pub(super) fn append(&mut self, chain: &mut Chain, stamp: UnixNanos, line: &[u8], metadata: &[u8]) {
+    pub(super) fn append(&mut self, chain: &mut Chain, stamp: UnixNanos, line: &[u8], metadata: &[u8]) -> Range<usize> {
         let start = self.encoded.len() as u32;
         write::entry(&mut self.encoded, stamp, line, metadata);
         let end = self.encoded.len() as u32;
+        self.chain(chain, start, end);
+        let line_end = self.encoded.len() - metadata.len();
+        line_end - line.len()..line_end
+    }
+
+    /// Notes that an entry of the stream stands there.
+    #[inline]
+    fn chain(&mut self, chain: &mut Chain, start: u32, end: u32) {
         chain.bytes += end - start;
         self.lines += 1;
         let new = self.pieces.len() as u32;

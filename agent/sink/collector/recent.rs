@@ -4,7 +4,7 @@
 //! bytes for as long as the source is bound, and so lead to the same stream. Entries with a label that is a part of their
 //! line are not remembered.
 
-use crate::pipeline::{Origin, Place, Record, Text};
+use crate::pipeline::{Origin, Record, Text};
 
 /// Sources that are told apart, more or less: each has a row by its number.
 const ROWS: usize = 128;
@@ -30,7 +30,7 @@ impl Known {
     #[inline]
     fn is(&self, origin: Origin, record: &Record<'_>) -> bool {
         // A source has always as many labels.
-        self.origin == origin && record.label_ids().zip(&self.labels).all(|(id, known)| record.label(id) == *known)
+        self.origin == origin && record.label_texts() == self.labels
     }
 }
 
@@ -46,9 +46,8 @@ impl Recent {
     /// Remembers that they belong to this stream.
     #[cold]
     pub(super) fn remember(&mut self, origin: Origin, record: &Record<'_>, stream: u32) {
-        let lasting = |text: Text| matches!(text.place, Place::Target | Place::Fixed);
-        let texts = || record.label_ids().map(|id| record.label(id));
-        if texts().count() > LABELS_MAX || !texts().flatten().all(lasting) {
+        let texts = record.label_texts();
+        if texts.len() > LABELS_MAX || !texts.iter().flatten().all(|text| text.lasts()) {
             return;
         }
         self.rows.resize_with(ROWS, Default::default);
@@ -60,7 +59,7 @@ impl Recent {
         });
         let mut labels = row[place].take().map(|known| known.labels).unwrap_or_default();
         labels.clear();
-        labels.extend(texts());
+        labels.extend_from_slice(texts);
         row[place] = Some(Known { origin, labels, stream });
     }
 

@@ -80,6 +80,7 @@ impl Sealing {
         let mut message = self.message(open.encoded_len());
         for number in &open.streams {
             if let Some(stream) = streams.get_mut(*number) {
+                stream.twins.settle(open.encoded());
                 open.write_stream(mem::take(&mut stream.chain), &stream.labels, &mut message);
             }
         }

@@ -10,9 +10,13 @@
 //!   of the present.
 //!
 //! Two texts of one hash make a twin that is none: it is moved by a nanosecond, and nothing is lost.
+//!
+//! Of a clock that counts nanoseconds the next entry nearly always has another time, and then nobody asks for the hash. So
+//! that of the last text is worked out when it is needed: until then it is known where the text stands in the open batch.
 
 use crate::clock::UnixNanos;
 use crate::keep::{Reader, Writer};
+use std::ops::Range;
 
 /// Timestamps remembered of one stream.
 const MOMENTS_MAX: usize = 4;
@@ -26,6 +30,8 @@ const TEXTS_USUAL: usize = 16;
 pub struct Twins {
     /// The one that an entry came for last is at the end.
     moments: Vec<Moment>,
+    /// Where the one text of the one moment stands in the open batch, if its hash is not known yet.
+    unhashed: Option<Range<usize>>,
 }
 
 /// The entries that came with one timestamp.
@@ -58,6 +64,37 @@ impl Twins {
         }
         self.remember(stamp, hash, given);
         given
+    }
+
+    /// Whether no entry of this timestamp can be a twin, and a moment begins of which nothing is asked for now: then its
+    /// text is to be named to [`begun_with`](Self::begun_with).
+    #[inline]
+    pub fn begins_anew(&mut self, stamp: UnixNanos) -> bool {
+        match &mut self.moments[..] {
+            [past] if !is_coarse(stamp) && !past.covers(stamp) => {
+                past.begin_anew(stamp);
+                self.unhashed = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Where in the open batch the first text of the moment stands that [began anew](Self::begins_anew).
+    #[inline]
+    pub fn begun_with(&mut self, text: Range<usize>) {
+        self.unhashed = Some(text);
+    }
+
+    /// Works out the hash that is not known yet. To be called before any other entry is placed, and before the batch is
+    /// gone.
+    #[inline]
+    pub fn settle(&mut self, batch: &[u8]) {
+        if let Some(text) = self.unhashed.take()
+            && let (Some(moment), Some(text)) = (self.moments.last_mut(), batch.get(text))
+        {
+            moment.texts.push(Sent { hash: hash_of(text), last: moment.stamp });
+        }
     }
 
     #[inline]
@@ -113,6 +150,7 @@ impl Twins {
 
     /// Writes what [`read`](Self::read) reads.
     pub fn write(&self, writer: &mut Writer<'_>) {
+        debug_assert!(self.unhashed.is_none(), "every batch is sealed before");
         writer.number(self.moments.len() as u64);
         for moment in &self.moments {
             writer.word(moment.stamp as u64);
@@ -130,7 +168,7 @@ impl Twins {
         let moments = reader.number()?;
         let moments = (0..moments).map(|_| Moment::read(reader));
         let moments: Vec<Moment> = moments.take(MOMENTS_MAX + 1).collect::<Option<_>>()?;
-        let twins = Twins { moments };
+        let twins = Twins { moments, unhashed: None };
         (twins.moments.len() <= MOMENTS_MAX && twins.texts() <= TEXTS_MAX).then_some(twins)
     }
 }

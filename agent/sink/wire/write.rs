@@ -47,14 +47,48 @@ pub fn entry(out: &mut Vec<u8>, timestamp: UnixNanos, line: &[u8], metadata: &[u
     let seconds = timestamp.div_euclid(1_000_000_000) as u64;
     let nanos = timestamp.rem_euclid(1_000_000_000) as u64;
     let timestamp_len = number_len(seconds) + number_len(nanos);
-    out.push(field::ENTRY);
-    varint(out, (message_len(timestamp_len) + text_len(line) + metadata.len()) as u64);
-    out.push(field::TIMESTAMP);
-    varint(out, timestamp_len as u64);
-    number(out, field::SECONDS, seconds);
-    number(out, field::NANOS, nanos);
-    text(out, field::LINE, line);
-    out.extend_from_slice(metadata);
+    let mut frame = Frame { bytes: [0; ENTRY_FRAME_BYTES_MAX], len: 0 };
+    frame.push(field::ENTRY);
+    frame.varint((message_len(timestamp_len) + text_len(line) + metadata.len()) as u64);
+    frame.push(field::TIMESTAMP);
+    frame.varint(timestamp_len as u64);
+    for (field, value) in [(field::SECONDS, seconds), (field::NANOS, nanos)] {
+        if value != 0 {
+            frame.push(field);
+            frame.varint(value);
+        }
+    }
+    if !line.is_empty() {
+        frame.push(field::LINE);
+        frame.varint(line.len() as u64);
+    }
+    out.reserve(frame.len + line.len() + metadata.len());
+    out.extend_from_slice(frame.bytes.get(..frame.len).unwrap_or_default());
+    out.extend_from_slice(line);
+    if !metadata.is_empty() {
+        out.extend_from_slice(metadata);
+    }
+}
+
+/// What stands before a line. Put together here, its bytes need no look at the room in a vector each.
+struct Frame {
+    bytes: [u8; ENTRY_FRAME_BYTES_MAX],
+    len: usize,
+}
+
+impl Frame {
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    #[inline]
+    fn varint(&mut self, value: u64) {
+        each_of_varint(value, |byte| self.push(byte));
+    }
 }
 
 /// Appends one name and value of structured metadata, both in UTF-8.
@@ -73,20 +107,17 @@ fn text(out: &mut Vec<u8>, field: u8, text: &[u8]) {
     }
 }
 
-fn number(out: &mut Vec<u8>, field: u8, value: u64) {
-    if value != 0 {
-        out.push(field);
-        varint(out, value);
-    }
+fn varint(out: &mut Vec<u8>, value: u64) {
+    each_of_varint(value, |byte| out.push(byte));
 }
 
 #[inline]
-fn varint(out: &mut Vec<u8>, mut value: u64) {
+fn each_of_varint(mut value: u64, mut push: impl FnMut(u8)) {
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        push(value as u8 | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    push(value as u8);
 }
 
 /// Bytes of a text field, none for an empty text.

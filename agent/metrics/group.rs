@@ -244,10 +244,8 @@ impl Group {
     #[inline(never)]
     pub fn find_row(&self, labels: LabelSet<'_>) -> Result<u32, u64> {
         let (hash, is_known) = labels.hash();
-        if !is_known {
-            return Err(hash);
-        }
-        self.find_by(hash, |row| labels.is(row)).ok_or(hash)
+        let known = if is_known { self.find_by(hash, |row| labels.is(row)) } else { None };
+        known.ok_or(hash)
     }
 
     /// One more in the first metric, if it is a counter that lives in the row.

@@ -5,11 +5,10 @@
 
 use super::family::LabelName;
 use super::key::{self, HEAD};
-use crate::words::is_same;
+use crate::words::{self, is_same};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
-use std::ops::Deref;
 
 /// The number of a term.
 pub(super) type TermId = u32;
@@ -32,21 +31,27 @@ pub(super) struct Terms {
 /// A label and its value.
 #[derive(Debug, Default)]
 pub(super) struct Term {
-    /// In the notation of a key; nothing where the number is free.
     entry: Entry,
     pub hash: u64,
     rows: u32,
 }
 
-/// Bytes, of which few stand where they are and many elsewhere.
+/// What a term stands for, the value as it is in a key. Values are short, and short ones are compared at once.
 #[derive(Debug)]
 enum Entry {
-    Short(u8, [u8; SHORT]),
-    Long(Box<[u8]>),
+    /// As [`words::double_word`] has it.
+    Short {
+        name: [u8; 2],
+        length: u8,
+        word: [u8; 16],
+    },
+    Long {
+        name: [u8; 2],
+        value: Box<[u8]>,
+    },
+    /// The number is free.
+    None,
 }
-
-/// Room for an IPv4 address, and as much as the box and its tag take anyhow.
-const SHORT: usize = 22;
 
 impl Default for Terms {
     fn default() -> Self {
@@ -76,8 +81,9 @@ impl Terms {
     /// The number of an entry with this hash, or [`UNKNOWN`].
     #[inline]
     pub fn find(&self, hash: u64, entry: &[u8]) -> TermId {
-        let is_it = |id: &TermId| is_same(&self.list[*id as usize].entry, entry);
-        self.table.find(hash, is_it).copied().unwrap_or(UNKNOWN)
+        let Some((name, value)) = entry_parts(entry) else { return UNKNOWN };
+        let word = words::double_word(value);
+        self.table.find(hash, |id| self.list[*id as usize].is(name, value, word)).copied().unwrap_or(UNKNOWN)
     }
 
     #[inline]
@@ -132,49 +138,53 @@ impl Terms {
 }
 
 impl Term {
-    /// Whether it is a label with this name and value.
+    /// Whether it is a label with this name and value; `word`: that of the value.
     #[inline]
-    pub fn is(&self, LabelName(name): LabelName, value: &[u8]) -> bool {
-        match self.entry.split_first_chunk::<HEAD>() {
-            Some(([a, b, ..], known)) => u16::from_le_bytes([*a, *b]) == name && is_same(known, value),
-            None => false,
+    pub fn is(&self, name: LabelName, value: &[u8], word: Option<u128>) -> bool {
+        match (&self.entry, word) {
+            (Entry::Short { name: own, length, word: known }, Some(word)) => {
+                u128::from_le_bytes(*known) == word
+                    && usize::from(*length) == value.len()
+                    && u16::from_le_bytes(*own) == name.0
+            }
+            (Entry::Long { name: own, value: known }, None) => {
+                u16::from_le_bytes(*own) == name.0 && is_same(known, value)
+            }
+            _ => false,
         }
     }
 
     pub fn value(&self) -> &[u8] {
-        self.entry.get(HEAD..).unwrap_or_default()
+        match &self.entry {
+            Entry::Short { length, word, .. } => &word[..usize::from(*length)],
+            Entry::Long { value, .. } => value,
+            Entry::None => &[],
+        }
     }
 }
 
 impl Entry {
-    fn new(bytes: &[u8]) -> Entry {
-        let mut short = [0; SHORT];
-        match short.get_mut(..bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                Entry::Short(bytes.len() as u8, short)
-            }
-            None => Entry::Long(bytes.into()),
+    fn new(entry: &[u8]) -> Entry {
+        let Some((LabelName(name), value)) = entry_parts(entry) else { return Entry::None };
+        let name = name.to_le_bytes();
+        match words::double_word(value) {
+            Some(word) => Entry::Short { name, length: value.len() as u8, word: word.to_le_bytes() },
+            None => Entry::Long { name, value: value.into() },
         }
     }
 }
 
 impl Default for Entry {
     fn default() -> Self {
-        Entry::Short(0, [0; SHORT])
+        Entry::None
     }
 }
 
-impl Deref for Entry {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Entry::Short(length, bytes) => &bytes[..usize::from(*length)],
-            Entry::Long(bytes) => bytes,
-        }
-    }
+/// The name and the value of an entry of a key.
+#[inline]
+fn entry_parts(entry: &[u8]) -> Option<(LabelName, &[u8])> {
+    let (head, value) = entry.split_first_chunk::<HEAD>()?;
+    Some((LabelName(u16::from_le_bytes([head[0], head[1]])), value))
 }
 
 /// The terms of the rows of a group, side by side. A row's are those of its labels with a value, in their order, and

@@ -7,6 +7,7 @@
 use super::family::LabelName;
 use super::key::{self, LabelKey};
 use super::terms::{TermId, Terms, UNKNOWN};
+use crate::words;
 
 /// Values of a label that are remembered, by a few bits of their bytes.
 const RECENT: usize = 256;
@@ -50,11 +51,12 @@ impl LabelValue {
             (self.hash, self.term) = (0, UNKNOWN);
             return;
         };
-        let place = mark(value);
+        let word = words::double_word(value);
+        let place = mark(value, word);
         // A number that was given up is nobody's by now, or another value's.
         let known = self.recent[place];
         let term = terms.get(known);
-        if term.is(name, value) {
+        if term.is(name, value, word) {
             (self.hash, self.term) = (term.hash, known);
         } else {
             self.look_up(value, place, terms);
@@ -87,17 +89,13 @@ impl LabelValue {
     }
 }
 
-/// Where a value is remembered: by its first and its last bytes.
+/// Where a value is remembered: by its bytes, of a long one by the first and the last ones.
 #[inline]
-fn mark(value: &[u8]) -> usize {
-    let bits = match (value.first_chunk::<8>(), value.last_chunk::<8>()) {
-        (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29),
-        _ => match (value.first_chunk::<4>(), value.last_chunk::<4>()) {
-            (Some(first), Some(last)) => {
-                u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
-            }
-            _ => value.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte)),
-        },
+fn mark(value: &[u8], word: Option<u128>) -> usize {
+    let bits = match (word, value.first_chunk::<8>(), value.last_chunk::<8>()) {
+        (Some(word), ..) => word as u64 ^ ((word >> 64) as u64).rotate_left(29),
+        (None, Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29),
+        _ => 0,
     };
     (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
 }
@@ -129,7 +127,7 @@ impl<'v> LabelSet<'v> {
         self.which.iter().map(move |at| &self.values[usize::from(*at)]).filter(|value| value.has_value())
     }
 
-    /// What [`row_hash`] gives for the key, and whether there may be a series: each label with a value is in some.
+    /// What [`row_hash`] gives for the key, and whether all terms have a number: else there is no such series.
     #[inline]
     pub(super) fn hash(self) -> (u64, bool) {
         let (mut hash, mut is_known) = (0, true);

@@ -4,6 +4,7 @@
 //! learned; a client cannot invent one past an ingress with a wildcard host, hence the bound.
 
 use crate::keep::{Entries, Reader, Slot, Table};
+use crate::words::is_same;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
@@ -42,10 +43,10 @@ impl IngressHosts {
         match self.position_again(host) {
             Some(at) => {
                 let known = &mut self.hosts[at];
-                if &*known.ingress != ingress && !known.ingress.is_empty() {
+                if !is_same(&known.ingress, ingress) && !known.ingress.is_empty() {
                     known.ingress = Box::default();
                 }
-                if &*known.namespace != namespace && !known.namespace.is_empty() {
+                if !is_same(&known.namespace, namespace) && !known.namespace.is_empty() {
                     known.namespace = Box::default();
                 }
             }
@@ -74,7 +75,7 @@ impl IngressHosts {
     fn position_again(&mut self, host: &[u8]) -> Option<usize> {
         let recent = self.recent.place_of(host);
         let at = usize::from(*recent);
-        if self.hosts.get(at).is_some_and(|known| *known.name == *host) {
+        if self.hosts.get(at).is_some_and(|known| is_same(&known.name, host)) {
             return Some(at);
         }
         let at = self.position(host)?;

@@ -8,7 +8,7 @@ use super::family::{FamilyId, Kind, LabelName};
 use super::key::{LabelKey, identity};
 use super::keys::Keys;
 use super::terms::{RowTerms, TermId, Terms};
-use super::value::{LabelSet, row_hash};
+use super::value::{LabelSet, hash_of_terms, row_hash};
 use hashbrown::HashTable;
 
 /// Whole seconds of a clock that never goes back.
@@ -287,10 +287,10 @@ impl Group {
             self.words.resize(self.words.len() + self.stride, 0);
             row
         });
-        self.keys.set(row, &key.to_stored());
+        self.keys.set(row, key.to_stored());
         self.row_terms.set(row, terms, key.identity());
         self.admission.inserted(terms.hasher(), key.identity());
-        let hash = |row: &u32| row_hash(terms, identity(self.keys.get(*row)));
+        let hash = |row: &u32| hash_of_terms(terms, self.row_terms.get(*row));
         self.table.insert_unique(hash(&row), row, hash);
         row
     }
@@ -331,7 +331,7 @@ impl Group {
             if self.columns.iter().any(|column| words[column.at] != 0) {
                 continue;
             }
-            if let Ok(entry) = self.table.find_entry(row_hash(terms, identity(key)), |r| *r == row) {
+            if let Ok(entry) = self.table.find_entry(hash_of_terms(terms, self.row_terms.get(row)), |r| *r == row) {
                 entry.remove();
             }
             self.admission.removed(terms.hasher(), identity(key));

@@ -8,6 +8,7 @@ use super::admission::OTHER;
 use super::family::LabelName;
 use crate::words;
 use std::io::Write as _;
+use std::sync::Arc;
 
 /// A longer label value is cut: 1 KiB is far above what a name, a path template or an address needs.
 pub const LABEL_VALUE_BYTES_MAX: usize = 1024;
@@ -63,8 +64,11 @@ impl LabelKey {
     }
 
     /// The key as it is kept with its series.
-    pub(super) fn to_stored(&self) -> Box<[u8]> {
-        [self.valued.as_slice(), self.empty.as_slice()].concat().into()
+    pub(super) fn to_stored(&self) -> Arc<[u8]> {
+        match &self.empty[..] {
+            [] => self.identity().into(),
+            empty => [self.identity(), empty].concat().into(),
+        }
     }
 
     /// Replaces the values of the chosen labels; labels without a value stay so. Says whether anything changed.

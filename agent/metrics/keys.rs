@@ -27,8 +27,8 @@ impl Keys {
     }
 
     /// A row takes a key. Rows are added at the end, one after another.
-    pub fn set(&mut self, row: u32, key: &[u8]) {
-        *self.slot(row) = Some(key.into());
+    pub fn set(&mut self, row: u32, key: Arc<[u8]>) {
+        *self.slot(row) = Some(key);
     }
 
     pub fn free(&mut self, row: u32) {

@@ -10,6 +10,7 @@ use super::key::{LabelKey, entries};
 use super::store::Store;
 use crate::keep::{Entries, Reader, Slot, Table};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How series come back.
@@ -76,7 +77,7 @@ impl Store {
     /// shown before, and so its label set with all that was shown of it; where that is more than is there now, it has
     /// begun anew since.
     fn rebase(&mut self, latest: &Kept<'_>, before: &Kept<'_>, restored: &mut Restored) {
-        let mut sums: BTreeMap<(Place, Box<[u8]>), Sum> = BTreeMap::new();
+        let mut sums: BTreeMap<(Place, Arc<[u8]>), Sum> = BTreeMap::new();
         let mut unheard = Restored::default();
         before.each_cell(self, &mut unheard, |store, place, key, cell| {
             if cell::stamp(cell).batch().is_none() && *store.kind(place) != Kind::Gauge {

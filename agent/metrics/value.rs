@@ -202,7 +202,13 @@ fn has_ended(mut rest: std::slice::Iter<'_, TermId>) -> bool {
     rest.next().is_none_or(|term| *term == UNKNOWN)
 }
 
-/// The hash of a label set, from the part of a stored key that makes the series.
+/// The hash of a label set, from its terms.
+pub(super) fn hash_of_terms(terms: &Terms, row: &[TermId]) -> u64 {
+    let known = row.iter().take_while(|term| **term != UNKNOWN);
+    finished(known.fold(0, |hash, term| mixed(hash, terms.get(*term).hash)))
+}
+
+/// The same, from the part of a stored key that makes the series.
 pub(super) fn row_hash(terms: &Terms, identity: &[u8]) -> u64 {
     finished(key::raw_entries(identity).fold(0, |hash, entry| mixed(hash, terms.hash(entry))))
 }

@@ -9,7 +9,10 @@ use crate::diagnostic::Diagnostics;
 use crate::geoip::{Cache, Database, Field, Lookup};
 use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Value};
 use crate::yaml::{Fields, Node, Spanned};
+use foldhash::fast::RandomState;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// As Promtail's `city`: no country code.
 const CITY: &[Field] = &[
@@ -99,7 +102,8 @@ impl StageConfig for GeoIpConfig {
             labels: fields.iter().map(|field| scope.label(&format!("geoip_{}", field.name()))).collect(),
             asked: Asked { fields, lookups },
             lookup_slots,
-            cache: Cache::new(scope.geoip.handle(&self.db).reader(), Cache::<Answers>::ENTRIES_DEFAULT),
+            cache: Cache::new(scope.geoip.handle(&self.db).reader(), Cache::<Arc<Answers>>::ENTRIES_DEFAULT),
+            shared: Shared::default(),
         })
     }
 }
@@ -109,7 +113,8 @@ pub struct GeoIp {
     labels: Vec<LabelId>,
     asked: Asked,
     lookup_slots: Vec<Slot>,
-    cache: Cache<Answers>,
+    cache: Cache<Arc<Answers>>,
+    shared: Shared,
 }
 
 /// What is asked of a record.
@@ -120,6 +125,7 @@ struct Asked {
 
 /// The answers for one address: their texts one behind another, and from where to where each of them stands, by its number
 /// among the labels and then the lookups. What has no answer is left out.
+#[derive(PartialEq, Hash)]
 struct Answers {
     texts: Box<[u8]>,
     parts: Box<[(u32, u32, u32)]>,
@@ -139,11 +145,37 @@ impl Answers {
     }
 }
 
+/// Addresses by the thousand have the same few answers: countries. These stand in memory once, near the processor; where each
+/// address has its own (cities, coordinates), the last ones of them are here for nothing.
+struct Shared {
+    recent: Vec<Option<Arc<Answers>>>,
+    hasher: RandomState,
+}
+
+const SHARED: usize = 512;
+
+impl Default for Shared {
+    fn default() -> Self {
+        Shared { recent: vec![None; SHARED], hasher: RandomState::default() }
+    }
+}
+
+impl Shared {
+    fn one_of(&mut self, answers: Answers) -> Arc<Answers> {
+        let place = self.hasher.hash_one(&answers) as usize % SHARED;
+        match &mut self.recent[place] {
+            Some(known) if **known == answers => Arc::clone(known),
+            other => Arc::clone(other.insert(Arc::new(answers))),
+        }
+    }
+}
+
 impl Run for GeoIp {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         let Some(text) = record.text(self.source) else { return Flow::Next };
-        let (asked, ip) = (&self.asked, record.address(text));
-        if let Lookup::Found(answers) = self.cache.get(ip, |db, ip| asked.answer(db, ip)) {
+        let (asked, shared, ip) = (&self.asked, &mut self.shared, record.address(text));
+        let derive = |db: &Database, ip| asked.answer(db, ip).map(|answers| shared.one_of(answers));
+        if let Lookup::Found(answers) = self.cache.get(ip, derive) {
             let texts = record.push(&answers.texts);
             for &(number, from, to) in &answers.parts {
                 let text = texts.slice(from as usize, to as usize);

@@ -37,7 +37,7 @@ pub(super) struct Term {
 }
 
 /// What a term stands for, the value as it is in a key. Values are short, and short ones are compared at once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Entry {
     /// As [`words::double_word`] has it.
     Short {
@@ -50,6 +50,7 @@ enum Entry {
         value: Box<[u8]>,
     },
     /// The number is free.
+    #[default]
     None,
 }
 
@@ -171,12 +172,6 @@ impl Entry {
             Some(word) => Entry::Short { name, length: value.len() as u8, word: word.to_le_bytes() },
             None => Entry::Long { name, value: value.into() },
         }
-    }
-}
-
-impl Default for Entry {
-    fn default() -> Self {
-        Entry::None
     }
 }
 

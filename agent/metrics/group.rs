@@ -7,7 +7,7 @@ use super::exposure::Exposure;
 use super::family::{FamilyId, Kind, LabelName};
 use super::key::{LabelKey, identity};
 use super::keys::Keys;
-use super::terms::{RowTerms, TermId, Terms};
+use super::terms::{RowTerms, TermId, Terms, make_room};
 use super::value::{LabelSet, hash_of_terms, row_hash};
 use hashbrown::HashTable;
 
@@ -284,6 +284,7 @@ impl Group {
     pub fn insert(&mut self, terms: &mut Terms, key: &LabelKey) -> u32 {
         let row = self.free.pop().unwrap_or_else(|| {
             let row = (self.words.len() / self.stride) as u32;
+            make_room(&mut self.words, self.stride);
             self.words.resize(self.words.len() + self.stride, 0);
             row
         });

@@ -112,6 +112,7 @@ impl Terms {
         let mut id = self.find(hash, entry);
         if id == UNKNOWN {
             id = self.free.pop().unwrap_or_else(|| {
+                make_room(&mut self.list, 1);
                 self.list.push(Term::default());
                 // As many as rows times labels, at most: memory ends before numbers do.
                 (self.list.len() - 1) as TermId
@@ -182,6 +183,14 @@ fn entry_parts(entry: &[u8]) -> Option<(LabelName, &[u8])> {
     Some((LabelName(u16::from_le_bytes([head[0], head[1]])), value))
 }
 
+/// Makes room for some more in a list that may become long: an eighth more than there is, where a vector would take as much
+/// again.
+pub(super) fn make_room<T>(list: &mut Vec<T>, more: usize) {
+    if list.capacity() - list.len() < more {
+        list.reserve_exact(more.max(list.len() / 8).max(64));
+    }
+}
+
 /// The terms of the rows of a group, side by side. A row's are those of its labels with a value, in their order, and
 /// then [`UNKNOWN`].
 #[derive(Debug, Default)]
@@ -205,6 +214,8 @@ impl RowTerms {
         if labels > self.width {
             self.widen(labels);
         }
+        let more = (self.rows * self.width).saturating_sub(self.ids.len());
+        make_room(&mut self.ids, more);
         self.ids.resize(self.rows * self.width, UNKNOWN);
         let ids = &mut self.ids[row as usize * self.width..][..self.width];
         ids.iter_mut().zip(key::raw_entries(identity)).for_each(|(id, entry)| *id = terms.acquire(entry));

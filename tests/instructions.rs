@@ -38,10 +38,6 @@ fn a_line_takes_as_many_instructions_as_is_written_down() {
     if !update && !real_parts("instructions a line; needs valgrind") {
         return;
     }
-    if !has_avx2() {
-        println!("the figures are of a processor with AVX2: nothing is compared here");
-        return;
-    }
     let driver = driver();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let written = Command::new(&driver).arg("write").arg(folder.path()).arg(LINES.to_string()).status();
@@ -70,14 +66,6 @@ fn a_line_takes_as_many_instructions_as_is_written_down() {
         .map(|(name, count)| format!("{name}: {count:.0}, and {:.0} is written down", figures[name]))
         .collect();
     assert!(off.is_empty(), "{}\nIf that is meant: WEIR_UPDATE=1 cargo test --test instructions", off.join("\n"));
-}
-
-/// Whether what is counted here is what was counted for the figures: without AVX2 other instructions do the same work.
-fn has_avx2() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx2");
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
 }
 
 /// The release build of the driver.

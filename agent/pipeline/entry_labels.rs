@@ -77,15 +77,15 @@ impl EntryLabels {
 
 /// Calls for the rank of each bit, of so many ranks.
 #[inline]
-fn for_each(mut bits: u64, ranks: usize, mut call: impl FnMut(usize)) {
-    let own = bits & !SHARED;
-    let further = if bits & SHARED == 0 { ranks } else { 63 };
-    bits = own;
-    while bits != 0 {
-        call(bits.trailing_zeros() as usize);
-        bits &= bits - 1;
+fn for_each(bits: u64, ranks: usize, mut call: impl FnMut(usize)) {
+    let mut own = bits & !SHARED;
+    while own != 0 {
+        call(own.trailing_zeros() as usize);
+        own &= own - 1;
     }
-    (further..ranks).for_each(call);
+    if bits & SHARED != 0 {
+        (63..ranks).for_each(call);
+    }
 }
 
 /// The names that series have for the labels of a binding.

@@ -29,6 +29,23 @@ pub fn double_word(text: &[u8]) -> Option<u128> {
     }
 }
 
+/// The first and the last eight bytes of a text, each the first one lowest; of less than eight bytes the [`word`] and 0. With
+/// its length they are all there is to know of a text of up to sixteen bytes.
+#[inline]
+pub fn ends(text: &[u8]) -> [u64; 2] {
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) => [first, last].map(|part| u64::from_le_bytes(*part)),
+        _ => [word(text).unwrap_or_default(), 0],
+    }
+}
+
+/// The text of up to sixteen bytes that has these [`ends`] and this length.
+pub fn text_of_ends(ends: [u64; 2], length: usize) -> [u8; 16] {
+    let [first, last] = ends.map(u128::from);
+    let behind = length.saturating_sub(8);
+    (first | last << (8 * behind)).to_le_bytes()
+}
+
 #[inline]
 fn half(text: &[u8], at: usize) -> u64 {
     text[at..].first_chunk().map_or(0, |half| u64::from(u32::from_le_bytes(*half)))
@@ -133,6 +150,9 @@ mod tests {
             let wanted = u128::from_le_bytes(bytes[..16].try_into().unwrap());
             prop_assert_eq!(double_word(&text), (text.len() <= 16).then_some(wanted));
             prop_assert_eq!(word(&text), (text.len() <= 8).then_some(wanted as u64));
+            if text.len() <= 16 {
+                prop_assert_eq!(&text_of_ends(ends(&text), text.len())[..text.len()], &text);
+            }
         }
 
         #[test]

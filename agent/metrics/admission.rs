@@ -151,28 +151,25 @@ fn gives_way(limit: &Limit, name: LabelName) -> bool {
 }
 
 impl Group {
-    /// As [`admit`](Self::admit) in the case that recurs: no label is limited, the group is full, and a row of `__other__`
-    /// stands ready. `None` in any other.
-    pub fn admit_to_other(
-        &mut self,
-        terms: &mut Terms,
-        hash: u64,
-        labels: LabelSet<'_>,
-        key: &mut LabelKey,
-    ) -> Option<Row> {
+    /// As [`admit`](Self::admit) in the cases that recur: no label is limited, and there is room, or a row of `__other__`
+    /// stands ready. `None` in any other. The labels stand in the order of their names, and this is their hash.
+    pub fn admit_ready(&mut self, terms: &mut Terms, hash: u64, labels: LabelSet<'_>, key: &mut LabelKey) -> Option<Row> {
         let limit = &self.admission.limit;
-        let own = self.rows() - self.admission.others;
-        if own < limit.series_max || !limit.values_max.is_empty() {
+        if !limit.values_max.is_empty() {
             return None;
         }
         let gives = |name| gives_way(limit, name);
+        let own = self.rows() - self.admission.others;
+        if own < limit.series_max {
+            let is_own = labels.any_own(terms, gives);
+            return is_own.then(|| Row::own(self.insert_ready(terms, hash, labels, key)));
+        }
         let other = labels.hash_of_other(terms, gives)?;
         let index = self.find_by(other, |row| labels.is_other(row, terms, gives))?;
         let free = limit.series_max.saturating_add(self.admission.reserve()).saturating_sub(own);
         if self.admission.proves_heavy(hash, free) {
             self.columns.iter_mut().for_each(|column| column.promoted += 1);
-            labels.write(key, terms);
-            return Some(Row { index: self.insert(terms, key), limited: false, capped: 0 });
+            return Some(Row::own(self.insert_ready(terms, hash, labels, key)));
         }
         Some(Row { index, limited: true, capped: 0 })
     }

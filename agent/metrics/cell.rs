@@ -129,8 +129,8 @@ pub(super) fn update(kind: &Kind, cell: &mut [u64], update: Update) -> Result<()
     }
 }
 
-/// Below it each whole number is a float64 of its own.
-const EXACT: f64 = (1u64 << 53) as f64;
+/// From here on a float64 has no room for a fraction: a smaller number that is added to it becomes a whole one.
+const WHOLE: f64 = (1u64 << 52) as f64;
 
 fn add_whole(cell: &mut [u64], by: u64) -> Result<(), Refused> {
     cell[1] = cell[1].checked_add(by).ok_or(Refused::TooLarge)?;
@@ -139,8 +139,8 @@ fn add_whole(cell: &mut [u64], by: u64) -> Result<(), Refused> {
 
 fn add(cell: &mut [u64], by: f64) -> Result<(), Refused> {
     // Bytes and the like are whole numbers: no need to take them apart.
-    if by < EXACT && by == (by as u64) as f64 {
-        return add_whole(cell, by as u64);
+    if (0.0..WHOLE).contains(&by) && (by + WHOLE) - WHOLE == by {
+        return add_whole(cell, (by + WHOLE).to_bits() - WHOLE.to_bits());
     }
     if !by.is_finite() {
         return Err(Refused::NotFinite);

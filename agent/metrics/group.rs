@@ -5,7 +5,7 @@ use super::carry::stamp_of_both;
 use super::cell::{self, Refused, Stamp, Update};
 use super::exposure::Exposure;
 use super::family::{FamilyId, Kind, LabelName};
-use super::key::{LabelKey, identity};
+use super::key::{LabelKey, identity, raw_entries};
 use super::keys::Keys;
 use super::terms::{RowTerms, TermId, Terms, make_room};
 use super::value::{LabelSet, hash_of_terms, row_hash};
@@ -29,6 +29,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// Of a label set that has it for itself.
+    pub(super) fn own(index: u32) -> Row {
+        Row { index, limited: false, capped: 0 }
+    }
+
     /// Whether the label set was replaced because the group is full.
     pub fn is_limited(self) -> bool {
         self.limited
@@ -243,9 +248,8 @@ impl Group {
     /// The row of labels that are made ready, or else their hash.
     #[inline(never)]
     pub fn find_row(&self, labels: LabelSet<'_>) -> Result<u32, u64> {
-        let (hash, is_known) = labels.hash();
-        let known = if is_known { self.find_by(hash, |row| labels.is(row)) } else { None };
-        known.ok_or(hash)
+        let hash = labels.hash();
+        self.find_by(hash, |row| labels.is(row)).ok_or(hash)
     }
 
     /// One more in the first metric, if it is a counter that lives in the row.
@@ -281,7 +285,28 @@ impl Group {
         column.set_stamp(&mut cell[0], stamp);
     }
 
+    /// A row for a key that has none.
     pub fn insert(&mut self, terms: &mut Terms, key: &LabelKey) -> u32 {
+        let row = self.begin_row(key);
+        let labels = raw_entries(key.identity()).count();
+        let acquired = raw_entries(key.identity()).map(|entry| terms.acquire(terms.hash(entry), entry));
+        self.row_terms.set(row, labels, acquired);
+        self.admission.inserted(terms.hasher(), key.identity());
+        self.enter(terms, hash_of_terms(terms, self.row_terms.get(row)), row);
+        row
+    }
+
+    /// As [`insert`](Self::insert), of labels that are made ready and have this hash; one of them can give way, and the
+    /// values of none are limited.
+    pub fn insert_ready(&mut self, terms: &mut Terms, hash: u64, labels: LabelSet<'_>, key: &mut LabelKey) -> u32 {
+        labels.write(key, terms);
+        let row = self.begin_row(key);
+        self.row_terms.set(row, labels.count(), labels.acquire(terms));
+        self.enter(terms, hash, row);
+        row
+    }
+
+    fn begin_row(&mut self, key: &LabelKey) -> u32 {
         let row = self.free.pop().unwrap_or_else(|| {
             let row = (self.words.len() / self.stride) as u32;
             make_room(&mut self.words, self.stride);
@@ -289,11 +314,11 @@ impl Group {
             row
         });
         self.keys.set(row, key.to_stored());
-        self.row_terms.set(row, terms, key.identity());
-        self.admission.inserted(terms.hasher(), key.identity());
-        let hash = |row: &u32| hash_of_terms(terms, self.row_terms.get(*row));
-        self.table.insert_unique(hash(&row), row, hash);
         row
+    }
+
+    fn enter(&mut self, terms: &Terms, hash: u64, row: u32) {
+        self.table.insert_unique(hash, row, |row| hash_of_terms(terms, self.row_terms.get(*row)));
     }
 
     /// All living cells: row, metric and stamp.

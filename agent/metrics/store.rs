@@ -84,7 +84,7 @@ impl Store {
     pub fn row(&mut self, group: GroupId, key: &mut LabelKey, now: Seconds) -> Row {
         self.now = self.now.max(now);
         match self.groups[group.0 as usize].find(&self.terms, key) {
-            Some(index) => Row { index, limited: false, capped: 0 },
+            Some(index) => Row::own(index),
             None => self.new_row(group, key),
         }
     }
@@ -101,7 +101,7 @@ impl Store {
     pub fn cells_of(&mut self, group: GroupId, labels: LabelSet<'_>, now: Seconds) -> Cells<'_> {
         self.now = self.now.max(now);
         let row = match self.groups[group.0 as usize].find_row(labels) {
-            Ok(index) => Row { index, limited: false, capped: 0 },
+            Ok(index) => Row::own(index),
             Err(hash) => self.new_row_of(group, hash, labels),
         };
         self.cells(group, row)
@@ -114,7 +114,7 @@ impl Store {
         let known = &mut self.groups[group.0 as usize];
         let row = match known.find_row(labels) {
             Ok(index) if known.count(index, self.now) => return,
-            Ok(index) => Row { index, limited: false, capped: 0 },
+            Ok(index) => Row::own(index),
             Err(hash) => self.new_row_of(group, hash, labels),
         };
         // A refusal is counted there.
@@ -124,12 +124,10 @@ impl Store {
     #[inline(never)]
     fn new_row_of(&mut self, group: GroupId, hash: u64, labels: LabelSet<'_>) -> Row {
         let mut key = std::mem::take(&mut self.key);
-        let known = if labels.is_sorted_by_name(|name| &self.names.list[usize::from(name.0)]) {
-            self.groups[group.0 as usize].admit_to_other(&mut self.terms, hash, labels, &mut key)
-        } else {
-            None
-        };
-        let row = known.unwrap_or_else(|| {
+        let is_sorted = labels.is_sorted_by_name(|name| &self.names.list[usize::from(name.0)]);
+        let known = &mut self.groups[group.0 as usize];
+        let admitted = if is_sorted { known.admit_ready(&mut self.terms, hash, labels, &mut key) } else { None };
+        let row = admitted.unwrap_or_else(|| {
             labels.write(&mut key, &self.terms);
             self.new_row(group, &mut key)
         });
@@ -143,7 +141,7 @@ impl Store {
         if key.sort_by_name(|name| &self.names.list[usize::from(name.0)])
             && let Some(index) = group.find(&self.terms, key)
         {
-            return Row { index, limited: false, capped: 0 };
+            return Row::own(index);
         }
         group.admit(&mut self.terms, key)
     }

@@ -13,15 +13,17 @@ use std::hash::{BuildHasher, Hasher};
 /// The number of a term.
 pub(super) type TermId = u32;
 
+/// The label has no value.
+pub(super) const NONE: TermId = 0;
 /// No living series has the term.
-pub(super) const UNKNOWN: TermId = 0;
+pub(super) const UNKNOWN: TermId = 1;
 
 #[derive(Debug)]
 pub(super) struct Terms {
     /// Seeded per process: label values come from strangers.
     hasher: RandomState,
     table: HashTable<TermId>,
-    /// By number; the first one is nobody's.
+    /// By number; the first two are nobody's.
     list: Vec<Term>,
     free: Vec<TermId>,
     /// `__other__` by the number of the label's name.
@@ -31,27 +33,41 @@ pub(super) struct Terms {
 /// A label and its value.
 #[derive(Debug, Default)]
 pub(super) struct Term {
-    entry: Entry,
+    text: Text,
     pub hash: u64,
+    label: Label,
     rows: u32,
 }
 
-/// What a term stands for, the value as it is in a key. Values are short, and short ones are compared at once.
-#[derive(Debug, Default)]
-enum Entry {
-    /// As [`words::double_word`] has it.
-    Short {
-        name: [u8; 2],
-        length: u8,
-        word: [u8; 16],
-    },
-    Long {
-        name: [u8; 2],
-        value: Box<[u8]>,
-    },
-    /// The number is free.
-    #[default]
-    None,
+/// The name of a label and how long its value is, in one number. No value is [`u16::MAX`] long (see [`key`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Label(u32);
+
+impl Label {
+    #[inline]
+    fn new(LabelName(name): LabelName, length: usize) -> Label {
+        Label(u32::from(name) << 16 | length.min(usize::from(u16::MAX)) as u32)
+    }
+
+    fn length(self) -> usize {
+        (self.0 & 0xffff) as usize
+    }
+}
+
+/// A value as it is in a key. Values are short, and short ones are compared at once.
+#[derive(Debug)]
+enum Text {
+    /// Of up to [`SHORT_MAX`] bytes, by their [`words::ends`].
+    Short([u64; 2]),
+    Long(Box<[u8]>),
+}
+
+const SHORT_MAX: usize = 16;
+
+impl Default for Text {
+    fn default() -> Self {
+        Text::Short([0; 2])
+    }
 }
 
 impl Default for Terms {
@@ -59,7 +75,7 @@ impl Default for Terms {
         Terms {
             hasher: RandomState::default(),
             table: HashTable::new(),
-            list: vec![Term::default()],
+            list: vec![Term::default(), Term::default()],
             free: Vec::new(),
             others: Vec::new(),
         }
@@ -83,8 +99,8 @@ impl Terms {
     #[inline]
     pub fn find(&self, hash: u64, entry: &[u8]) -> TermId {
         let Some((name, value)) = entry_parts(entry) else { return UNKNOWN };
-        let word = words::double_word(value);
-        self.table.find(hash, |id| self.list[*id as usize].is(name, value, word)).copied().unwrap_or(UNKNOWN)
+        let ends = words::ends(value);
+        self.table.find(hash, |id| self.list[*id as usize].is(name, value, ends)).copied().unwrap_or(UNKNOWN)
     }
 
     #[inline]
@@ -101,14 +117,21 @@ impl Terms {
     /// To be told of each label name; they are numbered one after another.
     pub fn name_was_made(&mut self, name: LabelName) {
         if usize::from(name.0) == self.others.len() {
-            let id = self.acquire(&key::other_entry(name));
+            let entry = key::other_entry(name);
+            let id = self.acquire(self.hash(&entry), &entry);
             self.others.push(id);
         }
     }
 
-    /// One row more has the entry.
-    pub fn acquire(&mut self, entry: &[u8]) -> TermId {
-        let hash = self.hash(entry);
+    /// One row more has the term.
+    #[inline]
+    pub fn acquire_known(&mut self, id: TermId) -> TermId {
+        self.list[id as usize].rows += 1;
+        id
+    }
+
+    /// One row more has the entry with this hash.
+    pub fn acquire(&mut self, hash: u64, entry: &[u8]) -> TermId {
         let mut id = self.find(hash, entry);
         if id == UNKNOWN {
             id = self.free.pop().unwrap_or_else(|| {
@@ -117,11 +140,10 @@ impl Terms {
                 // As many as rows times labels, at most: memory ends before numbers do.
                 (self.list.len() - 1) as TermId
             });
-            self.list[id as usize] = Term { entry: Entry::new(entry), hash, rows: 0 };
+            self.list[id as usize] = Term::new(hash, entry);
             self.table.insert_unique(hash, id, |id| self.list[*id as usize].hash);
         }
-        self.list[id as usize].rows += 1;
-        id
+        self.acquire_known(id)
     }
 
     /// One row less has it.
@@ -140,38 +162,33 @@ impl Terms {
 }
 
 impl Term {
-    /// Whether it is a label with this name and value; `word`: that of the value.
+    fn new(hash: u64, entry: &[u8]) -> Term {
+        let Some((name, value)) = entry_parts(entry) else { return Term::default() };
+        let text = match value.len() {
+            ..=SHORT_MAX => Text::Short(words::ends(value)),
+            _ => Text::Long(value.into()),
+        };
+        Term { text, hash, label: Label::new(name, value.len()), rows: 0 }
+    }
+
+    /// Whether it is a label with this name and value, of which the ends are known.
     #[inline]
-    pub fn is(&self, name: LabelName, value: &[u8], word: Option<u128>) -> bool {
-        match (&self.entry, word) {
-            (Entry::Short { name: own, length, word: known }, Some(word)) => {
-                u128::from_le_bytes(*known) == word
-                    && usize::from(*length) == value.len()
-                    && u16::from_le_bytes(*own) == name.0
+    pub fn is(&self, name: LabelName, value: &[u8], ends: [u64; 2]) -> bool {
+        self.label == Label::new(name, value.len())
+            && match &self.text {
+                Text::Short(known) => *known == ends,
+                Text::Long(known) => is_same(known, value),
             }
-            (Entry::Long { name: own, value: known }, None) => {
-                u16::from_le_bytes(*own) == name.0 && is_same(known, value)
-            }
-            _ => false,
-        }
     }
 
-    pub fn value(&self) -> &[u8] {
-        match &self.entry {
-            Entry::Short { length, word, .. } => &word[..usize::from(*length)],
-            Entry::Long { value, .. } => value,
-            Entry::None => &[],
-        }
-    }
-}
-
-impl Entry {
-    fn new(entry: &[u8]) -> Entry {
-        let Some((LabelName(name), value)) = entry_parts(entry) else { return Entry::None };
-        let name = name.to_le_bytes();
-        match words::double_word(value) {
-            Some(word) => Entry::Short { name, length: value.len() as u8, word: word.to_le_bytes() },
-            None => Entry::Long { name, value: value.into() },
+    /// Calls with the value.
+    pub fn with_value<T>(&self, call: impl FnOnce(&[u8]) -> T) -> T {
+        match &self.text {
+            Text::Short(ends) => {
+                let length = self.label.length();
+                call(&words::text_of_ends(*ends, length)[..length])
+            }
+            Text::Long(value) => call(value),
         }
     }
 }
@@ -192,7 +209,7 @@ pub(super) fn make_room<T>(list: &mut Vec<T>, more: usize) {
 }
 
 /// The terms of the rows of a group, side by side. A row's are those of its labels with a value, in their order, and
-/// then [`UNKNOWN`].
+/// then [`NONE`].
 #[derive(Debug, Default)]
 pub(super) struct RowTerms {
     /// As many as the longest label set has.
@@ -207,24 +224,23 @@ impl RowTerms {
         &self.ids[row as usize * self.width..][..self.width]
     }
 
-    /// A new row takes the terms of a key.
-    pub fn set(&mut self, row: u32, terms: &mut Terms, identity: &[u8]) {
+    /// A new row takes the terms of a label set, so many of them.
+    pub fn set(&mut self, row: u32, count: usize, terms: impl Iterator<Item = TermId>) {
         self.rows = self.rows.max(row as usize + 1);
-        let labels = key::raw_entries(identity).count();
-        if labels > self.width {
-            self.widen(labels);
+        if count > self.width {
+            self.widen(count);
         }
         let more = (self.rows * self.width).saturating_sub(self.ids.len());
         make_room(&mut self.ids, more);
-        self.ids.resize(self.rows * self.width, UNKNOWN);
+        self.ids.resize(self.rows * self.width, NONE);
         let ids = &mut self.ids[row as usize * self.width..][..self.width];
-        ids.iter_mut().zip(key::raw_entries(identity)).for_each(|(id, entry)| *id = terms.acquire(entry));
+        ids.iter_mut().zip(terms).for_each(|(id, term)| *id = term);
     }
 
     pub fn free(&mut self, row: u32, terms: &mut Terms) {
         let ids = &mut self.ids[row as usize * self.width..][..self.width];
-        for id in ids.iter_mut().filter(|id| **id != UNKNOWN) {
-            terms.release(std::mem::replace(id, UNKNOWN));
+        for id in ids.iter_mut().filter(|id| **id != NONE) {
+            terms.release(std::mem::replace(id, NONE));
         }
     }
 
@@ -234,7 +250,7 @@ impl RowTerms {
         if self.width > 0 {
             for row in self.ids.chunks_exact(self.width) {
                 ids.extend_from_slice(row);
-                ids.resize(ids.len() + width - self.width, UNKNOWN);
+                ids.resize(ids.len() + width - self.width, NONE);
             }
         }
         (self.ids, self.width) = (ids, width);

@@ -6,7 +6,7 @@
 
 use super::family::LabelName;
 use super::key::{self, LabelKey};
-use super::terms::{TermId, Terms, UNKNOWN};
+use super::terms::{NONE, TermId, Terms, UNKNOWN};
 use crate::words;
 
 /// Values of a label that are remembered, by a few bits of their bytes.
@@ -17,46 +17,52 @@ const RECENT: usize = 256;
 pub struct LabelValue {
     /// 0 where the label has no value.
     hash: u64,
-    /// Its number, or [`UNKNOWN`].
+    /// Its number, [`NONE`] or [`UNKNOWN`].
     term: TermId,
     name: LabelName,
     /// The label is there, with or without a value.
     is_present: bool,
+    memory: Box<Memory>,
+}
+
+/// What a label keeps from line to line.
+#[derive(Clone, Debug)]
+struct Memory {
+    /// The numbers of values that came before.
+    recent: [TermId; RECENT],
     /// As in a key, of a value that has no number.
     entry: Vec<u8>,
-    /// The numbers of values that came before.
-    recent: Box<[TermId; RECENT]>,
 }
 
 impl Default for LabelValue {
     fn default() -> Self {
         LabelValue {
             hash: 0,
-            term: UNKNOWN,
+            term: NONE,
             name: LabelName::default(),
             is_present: false,
-            entry: Vec::new(),
-            recent: Box::new([UNKNOWN; RECENT]),
+            memory: Box::new(Memory { recent: [UNKNOWN; RECENT], entry: Vec::new() }),
         }
     }
 }
 
 impl LabelValue {
     /// Takes the value of a line, which may be any bytes (see [`LabelKey::push`]); `None`: the line lacks the label.
-    #[inline]
+    // Into the loop over the labels of a line.
+    #[inline(always)]
     pub(super) fn set(&mut self, name: LabelName, value: Option<&[u8]>, terms: &Terms) {
         self.name = name;
         self.is_present = value.is_some();
         let Some(value) = value.filter(|value| !value.is_empty()) else {
-            (self.hash, self.term) = (0, UNKNOWN);
+            (self.hash, self.term) = (0, NONE);
             return;
         };
-        let word = words::double_word(value);
-        let place = mark(value, word);
+        let ends = words::ends(value);
+        let place = mark(ends);
         // A number that was given up is nobody's by now, or another value's.
-        let known = self.recent[place];
+        let known = self.memory.recent[place];
         let term = terms.get(known);
-        if term.is(name, value, word) {
+        if term.is(name, value, ends) {
             (self.hash, self.term) = (term.hash, known);
         } else {
             self.look_up(value, place, terms);
@@ -65,39 +71,31 @@ impl LabelValue {
 
     #[inline(never)]
     fn look_up(&mut self, value: &[u8], place: usize, terms: &Terms) {
-        self.entry.clear();
-        key::push_value(&mut self.entry, self.name, value);
-        self.hash = terms.hash(&self.entry);
-        self.term = terms.find(self.hash, &self.entry);
+        let Memory { recent, entry } = &mut *self.memory;
+        entry.clear();
+        key::push_value(entry, self.name, value);
+        self.hash = terms.hash(entry);
+        self.term = terms.find(self.hash, entry);
         if self.term != UNKNOWN {
-            self.recent[place] = self.term;
+            recent[place] = self.term;
         }
     }
 
-    /// As it stands in keys.
-    fn value<'v>(&'v self, terms: &'v Terms) -> &'v [u8] {
-        match (self.hash, self.term) {
-            (0, _) => &[],
-            (_, UNKNOWN) => &self.entry[key::HEAD..],
-            (_, term) => terms.get(term).value(),
+    /// Adds the label to a key, if it is there.
+    fn write(&self, key: &mut LabelKey, terms: &Terms) {
+        match self.term {
+            NONE if !self.is_present => {}
+            NONE => key.push(self.name, &[]),
+            UNKNOWN => key.push(self.name, &self.memory.entry[key::HEAD..]),
+            term => terms.get(term).with_value(|value| key.push(self.name, value)),
         }
-    }
-
-    #[inline]
-    fn has_value(&self) -> bool {
-        self.hash != 0
     }
 }
 
-/// Where a value is remembered: by its bytes, of a long one by the first and the last ones.
+/// Where a value is remembered.
 #[inline]
-fn mark(value: &[u8], word: Option<u128>) -> usize {
-    let bits = match (word, value.first_chunk::<8>(), value.last_chunk::<8>()) {
-        (Some(word), ..) => word as u64 ^ ((word >> 64) as u64).rotate_left(29),
-        (None, Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29),
-        _ => 0,
-    };
-    (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
+fn mark([first, last]: [u64; 2]) -> usize {
+    ((first ^ last.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
 }
 
 /// The labels of one series: some of a line's. They should stand in the alphabetic order of their names, each name once;
@@ -121,28 +119,21 @@ impl<'v> LabelSet<'v> {
         LabelSet { values, which, is_sorted: true }
     }
 
-    /// The labels that have a value.
     #[inline]
-    fn valued(self) -> impl Iterator<Item = &'v LabelValue> {
-        self.which.iter().map(move |at| &self.values[usize::from(*at)]).filter(|value| value.has_value())
+    fn values(self) -> impl Iterator<Item = &'v LabelValue> {
+        self.which.iter().map(move |at| &self.values[usize::from(*at)])
     }
 
-    /// What [`row_hash`] gives for the key, and whether all terms have a number: else there is no such series.
+    /// What [`row_hash`] gives for the key.
     #[inline]
-    pub(super) fn hash(self) -> (u64, bool) {
-        let (mut hash, mut is_known) = (0, true);
-        for value in self.valued() {
-            hash = mixed(hash, value.hash);
-            is_known &= value.term != UNKNOWN;
-        }
-        (finished(hash), is_known)
+    pub(super) fn hash(self) -> u64 {
+        self.values().fold(0, |hash, value| mixed(hash, value.hash))
     }
 
-    /// Whether the terms of a row are these, all of which have a number.
+    /// Whether the terms of a row are these. A value that has no number is in none.
     #[inline]
     pub(super) fn is(self, row: &[TermId]) -> bool {
-        let mut row = row.iter();
-        self.valued().all(|value| row.next() == Some(&value.term)) && has_ended(row)
+        is_row(row, self.values().map(|value| value.term))
     }
 
     /// The hash of the label set in which `__other__` stands for the values that give way; `None` if none does, or if one of
@@ -150,9 +141,9 @@ impl<'v> LabelSet<'v> {
     pub(super) fn hash_of_other(self, terms: &Terms, gives_way: impl Fn(LabelName) -> bool) -> Option<u64> {
         let mut some = false;
         let mut hash = 0;
-        for value in self.valued() {
+        for value in self.values() {
             let (mut entry, mut term) = (value.hash, value.term);
-            if gives_way(value.name) {
+            if term != NONE && gives_way(value.name) {
                 term = terms.other(value.name);
                 entry = terms.get(term).hash;
                 some |= term != value.term;
@@ -162,17 +153,35 @@ impl<'v> LabelSet<'v> {
             }
             hash = mixed(hash, entry);
         }
-        some.then(|| finished(hash))
+        some.then_some(hash)
     }
 
     /// Whether the terms of a row are those of that label set, all of which have a number.
     pub(super) fn is_other(self, row: &[TermId], terms: &Terms, gives_way: impl Fn(LabelName) -> bool) -> bool {
-        let mut row = row.iter();
-        let term = |value: &LabelValue| match gives_way(value.name) {
-            true => terms.other(value.name),
-            false => value.term,
+        let term = |value: &LabelValue| match value.term {
+            NONE => NONE,
+            _ if gives_way(value.name) => terms.other(value.name),
+            term => term,
         };
-        self.valued().all(|value| row.next() == Some(&term(value))) && has_ended(row)
+        is_row(row, self.values().map(term))
+    }
+
+    /// The numbers of its values; those that have none get one. A row takes them.
+    pub(super) fn acquire(self, terms: &mut Terms) -> impl Iterator<Item = TermId> {
+        self.values().filter(|value| value.term != NONE).map(|value| match value.term {
+            UNKNOWN => terms.acquire(value.hash, &value.memory.entry),
+            known => terms.acquire_known(known),
+        })
+    }
+
+    /// How many of them have a value.
+    pub(super) fn count(self) -> usize {
+        self.values().filter(|value| value.term != NONE).count()
+    }
+
+    /// Whether one of them, with a value of its own, has such a name.
+    pub(super) fn any_own(self, terms: &Terms, is_such: impl Fn(LabelName) -> bool) -> bool {
+        self.values().any(|value| value.term != NONE && value.term != terms.other(value.name) && is_such(value.name))
     }
 
     /// Whether the names ascend.
@@ -180,48 +189,43 @@ impl<'v> LabelSet<'v> {
         if self.is_sorted {
             return true;
         }
-        let present = self.which.iter().map(|at| &self.values[usize::from(*at)]).filter(|value| value.is_present);
+        let present = self.values().filter(|value| value.is_present);
         present.map(|value| name_of(value.name)).is_sorted_by(|a, b| a < b)
     }
 
     /// Makes a key of them.
     pub(super) fn write(self, key: &mut LabelKey, terms: &Terms) {
         key.clear();
-        for at in self.which {
-            let value = &self.values[usize::from(*at)];
-            if value.is_present {
-                key.push(value.name, value.value(terms));
-            }
-        }
+        self.values().for_each(|value| value.write(key, terms));
     }
 }
 
-/// Whether nothing but [`UNKNOWN`] follows.
+/// Whether a row has these terms, but for those that are [`NONE`], and no others.
 #[inline]
-fn has_ended(mut rest: std::slice::Iter<'_, TermId>) -> bool {
-    rest.next().is_none_or(|term| *term == UNKNOWN)
+fn is_row(row: &[TermId], terms: impl Iterator<Item = TermId>) -> bool {
+    let mut row = row.iter();
+    for term in terms {
+        if term != NONE && row.next() != Some(&term) {
+            return false;
+        }
+    }
+    row.next().is_none_or(|term| *term == NONE)
 }
 
 /// The hash of a label set, from its terms.
 pub(super) fn hash_of_terms(terms: &Terms, row: &[TermId]) -> u64 {
-    let known = row.iter().take_while(|term| **term != UNKNOWN);
-    finished(known.fold(0, |hash, term| mixed(hash, terms.get(*term).hash)))
+    row.iter().fold(0, |hash, term| mixed(hash, terms.get(*term).hash))
 }
 
 /// The same, from the part of a stored key that makes the series.
 pub(super) fn row_hash(terms: &Terms, identity: &[u8]) -> u64 {
-    finished(key::raw_entries(identity).fold(0, |hash, entry| mixed(hash, terms.hash(entry))))
+    key::raw_entries(identity).fold(0, |hash, entry| mixed(hash, terms.hash(entry)))
 }
 
-/// The hashes of entries are keyed and well mixed already: what is left is that their order counts.
+/// A set has the sum of the hashes of its entries, each of which is keyed and has the label's name in it. No value is 0.
 #[inline]
 fn mixed(hash: u64, entry: u64) -> u64 {
-    (hash.rotate_left(23) ^ entry).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-#[inline]
-fn finished(hash: u64) -> u64 {
-    hash ^ hash >> 32
+    hash.wrapping_add(entry)
 }
 
 #[cfg(test)]

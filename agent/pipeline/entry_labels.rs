@@ -71,7 +71,10 @@ impl EntryLabels {
                 }
             });
         }
-        LabelSet::new(&self.values, &self.which)
+        match names.ascend {
+            true => LabelSet::in_order(&self.values, &self.which),
+            false => LabelSet::new(&self.values, &self.which),
+        }
     }
 }
 
@@ -94,6 +97,8 @@ pub(super) struct SeriesNames {
     order: Vec<u16>,
     /// By rank.
     names: Vec<LabelName>,
+    /// Each stands once, and in their order: names of the entry that Prometheus would not take are changed for it.
+    ascend: bool,
     /// By the labels' numbers: the bit of the rank, or none.
     bits: Vec<u64>,
     /// The labels that are set from the start.
@@ -111,8 +116,9 @@ impl SeriesNames {
             bits[label] = 1 << rank.min(63);
             initial |= if labels[label].is_some() { bits[label] } else { 0 };
         }
-        let names = order.iter().map(|label| series.label_name(name(label))).collect();
-        SeriesNames { order, names, bits, initial }
+        let names: Vec<LabelName> = order.iter().map(|label| series.label_name(name(label))).collect();
+        let ascend = names.is_sorted_by(|a, b| series.name(*a) < series.name(*b));
+        SeriesNames { order, names, ascend, bits, initial }
     }
 }
 

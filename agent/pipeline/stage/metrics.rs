@@ -14,6 +14,7 @@ use crate::diagnostic::Diagnostics;
 use crate::labels::{is_label_name, is_metric_name};
 use crate::metrics::{Family, GroupId, Kind, Update};
 use crate::pipeline::{Context, Record, Scope, Slot, Value};
+use crate::words::is_same;
 use crate::yaml::{Fields, Node, Spanned, Value as Yaml};
 use std::time::Duration;
 
@@ -380,9 +381,9 @@ impl Metric {
 #[inline]
 fn reads(record: &mut Record<'_>, value: Value, wanted: &[u8]) -> bool {
     match value {
-        Value::Text(text) => record.bytes(text) == wanted,
+        Value::Text(text) => is_same(record.bytes(text), wanted),
         // Such as a status: it reads as it is written.
-        Value::Number(raw) if is_plain(record.bytes(raw)) => record.bytes(raw) == wanted,
+        Value::Number(raw) if is_plain(record.bytes(raw)) => is_same(record.bytes(raw), wanted),
         value => record.value_text(value).is_some_and(|text| record.bytes(text) == wanted),
     }
 }

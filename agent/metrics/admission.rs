@@ -152,8 +152,8 @@ fn gives_way(limit: &Limit, name: LabelName) -> bool {
 
 impl Group {
     /// As [`admit`](Self::admit) in the cases that recur: no label is limited, and there is room, or a row of `__other__`
-    /// stands ready. `None` in any other. The labels stand in the order of their names, and this is their hash.
-    pub fn admit_ready(&mut self, terms: &mut Terms, hash: u64, labels: LabelSet<'_>, key: &mut LabelKey) -> Option<Row> {
+    /// stands ready. `None` in any other. The labels stand in the order of their names.
+    pub fn admit_ready(&mut self, terms: &mut Terms, labels: LabelSet<'_>, key: &mut LabelKey) -> Option<Row> {
         let limit = &self.admission.limit;
         if !limit.values_max.is_empty() {
             return None;
@@ -162,14 +162,14 @@ impl Group {
         let own = self.rows() - self.admission.others;
         if own < limit.series_max {
             let is_own = labels.any_own(terms, gives);
-            return is_own.then(|| Row::own(self.insert_ready(terms, hash, labels, key)));
+            return is_own.then(|| Row::own(self.insert_ready(terms, labels, key)));
         }
         let other = labels.hash_of_other(terms, gives)?;
         let index = self.find_by(other, |row| labels.is_other(row, terms, gives))?;
         let free = limit.series_max.saturating_add(self.admission.reserve()).saturating_sub(own);
-        if self.admission.proves_heavy(hash, free) {
+        if self.admission.proves_heavy(labels.hash(), free) {
             self.columns.iter_mut().for_each(|column| column.promoted += 1);
-            return Some(Row::own(self.insert_ready(terms, hash, labels, key)));
+            return Some(Row::own(self.insert_ready(terms, labels, key)));
         }
         Some(Row { index, limited: true, capped: 0 })
     }

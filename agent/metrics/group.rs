@@ -245,11 +245,10 @@ impl Group {
         self.table.find(hash, |row| key.is(self.keys.get(*row))).copied()
     }
 
-    /// The row of labels that are made ready, or else their hash.
+    /// The row of labels that are made ready.
     #[inline(never)]
-    pub fn find_row(&self, labels: LabelSet<'_>) -> Result<u32, u64> {
-        let hash = labels.hash();
-        self.find_by(hash, |row| labels.is(row)).ok_or(hash)
+    pub fn find_row(&self, labels: LabelSet<'_>) -> Option<u32> {
+        self.find_by(labels.hash(), |row| labels.is(row))
     }
 
     /// One more in the first metric, if it is a counter that lives in the row.
@@ -296,13 +295,13 @@ impl Group {
         row
     }
 
-    /// As [`insert`](Self::insert), of labels that are made ready and have this hash; one of them can give way, and the
-    /// values of none are limited.
-    pub fn insert_ready(&mut self, terms: &mut Terms, hash: u64, labels: LabelSet<'_>, key: &mut LabelKey) -> u32 {
+    /// As [`insert`](Self::insert), of labels that are made ready; one of them can give way, and the values of none are
+    /// limited.
+    pub fn insert_ready(&mut self, terms: &mut Terms, labels: LabelSet<'_>, key: &mut LabelKey) -> u32 {
         labels.write(key, terms);
         let row = self.begin_row(key);
         self.row_terms.set(row, labels.count(), labels.acquire(terms));
-        self.enter(terms, hash, row);
+        self.enter(terms, labels.hash(), row);
         row
     }
 

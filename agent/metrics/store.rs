@@ -82,11 +82,17 @@ impl Store {
     /// call and never makes a second series.
     #[inline]
     pub fn row(&mut self, group: GroupId, key: &mut LabelKey, now: Seconds) -> Row {
-        self.now = self.now.max(now);
+        self.set_now(now);
         match self.groups[group.0 as usize].find(&self.terms, key) {
             Some(index) => Row::own(index),
             None => self.new_row(group, key),
         }
+    }
+
+    /// Tells the present second, for the updates that follow.
+    #[inline]
+    pub fn set_now(&mut self, now: Seconds) {
+        self.now = self.now.max(now);
     }
 
     /// Takes the value of one label of a line, for [`cells_of`](Self::cells_of); `None` where the line lacks it.
@@ -98,35 +104,33 @@ impl Store {
     /// The cells of the row of labels that are made ready (see [`row`](Self::row)): no key is put together for a series
     /// that lives.
     #[inline]
-    pub fn cells_of(&mut self, group: GroupId, labels: LabelSet<'_>, now: Seconds) -> Cells<'_> {
-        self.now = self.now.max(now);
+    pub fn cells_of(&mut self, group: GroupId, labels: LabelSet<'_>) -> Cells<'_> {
         let row = match self.groups[group.0 as usize].find_row(labels) {
-            Ok(index) => Row::own(index),
-            Err(hash) => self.new_row_of(group, hash, labels),
+            Some(index) => Row::own(index),
+            None => self.new_row_of(group, labels),
         };
         self.cells(group, row)
     }
 
     /// One more in the first metric of a group, which is a counter: what most groups are asked for.
     #[inline]
-    pub fn count(&mut self, group: GroupId, labels: LabelSet<'_>, now: Seconds) {
-        self.now = self.now.max(now);
+    pub fn count(&mut self, group: GroupId, labels: LabelSet<'_>) {
         let known = &mut self.groups[group.0 as usize];
         let row = match known.find_row(labels) {
-            Ok(index) if known.count(index, self.now) => return,
-            Ok(index) => Row::own(index),
-            Err(hash) => self.new_row_of(group, hash, labels),
+            Some(index) if known.count(index, self.now) => return,
+            Some(index) => Row::own(index),
+            None => self.new_row_of(group, labels),
         };
         // A refusal is counted there.
         let _ = self.cells(group, row).inc(0);
     }
 
     #[inline(never)]
-    fn new_row_of(&mut self, group: GroupId, hash: u64, labels: LabelSet<'_>) -> Row {
+    fn new_row_of(&mut self, group: GroupId, labels: LabelSet<'_>) -> Row {
         let mut key = std::mem::take(&mut self.key);
         let is_sorted = labels.is_sorted_by_name(|name| &self.names.list[usize::from(name.0)]);
         let known = &mut self.groups[group.0 as usize];
-        let admitted = if is_sorted { known.admit_ready(&mut self.terms, hash, labels, &mut key) } else { None };
+        let admitted = if is_sorted { known.admit_ready(&mut self.terms, labels, &mut key) } else { None };
         let row = admitted.unwrap_or_else(|| {
             labels.write(&mut key, &self.terms);
             self.new_row(group, &mut key)

@@ -79,7 +79,8 @@ impl Counting {
             self.store.set_value(&mut values[at], self.names[at], value.as_deref());
         }
         let order = order.map(|at| at as u16);
-        self.store.cells_of(self.group, LabelSet::new(values, &order), self.now).inc(0).unwrap();
+        self.store.set_now(self.now);
+        self.store.cells_of(self.group, LabelSet::new(values, &order)).inc(0).unwrap();
     }
 
     /// Everything that is shown, and the books.

@@ -30,14 +30,21 @@ impl Marks {
     }
 }
 
+/// Lists of the labels that are set, of which so many are remembered: a pipeline has a few, one for each of its `metrics` stages.
+const LISTS_MAX: usize = 16;
+
 #[derive(Default)]
 pub(super) struct EntryLabels {
     /// By the rank of the labels' names.
     values: Vec<LabelValue>,
-    /// The labels that are set, by rank.
-    which: Vec<u16>,
-    /// What `which` says.
-    present: u64,
+    lists: Vec<Present>,
+}
+
+/// The labels that are set, by rank.
+#[derive(Default)]
+struct Present {
+    bits: u64,
+    ranks: Vec<u16>,
 }
 
 impl EntryLabels {
@@ -62,19 +69,33 @@ impl EntryLabels {
                 }
             });
         }
-        if present != self.present || present & SHARED != 0 {
-            self.present = present;
-            self.which.clear();
-            for_each(present, names.order.len(), |rank| {
-                if labels[usize::from(names.order[rank])].is_some() {
-                    self.which.push(rank as u16);
-                }
-            });
-        }
+        let at = match self.lists.iter().position(|list| list.bits == present && present & SHARED == 0) {
+            Some(known) => known,
+            None => self.list(present, labels, names),
+        };
+        let ranks = &self.lists[at].ranks;
         match names.ascend {
-            true => LabelSet::in_order(&self.values, &self.which),
-            false => LabelSet::new(&self.values, &self.which),
+            true => LabelSet::in_order(&self.values, ranks),
+            false => LabelSet::new(&self.values, ranks),
         }
+    }
+
+    /// Makes the list of the labels that are set; the last one gives way where there are too many.
+    #[inline(never)]
+    fn list(&mut self, present: u64, labels: &[Option<Text>], names: &SeriesNames) -> usize {
+        if self.lists.len() < LISTS_MAX {
+            self.lists.push(Present::default());
+        }
+        let at = self.lists.len() - 1;
+        let Present { bits, ranks } = &mut self.lists[at];
+        *bits = present;
+        ranks.clear();
+        for_each(present, names.order.len(), |rank| {
+            if labels[usize::from(names.order[rank])].is_some() {
+                ranks.push(rank as u16);
+            }
+        });
+        at
     }
 }
 

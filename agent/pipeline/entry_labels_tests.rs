@@ -80,7 +80,7 @@ proptest! {
                     by_key.count_by_key(&present, bytes);
                     let get = |text: Text| &bytes[text.start as usize..text.end as usize];
                     let set = entry_labels.make_ready(&present, &mut marks, names, get, &ready.store);
-                    ready.store.cells_of(ready.group, set, 1).inc(0).unwrap();
+                    ready.store.cells_of(ready.group, set).inc(0).unwrap();
                 }
             }
         }

@@ -255,6 +255,15 @@ struct Group {
     /// `None`: all labels of the entry. Else which of [`Labels::sources`], in the order of the names.
     labels: Option<Vec<u16>>,
     metrics: Vec<Metric>,
+    /// There is one metric, a counter of these lines.
+    counted: Option<Counted>,
+}
+
+#[derive(Clone, Copy)]
+enum Counted {
+    All,
+    /// Lines that have this value, whatever it reads.
+    With(Slot),
 }
 
 /// What one metric does with a line.
@@ -262,8 +271,6 @@ struct Metric {
     source: Slot,
     value: Option<Vec<u8>>,
     action: Action,
-    /// It is a counter of lines that have the source, whatever it reads.
-    only_counts: bool,
 }
 
 impl Group {
@@ -305,15 +312,21 @@ impl Group {
             source: scope.slot(&metric.source),
             value: metric.value.clone().map(String::into_bytes),
             action: metric.action,
-            only_counts: metric.kind == Kind::Counter && metric.action == Action::Inc && metric.value.is_none(),
         });
-        Some(Group { id, labels, metrics: metrics.collect() })
+        let metrics: Vec<_> = metrics.collect();
+        let counted = match (&metrics[..], &first.kind) {
+            ([Metric { action: Action::CountLine, .. }], Kind::Counter) => Some(Counted::All),
+            ([Metric { action: Action::Inc, value: None, source }], Kind::Counter) => Some(Counted::With(*source)),
+            _ => None,
+        };
+        Some(Group { id, labels, metrics, counted })
     }
 }
 
 impl Run for Metrics {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         self.labels.next_line();
+        context.series.set_now(context.now);
         self.groups.iter().for_each(|group| group.count(&mut self.labels, record, context));
         Flow::Next
     }
@@ -321,16 +334,13 @@ impl Run for Metrics {
 
 impl Group {
     fn count(&self, labels: &mut Labels, record: &mut Record<'_>, context: &mut Context<'_>) {
-        if let [metric] = &self.metrics[..]
-            && metric.only_counts
-        {
-            if record.value(metric.source).is_present() {
-                let labels = labels.of(self.labels.as_deref(), record, context.series);
-                context.series.count(self.id, labels, context.now);
-            }
-            return;
+        match self.counted {
+            None => return self.update(labels, record, context),
+            Some(Counted::With(source)) if !record.value(source).is_present() => return,
+            Some(_) => {}
         }
-        self.update(labels, record, context);
+        let labels = labels.of(self.labels.as_deref(), record, context.series);
+        context.series.count(self.id, labels);
     }
 
     #[inline(never)]
@@ -340,7 +350,7 @@ impl Group {
         let first = metrics.find_map(|(at, metric)| Some((at, metric.change(record)?)));
         let Some((at, change)) = first else { return };
         let labels = labels.of(self.labels.as_deref(), record, context.series);
-        let mut cells = context.series.cells_of(self.id, labels, context.now);
+        let mut cells = context.series.cells_of(self.id, labels);
         // What a cell refuses (a negative number for a counter), the store counts.
         let _ = cells.update(at, change);
         for (at, metric) in metrics {

@@ -1,7 +1,7 @@
 //! The labels of a `metrics` stage: from the record to what the store is asked with.
 
 use crate::metrics::{LabelName, LabelSet, LabelValue, Store};
-use crate::pipeline::{LabelId, Record, Slot, Value};
+use crate::pipeline::{LabelId, Record, Slot, Text, Value};
 
 /// The labels of all groups: made ready once a line, for the first group that wants some.
 #[derive(Default)]
@@ -53,12 +53,22 @@ impl Labels {
     fn make_ready(&mut self, record: &mut Record<'_>, series: &Store) {
         self.is_ready = true;
         for (source, label) in self.sources.iter().zip(&mut self.values) {
-            let text = match record.value(source.slot) {
-                Value::Missing => record.label(source.label),
-                Value::Text(text) => Some(text),
-                value => record.value_text(value),
+            let value = match record.text_bytes(source.slot) {
+                Some(value) => Some(value),
+                None => source.text(record).map(|text| record.bytes(text)),
             };
-            series.set_value(label, source.name, text.map(|text| record.bytes(text)));
+            series.set_value(label, source.name, value);
+        }
+    }
+}
+
+impl Source {
+    /// The value where it is no extracted text.
+    #[inline(never)]
+    fn text(&self, record: &mut Record<'_>) -> Option<Text> {
+        match record.value(self.slot) {
+            Value::Missing => record.label(self.label),
+            value => record.value_text(value),
         }
     }
 }

@@ -53,13 +53,14 @@ fn text(value: u8) -> Option<Text> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Lines of one source or another, labels that are set and taken away between counts.
+    /// Lines of one source or another, labels that are set and taken away between counts: more lists of them than are
+    /// remembered, and each again and again.
     #[test]
     fn what_has_changed_is_enough_to_know(
         labels in prop_oneof![1usize..12, 60usize..100],
         lines in prop::collection::vec(
             (any::<bool>(), prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 0..12)),
-            1..12,
+            1..60,
         ),
     ) {
         let (mut by_key, mut ready) = (Counting::new(labels), Counting::new(labels));

@@ -182,12 +182,14 @@ impl<'r> Record<'r> {
     /// The bytes of an extracted text; `None` where the value is missing or no text.
     #[inline]
     pub fn text_bytes(&self, slot: Slot) -> Option<&[u8]> {
-        match self.value(slot) {
-            // Nearly always a part of the line.
-            Value::Text(Text { place: Place::Input, start, end }) => Some(&self.input[start as usize..end as usize]),
-            Value::Text(text) => Some(self.bytes_elsewhere(text)),
-            _ => None,
-        }
+        let Value::Text(text) = self.value(slot) else { return None };
+        // Nearly always a part of the line.
+        let place = match text.place {
+            Place::Input => self.input,
+            Place::Scratch => &self.state.scratch,
+            Place::Fixed | Place::Target => return Some(self.bytes_elsewhere(text)),
+        };
+        Some(&place[text.start as usize..text.end as usize])
     }
 
     #[inline(never)]
@@ -410,18 +412,20 @@ impl<'r> Record<'r> {
 
     /// A value as a number, the way Promtail's `getFloat` reads it: booleans are 1 and 0; a text is a number or a Go
     /// duration, which gives seconds.
+    #[inline]
     pub fn number(&self, slot: Slot) -> Option<f64> {
-        let (text, or_duration) = match &self.state.slots[usize::from(slot.0)] {
-            Value::Missing | Value::Nil => return None,
-            Value::Bool(yes) => return Some(f64::from(u8::from(*yes))),
-            Value::Float(number) => return Some(*number),
-            Value::Number(raw) => (raw, false),
-            Value::Text(text) => (text, true),
-        };
-        let bytes = self.bytes(*text);
-        match number::parse_f64(bytes) {
-            None if or_duration => duration_seconds(bytes),
-            number => number,
+        match self.text_bytes(slot) {
+            Some(text) => number::parse_f64(text).or_else(|| duration_seconds(text)),
+            None => self.number_of_other(slot),
+        }
+    }
+
+    fn number_of_other(&self, slot: Slot) -> Option<f64> {
+        match self.value(slot) {
+            Value::Missing | Value::Nil | Value::Text(_) => None,
+            Value::Bool(yes) => Some(f64::from(u8::from(yes))),
+            Value::Float(number) => Some(number),
+            Value::Number(raw) => number::parse_f64(self.bytes(raw)),
         }
     }
 }

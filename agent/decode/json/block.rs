@@ -23,6 +23,14 @@ pub(super) fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|at| before + at)
 }
 
+/// As [`quote_or_backslash`], of a short text that most likely has none: the last block overlaps the one before.
+#[inline]
+pub(in crate::decode) fn has_quote_or_backslash(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk() else { return quote_or_backslash(text).is_some() };
+    let (blocks, _) = text.as_chunks();
+    blocks.iter().chain([last]).any(|block| first_quote_or_backslash(block).is_some())
+}
+
 /// Where in a block the first quote or backslash stands.
 #[inline(always)]
 pub(super) fn first_quote_or_backslash(block: &[u8; BLOCK_BYTES]) -> Option<usize> {
@@ -43,42 +51,48 @@ pub(super) trait Look: Copy {
     fn digits(self, window: &Window) -> u32;
 }
 
-/// A text of one window or more, to be looked at from any place.
+/// A text of one window or more, to be looked at from any place. Behind its end there are zeros.
 pub(super) struct Windows<'a, L> {
     text: &'a [u8],
-    /// Where the last window begins, which is `WINDOW_BYTES` before the end of the text.
+    /// Where the last whole window begins, which is `WINDOW_BYTES` before the end of the text.
     last: usize,
+    /// That window and zeros.
+    tail: [u8; 2 * WINDOW_BYTES],
     look: L,
 }
 
 impl<'a, L: Look> Windows<'a, L> {
     /// `None` if the text is too short.
+    #[inline(always)]
     pub(super) fn over(text: &'a [u8], look: L) -> Option<Self> {
-        Some(Self { text, last: text.len().checked_sub(WINDOW_BYTES)?, look })
+        let mut tail = [0; 2 * WINDOW_BYTES];
+        tail[..WINDOW_BYTES].copy_from_slice(text.last_chunk::<WINDOW_BYTES>()?);
+        Some(Self { text, last: text.len() - WINDOW_BYTES, tail, look })
     }
 
     pub(super) fn text(&self) -> &'a [u8] {
         self.text
     }
 
-    /// The window that begins at a place. No place wraps around, since a slice is no longer than `isize::MAX` bytes.
+    /// The window that begins at a place of the text, or at its end. No place wraps around, since a slice is no longer than
+    /// `isize::MAX` bytes.
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn at(&self, at: usize) -> Option<&'a Window> {
+    fn at(&self, at: usize) -> Option<&Window> {
         if at > self.last {
-            return None;
+            return self.tail.get(at - self.last..)?.first_chunk();
         }
         // SAFETY: `last` never changes, and 32 bytes of the text stand behind it, so they do behind what is not greater.
         Some(unsafe { &*self.text.as_ptr().add(at).cast() })
     }
 
-    /// Which bytes from `at` on are those of `other`, if a whole window begins there.
+    /// Which bytes from `at` on are those of `other`. `None` behind the end of the text.
     #[inline(always)]
     pub(super) fn same(&self, at: usize, other: &Window) -> Option<u32> {
         Some(self.look.same(self.at(at)?, other))
     }
 
-    /// Which bytes from `at` on are digits, if a whole window begins there.
+    /// Which bytes from `at` on are digits. `None` behind the end of the text.
     #[inline(always)]
     pub(super) fn digits(&self, at: usize) -> Option<u32> {
         Some(self.look.digits(self.at(at)?))
@@ -87,20 +101,13 @@ impl<'a, L: Look> Windows<'a, L> {
     /// The place of the first quote or backslash at or behind `at`.
     #[inline(always)]
     pub(super) fn quote_or_backslash(&self, mut at: usize) -> Option<usize> {
-        while let Some(window) = self.at(at) {
-            let found = self.look.quotes_and_backslashes(window);
+        loop {
+            let found = self.look.quotes_and_backslashes(self.at(at)?);
             if found != 0 {
                 return Some(at + found.trailing_zeros() as usize);
             }
             at += WINDOW_BYTES;
         }
-        // The last window, without what stands in it before the place.
-        let passed = at - self.last;
-        if passed >= WINDOW_BYTES {
-            return None;
-        }
-        let found = self.look.quotes_and_backslashes(self.at(self.last)?) >> passed;
-        if found == 0 { None } else { Some(at + found.trailing_zeros() as usize) }
     }
 }
 

@@ -25,7 +25,7 @@ pub use expression::{Expression, Extracted};
 pub use found::{Found, Kind, PATHS_MAX, Span};
 pub use learned::LearningPicker;
 pub use picker::Picker;
-pub(super) use scan::has_control;
+pub(super) use block::has_quote_or_backslash;
 pub(super) use text::unescape_string;
 pub use text::{quote, unescape};
 

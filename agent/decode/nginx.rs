@@ -4,6 +4,8 @@
 //! field holds a raw quote, but nearly all may hold spaces, and with `escape=none` quotes as well. So each part is
 //! found by the shape of what surrounds it. A client that may write raw quotes can still forge its own line.
 
+mod usual;
+
 use memchr::memchr;
 
 /// One request. Every field is as it stands in the line, nginx' `\xHH` escapes included; `-` is empty. Fields that the
@@ -47,6 +49,14 @@ pub struct TextAccess<'a> {
 
 /// A line of ingress-nginx' default format. `None` for any other line, such as the controller's own.
 pub fn parse_upstreaminfo(line: &[u8]) -> Option<TextAccess<'_>> {
+    match usual::parse(line) {
+        None => parse_any_upstreaminfo(line),
+        usual => usual,
+    }
+}
+
+#[cold]
+fn parse_any_upstreaminfo(line: &[u8]) -> Option<TextAccess<'_>> {
     let (mut access, rest) = parse_front(line)?;
     let (referer, rest) = cut(rest, b"\" \"")?;
     let end = memchr::memchr_iter(b'"', rest).find(|end| parse_back(&rest[end + 1..], &mut access).is_some())?;
@@ -72,9 +82,9 @@ fn parse_front(line: &[u8]) -> Option<(TextAccess<'_>, &[u8])> {
     let (remote_addr, rest) = line.split_at(memchr(b' ', line)?);
     let rest = rest.strip_prefix(b" - ")?;
     let (remote_user, time_local, rest) = find_time(rest)?;
-    // The first quote with a status and a number of bytes behind it.
-    let with_status = |end: usize| Some((&rest[..end], status_and_bytes(&rest[end..])?));
-    let (request, (status, body_bytes_sent, rest)) = memchr::memchr_iter(b'"', rest).find_map(with_status)?;
+    let request_end = find_request_end(rest)?;
+    let request = &rest[..request_end];
+    let (status, body_bytes_sent, rest) = status_and_bytes(&rest[request_end..])?;
     if remote_addr.is_empty() {
         return None;
     }
@@ -121,43 +131,29 @@ fn parse_back<'a>(text: &'a [u8], access: &mut TextAccess<'a>) -> Option<()> {
 /// What stands before ` [$time_local] "`, the time, and what follows. Nothing but its shape tells the time from a
 /// user's name.
 fn find_time(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    const SHAPE: &[u8] = b" [00/Aaa/0000:00:00:00 +0000] \"";
     let mut at = 0;
     loop {
         // The space before the bracket is part of the shape.
         at += memchr(b'[', &text[at..])?;
-        if let Some(start) = at.checked_sub(1)
-            && text[start..].first_chunk().is_some_and(is_time)
-        {
-            return Some((&text[..start], &text[start + 2..start + 28], &text[start + TIME_SHAPE.len() - 1..]));
+        if let Some(found) = at.checked_sub(1).and_then(|start| text[start..].get(..SHAPE.len())) {
+            let fits = found.iter().zip(SHAPE).all(|(byte, shape)| match shape {
+                b'0' => byte.is_ascii_digit(),
+                b'A' | b'a' => byte.is_ascii_alphabetic(),
+                b'+' => matches!(byte, b'+' | b'-'),
+                other => byte == other,
+            });
+            if fits {
+                return Some((&text[..at - 1], &found[2..28], &text[at - 1 + SHAPE.len()..]));
+            }
         }
         at += 1;
     }
 }
 
-/// How the time stands in a line, with a byte of the request behind it, which may be any.
-const TIME_SHAPE: &[u8; 32] = b" [00/aaa/0000:00:00:00 +0000] \"?";
-
-fn is_time(text: &[u8; 32]) -> bool {
-    /// How far a byte may be above that of the shape.
-    const ABOVE: [u8; 32] = {
-        let (mut above, mut at) = ([0; 32], 0);
-        while at < 32 {
-            above[at] = match TIME_SHAPE[at] {
-                b'0' => 9,
-                b'+' => b'-' - b'+',
-                b'a' | b'?' => u8::MAX,
-                _ => 0,
-            };
-            at += 1;
-        }
-        above
-    };
-    // All bytes at once.
-    let mut beyond = *text;
-    beyond.iter_mut().zip(TIME_SHAPE).for_each(|(byte, shape)| *byte = byte.wrapping_sub(*shape));
-    beyond.iter_mut().zip(ABOVE).for_each(|(byte, above)| *byte = byte.saturating_sub(above));
-    // A comma stands between the signs.
-    beyond == [0; 32] && text[5..8].iter().all(u8::is_ascii_alphabetic) && text[23] != b','
+/// The first quote with a status and a number of bytes behind it.
+fn find_request_end(text: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'"', text).find(|end| status_and_bytes(&text[*end..]).is_some())
 }
 
 /// `" $status $body_bytes_sent "`, and what follows.
@@ -182,48 +178,16 @@ fn split_request(request: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 }
 
 /// Digits with points, or `-`, up to a space.
-#[inline]
 fn number(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (word, rest) = word(text)?;
-    let is_number = word.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-'));
-    (is_number && !word.is_empty()).then_some((word, rest))
-}
-
-/// What stands before the first space, and what behind it; nothing if there is a quote before.
-#[inline]
-fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = space_or_quote(text)?;
-    (text[end] == b' ').then(|| (&text[..end], &text[end + 1..]))
-}
-
-#[inline]
-fn space_or_quote(text: &[u8]) -> Option<usize> {
-    first_of(text, [b' ', b'"'])
-}
-
-/// Where the first of these bytes stands: eight at a time.
-#[inline(always)]
-fn first_of<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<usize> {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    let (words, rest) = text.as_chunks();
-    for (at, word) in words.iter().enumerate() {
-        // The high bit of each byte that is one of them. A borrow may spoil the bytes above the first such one.
-        let found = wanted.iter().fold(0, |found, byte| {
-            let word = u64::from_le_bytes(*word) ^ (LOW * u64::from(*byte));
-            found | (word.wrapping_sub(LOW) & !word & (LOW << 7))
-        });
-        if found != 0 {
-            return Some(8 * at + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let before = text.len() - rest.len();
-    rest.iter().position(|byte| wanted.contains(byte)).map(|at| before + at)
+    let len = text.iter().take_while(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-')).count();
+    let rest = text[len..].strip_prefix(b" ")?;
+    (len > 0).then_some((&text[..len], rest))
 }
 
 /// A name without spaces, or nothing, in brackets and followed by a space.
 fn bracketed(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = text.strip_prefix(b"[")?;
-    let len = first_of(text, [b']', b' ', b'"'])?;
+    let len = text.iter().position(|byte| matches!(byte, b']' | b' ' | b'"'))?;
     Some((&text[..len], text[len..].strip_prefix(b"] ")?))
 }
 
@@ -232,7 +196,7 @@ fn bracketed(text: &[u8]) -> Option<(&[u8], &[u8])> {
 fn list(text: &[u8], expected: Option<usize>) -> Option<(&[u8], usize, &[u8])> {
     let (mut at, mut count) = (0, 0);
     loop {
-        let len = space_or_quote(&text[at..])?;
+        let len = text[at..].iter().position(|byte| matches!(byte, b' ' | b'"'))?;
         let end = at + len;
         if len == 0 || text[end] == b'"' {
             return None;

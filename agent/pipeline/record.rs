@@ -182,14 +182,12 @@ impl<'r> Record<'r> {
     /// The bytes of an extracted text; `None` where the value is missing or no text.
     #[inline]
     pub fn text_bytes(&self, slot: Slot) -> Option<&[u8]> {
-        let Value::Text(text) = self.value(slot) else { return None };
-        // Nearly always a part of the line.
-        let place = match text.place {
-            Place::Input => self.input,
-            Place::Scratch => &self.state.scratch,
-            Place::Fixed | Place::Target => return Some(self.bytes_elsewhere(text)),
-        };
-        Some(&place[text.start as usize..text.end as usize])
+        match self.value(slot) {
+            // Nearly always a part of the line.
+            Value::Text(Text { place: Place::Input, start, end }) => Some(&self.input[start as usize..end as usize]),
+            Value::Text(text) => Some(self.bytes_elsewhere(text)),
+            _ => None,
+        }
     }
 
     #[inline(never)]
@@ -218,7 +216,7 @@ impl<'r> Record<'r> {
     /// Takes away all labels but those that are allowed, by their numbers.
     pub fn retain_labels(&mut self, allowed: &[bool]) {
         for label in 0..self.state.labels.len() {
-            if !allowed.get(label).is_some_and(|allowed| *allowed) {
+            if self.state.labels[label].is_some() && !allowed.get(label).is_some_and(|allowed| *allowed) {
                 self.set_label(LabelId(label as u16), None);
             }
         }
@@ -397,6 +395,7 @@ impl<'r> Record<'r> {
         }
     }
 
+    #[inline(never)]
     fn read_address(&mut self, text: Text) -> Option<IpAddr> {
         let ip = address::parse_client(self.bytes(text));
         self.state.address = Some((text, ip));

@@ -84,8 +84,8 @@ impl Order {
     }
 
     /// One of the steps that came behind another, of which the text stands at `at`; or the one that stands for no text. For
-    /// the step that came before the last one, and for long texts. Out of line, so that the usual way is guessed and not
-    /// waited for.
+    /// the step that came before the last one, for long texts and near the end of a line. Out of line, so that the usual way
+    /// is guessed and not waited for.
     #[cold]
     #[inline(never)]
     pub(super) fn other(&self, before: &Step, line: &[u8], at: usize) -> &Step {
@@ -94,14 +94,12 @@ impl Order {
         steps.find(|step| rest.starts_with(step.text())).unwrap_or(self.at(NOWHERE))
     }
 
-    /// Makes a text the step behind that at `before`; answers with its place, or [`NOWHERE`] if it is too long or holds a
-    /// zero.
+    /// Makes a text the step behind that at `before`; answers with its place, or [`NOWHERE`] if it is too long.
     #[cold]
     pub(super) fn learn(&mut self, before: Place, text: &[u8], key: Key, path: u8, ahead: Ahead) -> Place {
         let known = self.steps[..self.len].iter().position(|step| step.text() == text && step.ahead == ahead);
         let (mut before, mut place) = (before, known);
-        // Zeros stand behind the end of a line.
-        if place.is_none() && text.len() <= TEXT_BYTES_MAX && !text.contains(&0) {
+        if place.is_none() && text.len() <= TEXT_BYTES_MAX {
             if self.len == STEPS_MAX {
                 *self = Self::new();
                 // The step before is forgotten too; what stands in its place will be another one.
@@ -143,7 +141,8 @@ impl Step {
         &self.text[..self.len]
     }
 
-    /// Whether its text stands in a line at this place. May say no to a long text; see [`Order::other`].
+    /// Whether its text stands in a line at this place. May say no to a long text, and near the end of the line; see
+    /// [`Order::other`].
     #[inline(always)]
     pub(super) fn stands_at<L: Look>(&self, windows: &Windows<'_, L>, at: usize) -> bool {
         let head = self.text.first_chunk::<WINDOW_BYTES>();

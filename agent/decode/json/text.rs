@@ -286,7 +286,7 @@ mod tests {
         #[test]
         fn a_string_is_read_in_one_pass_as_in_two(
             pieces in vec(prop_oneof![
-                4 => r#"[a-z]{0,40}"#, 3 => r#"\\["\\/bfnrt]"#, 1 => r"\\u[0-9a-fA-F]{4}", 1 => r"(\\ud[89a-f][0-9a-f]{2}){1,3}",
+                4 => r#"[a-z]{0,40}"#, 4 => r#"([a-z]{0,12}\\"){1,4}"#, 3 => r#"\\["\\/bfnrt]"#, 1 => r"\\u[0-9a-fA-F]{4}", 1 => r"(\\ud[89a-f][0-9a-f]{2}){1,3}",
                 1 => r"\\[a-z0-9]", 1 => "é|€|\u{7f}|\t",
             ], 0..30),
             behind in "\"[ ,:}a-z\"\\\\]{0,40}",

@@ -207,6 +207,8 @@ impl Run for IngressNginx {
 }
 
 impl IngressNginx {
+    // Out of line, so that the registers that it needs are not saved for lines in JSON.
+    #[inline(never)]
     fn read_text(&mut self, record: &mut Record<'_>, line: Text) -> bool {
         let (whole, values) = record.bytes_and_values(line);
         let Some(access) = nginx::parse_upstreaminfo(whole).or_else(|| nginx::parse_combined(whole)) else {

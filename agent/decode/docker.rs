@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
+use super::cri::Stream;
+use super::json::block::has_quote_or_backslash;
 use super::json::{self, Field, Mode, Picker};
-use memchr::memchr2;
 
 /// One record, borrowed. A key that the driver leaves out when empty (`log`) is empty here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +12,7 @@ pub struct DockerLine<'a> {
     /// The container's bytes between the quotes, see [`super::json::unescape`] if `log_escaped`.
     pub log: &'a [u8],
     pub log_escaped: bool,
-    /// `stdout` or `stderr`.
-    pub stream: &'a [u8],
+    pub stream: Stream,
     /// RFC 3339 with up to nine digits of a second.
     pub time: &'a [u8],
 }
@@ -32,7 +32,7 @@ pub fn parse(line: &[u8]) -> Option<DockerLine<'_>> {
         _ => return None,
     };
     let stream = match stream {
-        Field::Text { raw, .. } if is_stream(raw) => raw,
+        Field::Text { raw, .. } => stream_of(raw)?,
         _ => return None,
     };
     match time {
@@ -58,21 +58,22 @@ pub fn parse_unescaped<'a>(line: &'a [u8], log: &mut Vec<u8>) -> Option<DockerLi
 #[inline]
 fn usual<'a>(line: &'a [u8], log: &mut Vec<u8>) -> Option<DockerLine<'a>> {
     let text = line.strip_prefix(br#"{"log":""#)?;
-    // Where they may stand is not for here.
-    if json::has_control(line) {
-        return None;
-    }
     let before = log.len();
     let (raw, rest) = text.split_at(json::unescape_string(text, log)?);
     let rest = rest.strip_prefix(br#"","stream":""#)?;
-    let (stream, rest) = rest.split_at_checked("stdout".len()).filter(|(name, _)| is_stream(name))?;
+    let (stream, rest) = rest.split_at_checked("stdout".len())?;
+    let stream = stream_of(stream)?;
     let time = rest.strip_prefix(br#"","time":""#)?.strip_suffix(br#""}"#)?;
     let log_escaped = raw.len() > log.len() - before;
-    memchr2(b'"', b'\\', time).is_none().then_some(DockerLine { log: raw, log_escaped, stream, time })
+    (!has_quote_or_backslash(time)).then_some(DockerLine { log: raw, log_escaped, stream, time })
 }
 
-fn is_stream(name: &[u8]) -> bool {
-    matches!(name, b"stdout" | b"stderr")
+fn stream_of(name: &[u8]) -> Option<Stream> {
+    match name {
+        b"stdout" => Some(Stream::Stdout),
+        b"stderr" => Some(Stream::Stderr),
+        _ => None,
+    }
 }
 
 impl DockerLine<'_> {
@@ -106,7 +107,7 @@ mod tests {
         let expected = DockerLine {
             log: br"a \u003cb\u003e\n",
             log_escaped: true,
-            stream: b"stderr",
+            stream: Stream::Stderr,
             time: b"2026-11-21T02:25:48.1Z",
         };
         assert_eq!(parse(line), Some(expected));
@@ -118,7 +119,7 @@ mod tests {
         #[test]
         fn a_record_is_read_in_one_pass_as_in_two(
             pieces in vec(prop_oneof![
-                4 => "[a-z\\{\\}:, ]{0,30}", 4 => r#"\\["\\/bfnrt]"#, 1 => r"\\u[0-9a-f]{4}", 1 => r"(\\ud[89a-f][0-9a-f]{2}){1,2}",
+                4 => "[a-z\\{\\}:, ]{0,30}", 4 => r#"([a-z:]{0,12}\\"){1,4}"#, 4 => r#"\\["\\/bfnrt]"#, 1 => r"\\u[0-9a-f]{4}", 1 => r"(\\ud[89a-f][0-9a-f]{2}){1,2}",
                 1 => r#"\\[a-z"]"#, 1 => "é|\u{7f}|[\t\r\u{0}]", 1 => r#""|","stream":"stderr"|","time":"t"|"\}"#,
             ], 0..12),
             order in prop_oneof![6 => Just(KEYS), 1 => Just(KEYS).prop_shuffle()],
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_the_driver_leaves_out_is_empty() {
-        let expected = DockerLine { log: b"", log_escaped: false, stream: b"stdout", time: b"t" };
+        let expected = DockerLine { log: b"", log_escaped: false, stream: Stream::Stdout, time: b"t" };
         assert_eq!(parse(br#"{"stream":"stdout","time":"t"}"#), Some(expected));
     }
 

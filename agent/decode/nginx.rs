@@ -4,6 +4,8 @@
 //! field holds a raw quote, but nearly all may hold spaces, and with `escape=none` quotes as well. So each part is
 //! found by the shape of what surrounds it. A client that may write raw quotes can still forge its own line.
 
+mod usual;
+
 use memchr::memchr;
 
 /// One request. Every field is as it stands in the line, nginx' `\xHH` escapes included; `-` is empty. Fields that the
@@ -47,6 +49,14 @@ pub struct TextAccess<'a> {
 
 /// A line of ingress-nginx' default format. `None` for any other line, such as the controller's own.
 pub fn parse_upstreaminfo(line: &[u8]) -> Option<TextAccess<'_>> {
+    match usual::parse(line) {
+        None => parse_any_upstreaminfo(line),
+        usual => usual,
+    }
+}
+
+#[cold]
+fn parse_any_upstreaminfo(line: &[u8]) -> Option<TextAccess<'_>> {
     let (mut access, rest) = parse_front(line)?;
     let (referer, rest) = cut(rest, b"\" \"")?;
     let end = memchr::memchr_iter(b'"', rest).find(|end| parse_back(&rest[end + 1..], &mut access).is_some())?;

@@ -33,27 +33,29 @@ fn parse_any(text: &[u8]) -> Option<IpAddr> {
 /// Four decimal numbers of at most 255 without leading zeros, with points between, and nothing else.
 #[inline]
 fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    if !(7..=15).contains(&text.len()) {
-        return None;
-    }
-    // No zero leads where there are as many digits as the number takes. A greater number than 32 bits hold has too many.
-    let fits = |octet, digits| octet <= 255 && digits == 1 + u32::from(octet > 9) + u32::from(octet > 99);
-    let (mut address, mut octet, mut digits, mut points) = (0u32, 0u32, 0, 0);
-    for byte in text {
-        let digit = u32::from(byte.wrapping_sub(b'0'));
-        if digit <= 9 {
-            octet = octet.wrapping_mul(10).wrapping_add(digit);
-            digits += 1;
-        } else {
-            if *byte != b'.' || !fits(octet, digits) {
-                return None;
-            }
-            address = address << 8 | octet;
-            (octet, digits) = (0, 0);
-            points += 1;
+    let (first, rest) = octet(text)?;
+    let (second, rest) = octet(rest.strip_prefix(b".")?)?;
+    let (third, rest) = octet(rest.strip_prefix(b".")?)?;
+    let (fourth, rest) = octet(rest.strip_prefix(b".")?)?;
+    rest.is_empty().then(|| Ipv4Addr::new(first, second, third, fourth))
+}
+
+/// The number at the head of a text, and what stands behind its third digit at the latest.
+#[inline(always)]
+fn octet(text: &[u8]) -> Option<(u8, &[u8])> {
+    let value = |digit: u8| u32::from(digit.wrapping_sub(b'0'));
+    match text {
+        [a, b, c, rest @ ..] if value(*a) <= 9 && value(*b) <= 9 && value(*c) <= 9 => {
+            let number = value(*a) * 100 + value(*b) * 10 + value(*c);
+            ((100..=255).contains(&number)).then_some((number as u8, rest))
         }
+        [a, b, rest @ ..] if value(*a) <= 9 && value(*b) <= 9 => {
+            let number = value(*a) * 10 + value(*b);
+            (number >= 10).then_some((number as u8, rest))
+        }
+        [a, rest @ ..] if value(*a) <= 9 => Some((value(*a) as u8, rest)),
+        _ => None,
     }
-    (points == 3 && fits(octet, digits)).then(|| Ipv4Addr::from_bits(address << 8 | octet))
 }
 
 /// The first address of the network of `v4_bits` or `v6_bits` leading bits that `ip` is in. An IPv4-mapped address is its

@@ -216,7 +216,7 @@ impl<'r> Record<'r> {
     /// Takes away all labels but those that are allowed, by their numbers.
     pub fn retain_labels(&mut self, allowed: &[bool]) {
         for label in 0..self.state.labels.len() {
-            if !allowed.get(label).is_some_and(|allowed| *allowed) {
+            if self.state.labels[label].is_some() && !allowed.get(label).is_some_and(|allowed| *allowed) {
                 self.set_label(LabelId(label as u16), None);
             }
         }
@@ -395,6 +395,7 @@ impl<'r> Record<'r> {
         }
     }
 
+    #[inline(never)]
     fn read_address(&mut self, text: Text) -> Option<IpAddr> {
         let ip = address::parse_client(self.bytes(text));
         self.state.address = Some((text, ip));
@@ -410,18 +411,20 @@ impl<'r> Record<'r> {
 
     /// A value as a number, the way Promtail's `getFloat` reads it: booleans are 1 and 0; a text is a number or a Go
     /// duration, which gives seconds.
+    #[inline]
     pub fn number(&self, slot: Slot) -> Option<f64> {
-        let (text, or_duration) = match &self.state.slots[usize::from(slot.0)] {
-            Value::Missing | Value::Nil => return None,
-            Value::Bool(yes) => return Some(f64::from(u8::from(*yes))),
-            Value::Float(number) => return Some(*number),
-            Value::Number(raw) => (raw, false),
-            Value::Text(text) => (text, true),
-        };
-        let bytes = self.bytes(*text);
-        match number::parse_f64(bytes) {
-            None if or_duration => duration_seconds(bytes),
-            number => number,
+        match self.text_bytes(slot) {
+            Some(text) => number::parse_f64(text).or_else(|| duration_seconds(text)),
+            None => self.number_of_other(slot),
+        }
+    }
+
+    fn number_of_other(&self, slot: Slot) -> Option<f64> {
+        match self.value(slot) {
+            Value::Missing | Value::Nil | Value::Text(_) => None,
+            Value::Bool(yes) => Some(f64::from(u8::from(yes))),
+            Value::Float(number) => Some(number),
+            Value::Number(raw) => number::parse_f64(self.bytes(raw)),
         }
     }
 }

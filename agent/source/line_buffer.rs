@@ -96,6 +96,7 @@ impl LineBuffer {
     }
 
     /// The next whole line, or the front of one that is too long.
+    #[inline]
     pub fn next_line(&mut self) -> Option<Line<'_>> {
         loop {
             if !self.skipping && self.bytes[self.start..self.end].first() == Some(&0) {

@@ -23,6 +23,14 @@ pub(super) fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|at| before + at)
 }
 
+/// As [`quote_or_backslash`], of a short text that most likely has none: the last block overlaps the one before.
+#[inline]
+pub(in crate::decode) fn has_quote_or_backslash(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk() else { return quote_or_backslash(text).is_some() };
+    let (blocks, _) = text.as_chunks();
+    blocks.iter().chain([last]).any(|block| first_quote_or_backslash(block).is_some())
+}
+
 /// Where in a block the first quote or backslash stands.
 #[inline(always)]
 pub(super) fn first_quote_or_backslash(block: &[u8; BLOCK_BYTES]) -> Option<usize> {
@@ -33,18 +41,18 @@ pub(super) fn first_quote_or_backslash(block: &[u8; BLOCK_BYTES]) -> Option<usiz
     if bits == 0 { None } else { Some(bits.trailing_zeros() as usize) }
 }
 
-pub(super) const WINDOW_BYTES: usize = 32;
-pub(super) type Window = [u8; WINDOW_BYTES];
+pub(in crate::decode) const WINDOW_BYTES: usize = 32;
+pub(in crate::decode) type Window = [u8; WINDOW_BYTES];
 
 /// What can be told of all bytes of a window at once. Each answer has a bit for each byte, of the first the lowest.
-pub(super) trait Look: Copy {
+pub(in crate::decode) trait Look: Copy {
     fn same(self, one: &Window, other: &Window) -> u32;
     fn quotes_and_backslashes(self, window: &Window) -> u32;
     fn digits(self, window: &Window) -> u32;
 }
 
 /// A text of one window or more, to be looked at from any place.
-pub(super) struct Windows<'a, L> {
+pub(in crate::decode) struct Windows<'a, L> {
     text: &'a [u8],
     /// Where the last window begins, which is `WINDOW_BYTES` before the end of the text.
     last: usize,
@@ -53,7 +61,7 @@ pub(super) struct Windows<'a, L> {
 
 impl<'a, L: Look> Windows<'a, L> {
     /// `None` if the text is too short.
-    pub(super) fn over(text: &'a [u8], look: L) -> Option<Self> {
+    pub(in crate::decode) fn over(text: &'a [u8], look: L) -> Option<Self> {
         Some(Self { text, last: text.len().checked_sub(WINDOW_BYTES)?, look })
     }
 
@@ -74,21 +82,32 @@ impl<'a, L: Look> Windows<'a, L> {
 
     /// Which bytes from `at` on are those of `other`, if a whole window begins there.
     #[inline(always)]
-    pub(super) fn same(&self, at: usize, other: &Window) -> Option<u32> {
+    pub(in crate::decode) fn same(&self, at: usize, other: &Window) -> Option<u32> {
         Some(self.look.same(self.at(at)?, other))
     }
 
     /// Which bytes from `at` on are digits, if a whole window begins there.
     #[inline(always)]
-    pub(super) fn digits(&self, at: usize) -> Option<u32> {
+    pub(in crate::decode) fn digits(&self, at: usize) -> Option<u32> {
         Some(self.look.digits(self.at(at)?))
     }
 
     /// The place of the first quote or backslash at or behind `at`.
     #[inline(always)]
-    pub(super) fn quote_or_backslash(&self, mut at: usize) -> Option<usize> {
+    pub(in crate::decode) fn quote_or_backslash(&self, at: usize) -> Option<usize> {
+        self.first(at, QuoteOrBackslash)
+    }
+
+    /// The place of the first such byte at or behind `at`.
+    #[inline(always)]
+    pub(in crate::decode) fn byte(&self, at: usize, byte: u8) -> Option<usize> {
+        self.first(at, Byte(byte))
+    }
+
+    #[inline(always)]
+    fn first(&self, mut at: usize, wanted: impl Wanted) -> Option<usize> {
         while let Some(window) = self.at(at) {
-            let found = self.look.quotes_and_backslashes(window);
+            let found = wanted.bits(self.look, window);
             if found != 0 {
                 return Some(at + found.trailing_zeros() as usize);
             }
@@ -99,14 +118,39 @@ impl<'a, L: Look> Windows<'a, L> {
         if passed >= WINDOW_BYTES {
             return None;
         }
-        let found = self.look.quotes_and_backslashes(self.at(self.last)?) >> passed;
+        let found = wanted.bits(self.look, self.at(self.last)?) >> passed;
         if found == 0 { None } else { Some(at + found.trailing_zeros() as usize) }
+    }
+}
+
+/// What is looked for in a window. A closure would not be compiled for the chosen processor.
+trait Wanted: Copy {
+    fn bits(self, look: impl Look, window: &Window) -> u32;
+}
+
+#[derive(Clone, Copy)]
+struct QuoteOrBackslash;
+
+impl Wanted for QuoteOrBackslash {
+    #[inline(always)]
+    fn bits(self, look: impl Look, window: &Window) -> u32 {
+        look.quotes_and_backslashes(window)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Byte(u8);
+
+impl Wanted for Byte {
+    #[inline(always)]
+    fn bits(self, look: impl Look, window: &Window) -> u32 {
+        look.same(window, &[self.0; WINDOW_BYTES])
     }
 }
 
 /// The ways to look that this processor has.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Looks {
+pub(in crate::decode) enum Looks {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
@@ -116,7 +160,7 @@ pub(super) enum Looks {
 }
 
 /// What is done by one of the ways to look.
-pub(super) trait Task {
+pub(in crate::decode) trait Task {
     type Answer;
 
     /// To be inlined, with all that it does for every window: only then is it compiled for the chosen processor.
@@ -125,7 +169,7 @@ pub(super) trait Task {
 
 impl Looks {
     /// The cheapest one.
-    pub(super) fn best() -> Self {
+    pub(in crate::decode) fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         return Avx2::new().map_or(Looks::Sse2, Looks::Avx2);
         #[cfg(not(target_arch = "x86_64"))]
@@ -143,7 +187,7 @@ impl Looks {
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    pub(super) fn run<T: Task>(self, task: T) -> T::Answer {
+    pub(in crate::decode) fn run<T: Task>(self, task: T) -> T::Answer {
         match self {
             // SAFETY: there is no `Avx2` on a processor that does not have what the function is compiled for.
             #[cfg(target_arch = "x86_64")]
@@ -159,7 +203,7 @@ impl Looks {
 /// The proof that this processor has AVX2 and BMI1.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Avx2(());
+pub(in crate::decode) struct Avx2(());
 
 #[cfg(target_arch = "x86_64")]
 impl Avx2 {

@@ -300,7 +300,7 @@ fn skip_space(text: &[u8]) -> &[u8] {
 
 /// Whether a byte below 0x20 is among `text`. Inlined, so that it is compiled for the processor that the caller is.
 #[inline(always)]
-pub(in crate::decode) fn has_control(text: &[u8]) -> bool {
+pub(super) fn has_control(text: &[u8]) -> bool {
     let below = |bytes: &[u8]| bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ';
     let (blocks, _) = text.as_chunks::<32>();
     let Some(last) = text.last_chunk::<32>() else { return below(text) };

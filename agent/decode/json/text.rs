@@ -1,6 +1,7 @@
 //! Escaped strings: decoded as json-iterator does, written as Go does.
 
-use super::block::{BLOCK_BYTES, first_quote_or_backslash};
+use super::block::{BLOCK_BYTES, Look, Looks, Task, WINDOW_BYTES, first_quote_or_backslash};
+use super::scan::has_control;
 use memchr::memchr;
 
 /// Appends the text that `raw`, the bytes between the quotes, stands for. A surrogate without its other half becomes
@@ -15,42 +16,98 @@ pub fn unescape(raw: &[u8], out: &mut Vec<u8>) {
 /// Reads a string of which `text` begins behind the opening quote: appends what it stands for, and answers with how many
 /// bytes it takes up to its closing quote. In one pass, for strings with an escape every few bytes, as those that hold JSON.
 ///
-/// `None` where the general way has to decide: an escape that is none, an end that is missing or near the end of `text`.
-/// Something may have been appended then. Control characters are not looked for.
+/// `None` where the general way has to decide: a control character anywhere in `text`, an escape that is none, an end that is
+/// missing or near the end of `text`. Something may have been appended then.
 pub(in crate::decode) fn unescape_string(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
-    let (start, whole) = (out.len(), text.len());
-    // No escape is shorter than what it stands for, and whole blocks are written.
-    out.resize(start + whole + BLOCK_BYTES, 0);
-    let (mut rest, mut room) = (text, &mut out[start..]);
-    loop {
-        let block = rest.first_chunk::<BLOCK_BYTES>()?;
-        *room.first_chunk_mut::<BLOCK_BYTES>()? = *block;
-        let found = first_quote_or_backslash(block);
-        let plain = found.unwrap_or(BLOCK_BYTES);
-        (rest, room) = (rest.get(plain..)?, room.get_mut(plain..)?);
-        if found.is_none() {
-            continue;
-        }
-        let [mark, next, behind @ ..] = rest else { return None };
-        if *mark == b'"' {
-            let unused = room.len();
-            out.truncate(out.len() - unused);
-            return Some(whole - rest.len());
-        }
-        let escaped = PLAIN_ESCAPES[usize::from(*next)];
-        if escaped != 0 {
-            let (first, after) = room.split_first_mut()?;
-            *first = escaped;
-            (rest, room) = (behind, after);
-        } else if *next == b'u' && code_unit(rest).is_some() {
-            let (piece, len) = unicode_escape(rest);
-            let (place, after) = room.split_at_mut_checked(piece.bytes().len())?;
-            place.copy_from_slice(piece.bytes());
-            (rest, room) = (rest.get(len..)?, after);
-        } else {
+    Looks::best().run(UnescapeString { text, out })
+}
+
+struct UnescapeString<'a, 'o> {
+    text: &'a [u8],
+    out: &'o mut Vec<u8>,
+}
+
+impl Task for UnescapeString<'_, '_> {
+    type Answer = Option<usize>;
+
+    #[inline(always)]
+    fn run(self, look: impl Look) -> Option<usize> {
+        let UnescapeString { text, out } = self;
+        if has_control(text) {
             return None;
         }
+        let (start, whole) = (out.len(), text.len());
+        // No escape is shorter than what it stands for, and whole windows are written.
+        out.resize(start + whole + 2 * WINDOW_BYTES, 0);
+        let (mut rest, mut room) = (text, &mut out[start..]);
+        loop {
+            while let (Some(front), Some(place)) = (rest.first_chunk(), room.first_chunk_mut()) {
+                let (read, written) = unescape_quotes(front, place, look);
+                if read == 0 {
+                    break;
+                }
+                (rest, room) = (&rest[read..], &mut room[written..]);
+            }
+            let block = rest.first_chunk::<BLOCK_BYTES>()?;
+            *room.first_chunk_mut::<BLOCK_BYTES>()? = *block;
+            let found = first_quote_or_backslash(block);
+            let plain = found.unwrap_or(BLOCK_BYTES);
+            (rest, room) = (rest.get(plain..)?, room.get_mut(plain..)?);
+            if found.is_none() {
+                continue;
+            }
+            let [mark, next, behind @ ..] = rest else { return None };
+            if *mark == b'"' {
+                let unused = room.len();
+                out.truncate(out.len() - unused);
+                return Some(whole - rest.len());
+            }
+            let escaped = PLAIN_ESCAPES[usize::from(*next)];
+            if escaped != 0 {
+                let (first, after) = room.split_first_mut()?;
+                *first = escaped;
+                (rest, room) = (behind, after);
+            } else if *next == b'u' && code_unit(rest).is_some() {
+                let (piece, len) = unicode_escape(rest);
+                let (place, after) = room.split_at_mut_checked(piece.bytes().len())?;
+                place.copy_from_slice(piece.bytes());
+                (rest, room) = (rest.get(len..)?, after);
+            } else {
+                return None;
+            }
+        }
     }
+}
+
+/// Copies the first window of `text` without the backslashes in front of quotes, up to the first quote or backslash of another
+/// kind. Answers with how many bytes it has read, and how many of those that it has written count.
+#[inline(always)]
+fn unescape_quotes(
+    text: &[u8; 2 * WINDOW_BYTES],
+    place: &mut [u8; 2 * WINDOW_BYTES],
+    look: impl Look,
+) -> (usize, usize) {
+    let (windows, _) = text.as_chunks();
+    let (backslashes, quotes) =
+        (look.same(&windows[0], &[b'\\'; WINDOW_BYTES]), look.same(&windows[0], &[b'"'; WINDOW_BYTES]));
+    // A second backslash is none that escapes, but up to the first escape of anything but a quote there is none.
+    let escaped = backslashes << 1;
+    let others = (escaped & !quotes) >> 1 | quotes & !escaped | backslashes & 1 << (WINDOW_BYTES - 1);
+    let mut left_out = backslashes & (others & others.wrapping_neg()).wrapping_sub(1);
+    let (mut from, mut gone) = (0, 0);
+    loop {
+        // Each copy writes over what the one before wrote too much.
+        let to = (from - gone) % WINDOW_BYTES;
+        place[to..to + WINDOW_BYTES].copy_from_slice(&text[from..from + WINDOW_BYTES]);
+        if left_out == 0 {
+            break;
+        }
+        from = left_out.trailing_zeros() as usize % WINDOW_BYTES + 1;
+        gone += 1;
+        left_out &= left_out - 1;
+    }
+    let read = others.trailing_zeros() as usize;
+    (read, read - gone)
 }
 
 /// What a character behind a backslash stands for; 0 where it alone makes no escape.
@@ -229,7 +286,7 @@ mod tests {
         #[test]
         fn a_string_is_read_in_one_pass_as_in_two(
             pieces in vec(prop_oneof![
-                4 => r#"[a-z]{0,40}"#, 3 => r#"\\["\\/bfnrt]"#, 1 => r"\\u[0-9a-fA-F]{4}", 1 => r"(\\ud[89a-f][0-9a-f]{2}){1,3}",
+                4 => r#"[a-z]{0,40}"#, 4 => r#"([a-z]{0,12}\\"){1,4}"#, 3 => r#"\\["\\/bfnrt]"#, 1 => r"\\u[0-9a-fA-F]{4}", 1 => r"(\\ud[89a-f][0-9a-f]{2}){1,3}",
                 1 => r"\\[a-z0-9]", 1 => "é|€|\u{7f}|\t",
             ], 0..30),
             behind in "\"[ ,:}a-z\"\\\\]{0,40}",
@@ -247,12 +304,13 @@ mod tests {
                 unescape(&text[..len], &mut wanted);
                 prop_assert_eq!(out, wanted);
                 // The general way ends the string there, too, and finds no fault with it.
-                let quoted = [b"[\"", &text[..=len], b"]"].concat();
-                prop_assert!(crate::decode::json::has_control(&quoted) || is_strict(&quoted));
+                prop_assert!(!has_control(&text) && is_strict(&[b"[\"", &text[..=len], b"]"].concat()));
             } else {
-                // A string that ends well before the text does is declined only for an escape that is none.
+                // A string that ends well before the text does is declined only for an escape or a character that is none.
                 let end = string_end(&text);
-                prop_assert!(end.is_none_or(|end| end + BLOCK_BYTES > text.len() || !is_strict(&[b"[\"", &text[..=end], b"]"].concat())));
+                let is_near = |end: usize| end + BLOCK_BYTES > text.len();
+                let is_whole = |end: usize| is_strict(&[b"[\"", &text[..=end], b"]"].concat());
+                prop_assert!(has_control(&text) || end.is_none_or(|end| is_near(end) || !is_whole(end)));
             }
         }
     }

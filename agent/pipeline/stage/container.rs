@@ -49,6 +49,7 @@ impl Run for Container {
 
     fn narrow(&mut self, is_read: &dyn Fn(Slot) -> bool) {
         self.cri.narrow(is_read);
+        self.docker.narrow(is_read);
     }
 
     fn due(&self, when: When) -> Option<Held> {

@@ -34,6 +34,7 @@ impl StageConfig for DockerConfig {
             stream_label: scope.label("stream"),
             stdout: scope.constant("stdout"),
             stderr: scope.constant("stderr"),
+            gives_values: true,
             chains: Chains::new(PARTIAL_LINES_MAX as usize, JOINED_BYTES_MAX),
             latest: LatestSecond::default(),
             copy: Vec::new(),
@@ -48,6 +49,8 @@ pub struct Docker {
     stream_label: LabelId,
     stdout: Text,
     stderr: Text,
+    /// Whether a stage reads stream or time as an extracted value.
+    gives_values: bool,
     chains: Chains,
     latest: LatestSecond,
     /// Of a line that another stage has rewritten.
@@ -60,13 +63,17 @@ impl Run for Docker {
         self.read(record, context).unwrap_or(Flow::Next)
     }
 
+    fn narrow(&mut self, is_read: &dyn Fn(Slot) -> bool) {
+        self.gives_values = [self.stream, self.timestamp].into_iter().any(is_read);
+    }
+
     fn due(&self, when: When) -> Option<Held> {
         self.chains.due(when)
     }
 
     fn release(&mut self, when: When, record: &mut Record<'_>) {
         let Some((stream, output)) = self.chains.release(when, record) else { return };
-        let name = if stream == Stream::Stdout { self.stdout } else { self.stderr };
+        let name = self.name_of(stream);
         record.set_value(self.output, Value::Text(output));
         record.set_value(self.stream, Value::Text(name));
         record.set_label(self.stream_label, Some(name));
@@ -95,34 +102,33 @@ impl Docker {
         let mut parsed = None;
         let output = record.build(|scratch| parsed = docker::parse_unescaped(whole, scratch));
         let parsed = parsed?;
-        // Other streams are none of docker's, and there may be any number of them: their lines are not joined.
-        let stream = match parsed.stream {
-            b"stdout" => Some(Stream::Stdout),
-            b"stderr" => Some(Stream::Stderr),
-            _ => None,
-        };
-        let (name, time) = (line.part(whole, parsed.stream), line.part(whole, parsed.time));
+        let (stream, partial) = (parsed.stream, !parsed.ends_line());
         let timestamp = self.latest.parse(parsed.time);
-        let partial = !parsed.ends_line();
         record.set_line(output);
-        record.set_value(self.stream, Value::Text(name));
-        record.set_value(self.timestamp, Value::Text(time));
-        record.set_label(self.stream_label, Some(name));
+        if self.gives_values {
+            record.set_value(self.stream, Value::Text(self.name_of(stream)));
+            record.set_value(self.timestamp, Value::Text(line.part(whole, parsed.time)));
+        }
+        record.set_label(self.stream_label, Some(self.name_of(stream)));
         if let Some(timestamp) = timestamp {
             record.set_timestamp(timestamp);
         }
-        let joined = match stream {
-            Some(stream) if partial => {
-                self.chains.hold(record, stream, context);
-                return Some(Flow::Hold);
-            }
-            Some(stream) => self.chains.join(record, stream),
-            None => None,
-        };
+        if partial {
+            self.chains.hold(record, stream, context);
+            return Some(Flow::Hold);
+        }
+        let joined = self.chains.join(record, stream);
         let output = joined.unwrap_or(output);
         record.set_value(self.output, Value::Text(output));
         record.set_line(output);
         Some(Flow::Next)
+    }
+
+    fn name_of(&self, stream: Stream) -> Text {
+        match stream {
+            Stream::Stdout => self.stdout,
+            Stream::Stderr => self.stderr,
+        }
     }
 }
 

@@ -23,8 +23,9 @@ use crate::diagnostic::{Diagnostics, did_you_mean};
 use crate::pipeline::{Context, ReasonId, Record, Scope, Slot, Text, Value};
 use crate::yaml::{Fields, Node, Spanned};
 use fields::{
-    CLIENT_HEADER, CLIENT_IP, HOST, INGRESS, METHOD, N, NAMES, NAMESPACE, PEER, Picker, REQUEST_BYTES, SERVICE, STATUS,
-    UPSTREAM_ADDR, UPSTREAM_NAME, UPSTREAM_RESPONSE_TIME, X_FORWARDED_FOR,
+    CLIENT_HEADER, CLIENT_IP, DURATION, HOST, INGRESS, METHOD, N, NAMES, NAMESPACE, PATH, PEER, PROTOCOL, Picker, QUERY,
+    REFERRER, REMOTE_USER, REQUEST, REQUEST_BYTES, REQUEST_ID, RESPONSE_BYTES, SERVICE, STATUS, TIME, UPSTREAM_ADDR,
+    UPSTREAM_NAME, UPSTREAM_RESPONSE_BYTES, UPSTREAM_RESPONSE_TIME, UPSTREAM_STATUS, USER_AGENT, X_FORWARDED_FOR,
 };
 use resolver::{Resolver, ResolverConfig};
 
@@ -206,16 +207,18 @@ impl Run for IngressNginx {
 }
 
 impl IngressNginx {
+    // Out of line, so that the registers that it needs are not saved for lines in JSON.
+    #[inline(never)]
     fn read_text(&mut self, record: &mut Record<'_>, line: Text) -> bool {
-        let whole = record.bytes(line);
+        let (whole, values) = record.bytes_and_values(line);
         let Some(access) = nginx::parse_upstreaminfo(whole).or_else(|| nginx::parse_combined(whole)) else {
             return false;
         };
-        let parts = parts_of(&access).map(|part| line.part(whole, part));
         for &at in self.picker.picked() {
             // What the format does not say is nil, as in JSON.
-            let part = parts[at];
-            record.set_value(self.slots[at], if part.is_empty() { Value::Nil } else { Value::Text(part) });
+            let part = part_of(&access, at);
+            let value = if part.is_empty() { Value::Nil } else { Value::Text(line.part(whole, part)) };
+            values[usize::from(self.slots[at].0)] = value;
         }
         true
     }
@@ -256,38 +259,33 @@ impl IngressNginx {
     }
 }
 
-/// The parts of a text line in the order of [`NAMES`].
-fn parts_of<'a>(access: &TextAccess<'a>) -> [&'a [u8]; N] {
-    [
-        access.time_local,
-        access.remote_addr,
-        access.method,
-        path_of(access.path),
-        access.status,
-        b"",
-        b"",
-        b"",
-        access.proxy_upstream_name,
-        b"",
-        access.request_length,
-        access.body_bytes_sent,
-        access.request_time,
-        access.upstream_addr,
-        access.upstream_status,
-        access.upstream_response_time,
-        access.upstream_response_length,
-        access.proxy_upstream_name,
-        access.http_user_agent,
-        access.http_referer,
-        access.req_id,
-        access.request,
-        query_of(access.path),
-        access.protocol,
-        access.remote_user,
-        b"",
-        b"",
-        b"",
-    ]
+/// The part of a text line by its number among [`NAMES`]; nothing where the format does not say it.
+#[inline]
+fn part_of<'a>(access: &TextAccess<'a>, at: usize) -> &'a [u8] {
+    match at {
+        TIME => access.time_local,
+        CLIENT_IP => access.remote_addr,
+        METHOD => access.method,
+        PATH => path_of(access.path),
+        STATUS => access.status,
+        // The service by the name that the controller made of it.
+        SERVICE | UPSTREAM_NAME => access.proxy_upstream_name,
+        REQUEST_BYTES => access.request_length,
+        RESPONSE_BYTES => access.body_bytes_sent,
+        DURATION => access.request_time,
+        UPSTREAM_ADDR => access.upstream_addr,
+        UPSTREAM_STATUS => access.upstream_status,
+        UPSTREAM_RESPONSE_TIME => access.upstream_response_time,
+        UPSTREAM_RESPONSE_BYTES => access.upstream_response_length,
+        USER_AGENT => access.http_user_agent,
+        REFERRER => access.http_referer,
+        REQUEST_ID => access.req_id,
+        REQUEST => access.request,
+        QUERY => query_of(access.path),
+        PROTOCOL => access.protocol,
+        REMOTE_USER => access.remote_user,
+        _ => b"",
+    }
 }
 
 /// The target of a request line up to its query.

@@ -101,7 +101,9 @@ macro_rules! stages {
 
         /// Every stage at work.
         // A pipeline has a handful of them, and a box would cost each line a step aside.
+        // Its tag is a byte of its own, so that it is not worked out from a part of one of them.
         #[allow(clippy::large_enum_variant)]
+        #[repr(u8)]
         pub enum Stage { $($stage($module::$stage),)* }
 
         /// The names of the stages.

@@ -35,7 +35,7 @@ pub fn docker(line: &[u8]) {
     if record.ends_line() {
         assert_eq!(text.last(), Some(&b'\n'));
     }
-    for part in [record.log, record.stream, record.time] {
+    for part in [record.log, record.time] {
         assert_part(line, part);
     }
     if let Ok(serde_json::Value::Object(object)) = serde_json::from_slice(line) {

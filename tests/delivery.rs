@@ -107,6 +107,37 @@ fn kill_9_in_the_middle_of_a_push_loses_and_doubles_nothing() {
     run.assert_delivered(&agent, &[&writer]);
 }
 
+/// A first run that is killed before anybody scraped it, and again: what its spool holds of lines that no cut knows, is read
+/// again, and is neither sent nor counted beside that.
+#[test]
+fn killed_before_the_first_scrape_it_leaves_no_line_twice() {
+    let mut run = Run::new(loki());
+    run.delivery = "shutdown_grace: 2s, memory: 64KiB".to_string();
+    let mut writer = run.writer("web");
+    run.server.stop();
+    for _ in 0..3 {
+        writer.lines(3000);
+        let agent = run.start();
+        // More than fits into memory was read, and is stored.
+        eventually("batches in the spool", || match spool_bytes(&run) {
+            bytes if bytes > 16 << 10 => Ok(()),
+            bytes => Err(format!("{bytes} bytes")),
+        });
+        agent.kill();
+    }
+    run.server.start_again();
+    let agent = run.start();
+    run.assert_delivered(&agent, &[&writer]);
+    let entered = agent.until("all is acknowledged", |page| page.get("weir_client_pending_entries", &[]) == 0.0);
+    assert_eq!(entered.get("weir_client_entries_total", &[]), writer.written.len() as f64, "{}", entered.text);
+}
+
+fn spool_bytes(run: &Run) -> u64 {
+    let spools = fs::read_dir(run.path("state/spool")).into_iter().flatten().flatten();
+    let files = spools.flat_map(|spool| fs::read_dir(spool.path()).into_iter().flatten().flatten());
+    files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
 /// Fault 55.
 #[test]
 fn a_push_whose_answer_is_lost_comes_again_with_the_same_bytes() {

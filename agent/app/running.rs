@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::events;
 use super::pods::queries;
 use super::rim::{Rim, Shared};
-use super::state;
+use super::state::{self, Keeping};
 use super::worker::{Command, Commit, Report, Wake, Worker};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BirthHold, Config};
@@ -187,11 +187,11 @@ impl Desk {
             BirthHold::Auto => Scrapers::<()>::default().hold(None, Duration::ZERO),
             BirthHold::Fixed(fixed) => fixed,
         });
-        let committer = match dry_run {
-            true => Some(state::look(config, &mut engine)),
+        let keeping = match dry_run {
+            true => Some(Keeping { committer: state::look(config, &mut engine), anew: false }),
             false => state::open(config, &mut engine, &received, &deliveries),
         };
-        let Some(committer) = committer else { return };
+        let Some(Keeping { committer, anew }) = keeping else { return };
         let keeps_state = committer.keeps_state();
         let (commits, to_commit) = mpsc::channel();
         // Outboxes outlive the worker. Held by them, this would keep the committer waiting for cuts for ever.
@@ -208,7 +208,7 @@ impl Desk {
         match committing {
             Ok(committing) => {
                 let wake: Wake = Box::new(move || drop(commands.send(Command::Wake)));
-                Worker::new(engine, commits, keeps_state).run(shared, wake, &received);
+                Worker::new(engine, commits, keeps_state, anew).run(shared, wake, &received);
                 drop(relieve);
                 // A panic there was told already, and must end this thread too.
                 committing.join().expect("the committer ends when its cuts do");

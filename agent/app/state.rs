@@ -22,6 +22,13 @@ const LOCK_EVERY: Duration = Duration::from_millis(250);
 /// A pod's last cut waits so long for its scrapers; the kubelet gives a pod 30 s to end.
 const FINAL_WAIT_IN_POD: Duration = Duration::from_secs(20);
 
+/// How a run keeps what it knows.
+pub struct Keeping {
+    pub committer: Committer,
+    /// There is no cut in the directory, nor anything else that the first one should wait for.
+    pub anew: bool,
+}
+
 /// How long the last cut waits for the scrapers that came in the last minutes.
 pub fn final_scrape_wait(config: &Config) -> Duration {
     match config.metrics.final_scrape_wait {
@@ -39,11 +46,11 @@ pub fn open(
     engine: &mut Engine,
     commands: &Receiver<Command>,
     deliveries: &Arc<Deliveries>,
-) -> Option<Committer> {
+) -> Option<Keeping> {
     let outboxes = deliveries.outboxes().clone();
     let Some(directory) = config.state_directory() else {
         events::no_state();
-        return Some(Committer::without_state().deliver(outboxes));
+        return Some(Keeping { committer: Committer::without_state().deliver(outboxes), anew: false });
     };
     let fsync = config.state.fsync;
     engine.set_run(this_run(config));
@@ -64,7 +71,8 @@ pub fn open(
                 events::state_refused(&directory, &why);
                 engine.broke("state_unavailable");
                 let reopen = reopen(directory, Arc::clone(deliveries));
-                return Some(Committer::waiting(reopen, fsync, why).deliver(outboxes));
+                let committer = Committer::waiting(reopen, fsync, why).deliver(outboxes);
+                return Some(Keeping { committer, anew: false });
             }
         }
     };
@@ -83,11 +91,10 @@ pub fn open(
     if lost > 0 {
         engine.broke("spool_damaged");
     }
-    if opened.recovered.entries.is_empty() {
-        take_positions(config, engine);
-    }
+    // A cut that is made before a file is found does not know of its position.
+    let anew = opened.recovered.entries.is_empty() && !take_positions(config, engine);
     events::state_opened(&directory, opened.recovered.entries.len());
-    Some(Committer::on(opened.checkpoint, fsync, shown).deliver(outboxes))
+    Some(Keeping { committer: Committer::on(opened.checkpoint, fsync, shown).deliver(outboxes), anew })
 }
 
 /// As [`open`], for a dry run: goes on where the last run was, and keeps nothing. Another agent may be at work in the
@@ -153,17 +160,19 @@ fn this_run(config: &Config) -> Run {
     Run { identity, boot_id, synced: config.state.fsync == Fsync::EveryCut }
 }
 
-/// The first start where Promtail ran before: its places in the files.
-fn take_positions(config: &Config, engine: &mut Engine) {
-    let Some(file) = config.positions.filename.as_deref().map(Path::new) else { return };
-    let Some(positions) = checkpoint::positions::read(file) else { return };
+/// The first start where Promtail ran before: its places in the files. Whether there are any.
+fn take_positions(config: &Config, engine: &mut Engine) -> bool {
+    let Some(file) = config.positions.filename.as_deref().map(Path::new) else { return false };
+    let Some(positions) = checkpoint::positions::read(file) else { return false };
     if let Some(notice) = &positions.notice {
         events::state_notice(&format!("{}: {notice}", file.display()));
     }
-    if !positions.files.is_empty() {
+    let any = !positions.files.is_empty();
+    if any {
         events::positions_taken(file, positions.files.len());
         engine.take_positions(positions);
     }
+    any
 }
 
 /// Tries the directory again. What it holds is older than what this run counted, and is not taken up.

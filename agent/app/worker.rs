@@ -120,13 +120,16 @@ pub struct Worker {
     scrape_cut_at: Option<Duration>,
     /// Whether cuts are of use to anybody but those who ask.
     keeps_state: bool,
+    /// There is no cut yet that the next run could go on from.
+    anew: bool,
     draining: Vec<oneshot::Sender<()>>,
     stopping: Option<oneshot::Sender<()>>,
 }
 
 impl Worker {
-    /// With `keeps_state` a cut is made now and then, asked for or not.
-    pub fn new(engine: Engine, commits: Sender<Commit>, keeps_state: bool) -> Self {
+    /// With `keeps_state` a cut is made now and then, asked for or not; with `anew` the first one before anything is read,
+    /// or a run that is killed before its first cut would leave batches of which nobody knows whose lines they are.
+    pub fn new(engine: Engine, commits: Sender<Commit>, keeps_state: bool, anew: bool) -> Self {
         Worker {
             cut_at: engine.monotonic(),
             engine,
@@ -135,6 +138,7 @@ impl Worker {
             wanted: None,
             scrape_cut_at: None,
             keeps_state,
+            anew,
             draining: Vec::new(),
             stopping: None,
         }
@@ -145,6 +149,9 @@ impl Worker {
         // Before the first line, or it would be counted without its country.
         self.engine.check_geoip();
         self.engine.watch(wake);
+        if self.anew {
+            self.send(false, false);
+        }
         let mut turned = self.engine.monotonic();
         loop {
             let now = self.engine.monotonic();

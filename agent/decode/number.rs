@@ -41,7 +41,7 @@ fn prefer_even(value: f64, start: usize, out: &mut Vec<u8>) {
 }
 
 /// `strconv.ParseFloat(text, 64)`: decimal and hexadecimal floats, `inf`, `infinity` and `nan` in any case. `None`
-/// where Go reports an error, out of range included, and for the underscores that it allows in hexadecimal ones.
+/// where Go reports an error, out of range included. An underscore may stand between two digits: `1_000`.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     parse_eight(text).or_else(|| parse_longer(text))
 }
@@ -130,6 +130,13 @@ fn parse_short_decimal(text: &[u8]) -> Option<f64> {
 }
 
 fn parse_any(text: &[u8]) -> Option<f64> {
+    if text.contains(&b'_') {
+        if !separates_digits(text) {
+            return None;
+        }
+        let digits: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'_').collect();
+        return parse_any(&digits);
+    }
     let text = str::from_utf8(text).ok()?;
     let (sign, magnitude) = match text.as_bytes().first()? {
         b'-' => (-1.0, &text[1..]),
@@ -144,6 +151,17 @@ fn parse_any(text: &[u8]) -> Option<f64> {
         _ if text.eq_ignore_ascii_case("nan") => Some(f64::NAN),
         _ => None,
     }
+}
+
+/// Whether each underscore stands between two digits; the first of them may be the `x` of a hexadecimal number.
+fn separates_digits(text: &[u8]) -> bool {
+    let unsigned = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
+    let hexadecimal = matches!(unsigned, [b'0', b'x' | b'X', ..]);
+    let is_digit = |byte: u8| if hexadecimal { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() };
+    let precedes = |at: usize| is_digit(unsigned[at]) || (hexadecimal && at == 1);
+    (0..unsigned.len())
+        .filter(|at| unsigned[*at] == b'_')
+        .all(|at| at > 0 && precedes(at - 1) && unsigned.get(at + 1).is_some_and(|next| is_digit(*next)))
 }
 
 /// What follows `0x`: hexadecimal digits with at most one point, then `p` and a decimal exponent of two.
@@ -283,6 +301,10 @@ mod tests {
             ("0x0.8p-1074", 0.0),
             ("0x0.80001p-1074", 5e-324),
             ("0x1p-99999999999999999999", 0.0),
+            ("1_000", 1000.0),
+            ("-1_0.2_5e1_0", -1.025e11),
+            ("0_1", 1.0),
+            ("0x_1_fp1_0", 31744.0),
             ("Inf", f64::INFINITY),
             ("-iNFinity", f64::NEG_INFINITY),
         ] {
@@ -295,8 +317,9 @@ mod tests {
     #[test]
     fn what_strconv_refuses_is_no_number() {
         for text in [
-            "", "-", "+", ".", "-.", "e5", "1e", "1e+", "1_000", " 1", "1 ", "1,5", "--1", "+-1", "+nan", "-NaN",
-            "infin", "1e400", "0x1p1024", "0x", "0x1", "0xp1", "0x1p", "0x1.p", "0x1..p1", "0b1", "1f", "\u{661}",
+            "", "-", "+", ".", "-.", "e5", "1e", "1e+", " 1", "1 ", "1,5", "--1", "+-1", "+nan", "-NaN", "infin",
+            "1e400", "0x1p1024", "0x", "0x1", "0xp1", "0x1p", "0x1.p", "0x1..p1", "0b1", "1f", "\u{661}", "_1", "1_",
+            "1__0", "1_.5", "1._5", "1_e5", "-_1", "0_x1p0", "0x1_p0", "1_a", "1_inf", "_", "in_f",
         ] {
             assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
         }

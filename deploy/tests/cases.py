@@ -21,6 +21,7 @@ scrape_configs:
 VOLUME = {"name": "more", "emptyDir": {}}
 MOUNT = {"name": "more", "mountPath": "/more"}
 SIDE = {"name": "side", "image": "busybox:1.37"}
+BEFORE = {"name": "before", "image": "busybox:1.37"}
 KUBE_SYSTEM = {"source_labels": ["__meta_kubernetes_namespace"], "regex": "kube-system", "action": "drop"}
 
 CASES = {
@@ -262,7 +263,7 @@ CASES = {
         "extraEnvFrom": [{"secretRef": {"name": "s"}}],
         "extraVolumes": [VOLUME],
         "extraVolumeMounts": [MOUNT],
-        "initContainers": [SIDE],
+        "initContainers": [BEFORE],
         "extraContainers": [SIDE],
     },
 }

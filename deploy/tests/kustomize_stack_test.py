@@ -107,6 +107,16 @@ class Read(unittest.TestCase):
         self.assertEqual(set(ours["limits_config"]), set(charts["limits_config"]))
         self.assertEqual(ours["compactor"]["delete_request_store"], ours["schema_config"]["configs"][0]["object_store"])
 
+    def test_loki_shows_a_line_that_came_twice_once_and_reads_its_rules_in_every_version(self):
+        ours, charts = read(STACK / "config/loki.yaml"), stack.DEFAULTS["loki"]["loki"]
+        for limits in (ours["limits_config"], charts["limits_config"]):
+            self.assertFalse(limits["shard_streams"]["enabled"])
+            # One stream may be as fast as all of them.
+            self.assertEqual(limits["per_stream_rate_limit"], f"{limits['ingestion_rate_mb']}MB")
+            self.assertEqual(limits["per_stream_rate_limit_burst"], f"{limits['ingestion_burst_size_mb']}MB")
+        # After 3.8 the default is the other one, with which common.storage and ruler.storage are not read.
+        self.assertIs(ours["storage_config"]["use_thanos_objstore"], False)
+
 
 @unittest.skipIf(builder() is None, "neither kubectl nor kustomize")
 class Build(unittest.TestCase):

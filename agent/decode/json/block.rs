@@ -178,7 +178,7 @@ impl Looks {
 
     /// All of them.
     #[cfg(test)]
-    pub(super) fn all() -> Vec<Self> {
+    pub(in crate::decode) fn all() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
         return [Looks::Words, Looks::Sse2].into_iter().chain(Avx2::new().map(Looks::Avx2)).collect();
         #[cfg(not(target_arch = "x86_64"))]

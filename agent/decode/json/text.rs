@@ -298,7 +298,13 @@ mod tests {
             }
             text.extend_from_slice(behind.as_bytes());
             let mut out = b"before".to_vec();
-            if let Some(len) = unescape_string(&text, &mut out) {
+            let found = unescape_string(&text, &mut out);
+            for looks in Looks::all() {
+                let mut other = b"before".to_vec();
+                prop_assert_eq!(looks.run(UnescapeString { text: &text, out: &mut other }), found, "{:?}", looks);
+                prop_assert!(found.is_none() || other == out, "{:?}", looks);
+            }
+            if let Some(len) = found {
                 prop_assert_eq!(text[len], b'"');
                 let mut wanted = b"before".to_vec();
                 unescape(&text[..len], &mut wanted);

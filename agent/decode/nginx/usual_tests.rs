@@ -94,8 +94,10 @@ proptest! {
         if let Some(cut) = cut {
             line.truncate(cut.index(line.len()));
         }
-        if let Some(access) = parse(&line) {
-            prop_assert_eq!(Some(access), parse_any_upstreaminfo(&line), "{}", line.escape_ascii());
+        let found = parse(&line);
+        prop_assert!(found.is_none() || found == parse_any_upstreaminfo(&line), "{}", line.escape_ascii());
+        for looks in Looks::all() {
+            prop_assert_eq!(looks.run(Usual(&line)), found, "{:?}: {}", looks, line.escape_ascii());
         }
     }
 }

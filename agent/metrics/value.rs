@@ -1,7 +1,7 @@
 //! The labels of a line, each made ready once for all series that have it.
 //!
 //! A label's value is known by its number (`terms`), with the hash that it has as the entry of a key. A series is looked up
-//! by these hashes, mixed, and recognized by the numbers: its key is put together only when it is born. Each label
+//! by the sum of these hashes and recognized by the numbers: its key is put together only when it is born. Each label
 //! remembers numbers of values that came before, so that for most values one comparison is all.
 
 use super::family::LabelName;
@@ -127,7 +127,7 @@ impl<'v> LabelSet<'v> {
     /// What [`row_hash`] gives for the key.
     #[inline]
     pub(super) fn hash(self) -> u64 {
-        self.values().fold(0, |hash, value| mixed(hash, value.hash))
+        self.values().fold(0, |hash, value| sum(hash, value.hash))
     }
 
     /// Whether the terms of a row are these. A value that has no number is in none.
@@ -151,7 +151,7 @@ impl<'v> LabelSet<'v> {
             if term == UNKNOWN {
                 return None;
             }
-            hash = mixed(hash, entry);
+            hash = sum(hash, entry);
         }
         some.then_some(hash)
     }
@@ -214,17 +214,17 @@ fn is_row(row: &[TermId], terms: impl Iterator<Item = TermId>) -> bool {
 
 /// The hash of a label set, from its terms.
 pub(super) fn hash_of_terms(terms: &Terms, row: &[TermId]) -> u64 {
-    row.iter().fold(0, |hash, term| mixed(hash, terms.get(*term).hash))
+    row.iter().fold(0, |hash, term| sum(hash, terms.get(*term).hash))
 }
 
 /// The same, from the part of a stored key that makes the series.
 pub(super) fn row_hash(terms: &Terms, identity: &[u8]) -> u64 {
-    key::raw_entries(identity).fold(0, |hash, entry| mixed(hash, terms.hash(entry)))
+    key::raw_entries(identity).fold(0, |hash, entry| sum(hash, terms.hash(entry)))
 }
 
 /// A set has the sum of the hashes of its entries, each of which is keyed and has the label's name in it. No value is 0.
 #[inline]
-fn mixed(hash: u64, entry: u64) -> u64 {
+fn sum(hash: u64, entry: u64) -> u64 {
     hash.wrapping_add(entry)
 }
 

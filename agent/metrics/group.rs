@@ -7,7 +7,7 @@ use super::exposure::Exposure;
 use super::family::{FamilyId, Kind, LabelName};
 use super::key::{LabelKey, identity, raw_entries};
 use super::keys::Keys;
-use super::terms::{RowTerms, TermId, Terms, make_room};
+use super::terms::{Four, RowTerms, Terms, make_room};
 use super::value::{LabelSet, hash_of_terms, row_hash};
 use hashbrown::HashTable;
 
@@ -246,9 +246,14 @@ impl Group {
     }
 
     /// The row of labels that are made ready.
-    #[inline(never)]
+    #[inline(always)]
     pub fn find_row(&self, labels: LabelSet<'_>) -> Option<u32> {
-        self.find_by(labels.hash(), |row| labels.is(row))
+        self.find_by(labels.hash(), |row| labels.numbers().are(row)).or_else(|| self.find_odd_row(labels))
+    }
+
+    #[inline(never)]
+    fn find_odd_row(&self, labels: LabelSet<'_>) -> Option<u32> {
+        if labels.is_odd() { self.find_by(labels.hash(), |row| labels.is(row)) } else { None }
     }
 
     /// One more in the first metric, if it is a counter that lives in the row.
@@ -261,8 +266,8 @@ impl Group {
     }
 
     /// The row with this hash whose terms are the ones.
-    #[inline]
-    pub fn find_by(&self, hash: u64, is_it: impl Fn(&[TermId]) -> bool) -> Option<u32> {
+    #[inline(always)]
+    pub fn find_by(&self, hash: u64, is_it: impl Fn(&[Four]) -> bool) -> Option<u32> {
         self.table.find(hash, |row| is_it(self.row_terms.get(*row))).copied()
     }
 

@@ -51,7 +51,7 @@ pub use restore::{Restore, Restored};
 pub use scrapers::Scrapers;
 pub use snapshot::{FamilyStats, Sample, Shown, Snapshot};
 pub use store::Store;
-pub use value::{LabelSet, LabelValue};
+pub use value::{LabelSet, LabelValue, Numbers};
 
 #[cfg(test)]
 #[path = "../../tests/support/exposition.rs"]

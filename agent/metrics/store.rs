@@ -113,14 +113,19 @@ impl Store {
     }
 
     /// One more in the first metric of a group, which is a counter: what most groups are asked for.
-    #[inline]
+    #[inline(always)]
     pub fn count(&mut self, group: GroupId, labels: LabelSet<'_>) {
         let known = &mut self.groups[group.0 as usize];
-        let row = match known.find_row(labels) {
-            Some(index) if known.count(index, self.now) => return,
-            Some(index) => Row::own(index),
-            None => self.new_row_of(group, labels),
-        };
+        let row = known.find_row(labels);
+        if !row.is_some_and(|row| known.count(row, self.now)) {
+            self.count_otherwise(group, labels, row);
+        }
+    }
+
+    /// The same, where the row or its first series may be new, or stands for others.
+    #[inline(never)]
+    fn count_otherwise(&mut self, group: GroupId, labels: LabelSet<'_>, row: Option<u32>) {
+        let row = row.map_or_else(|| self.new_row_of(group, labels), Row::own);
         // A refusal is counted there.
         let _ = self.cells(group, row).inc(0);
     }

@@ -208,51 +208,56 @@ pub(super) fn make_room<T>(list: &mut Vec<T>, more: usize) {
     }
 }
 
+/// Terms that are compared at once.
+pub(super) type Four = [TermId; 4];
+
 /// The terms of the rows of a group, side by side. A row's are those of its labels with a value, in their order, and
 /// then [`NONE`].
 #[derive(Debug, Default)]
 pub(super) struct RowTerms {
-    /// As many as the longest label set has.
+    /// Of a row: what the longest label set takes.
     width: usize,
     rows: usize,
-    ids: Vec<TermId>,
+    fours: Vec<Four>,
 }
 
 impl RowTerms {
     #[inline]
-    pub fn get(&self, row: u32) -> &[TermId] {
-        &self.ids[row as usize * self.width..][..self.width]
+    pub fn get(&self, row: u32) -> &[Four] {
+        &self.fours[row as usize * self.width..][..self.width]
     }
 
     /// A new row takes the terms of a label set, so many of them.
     pub fn set(&mut self, row: u32, count: usize, terms: impl Iterator<Item = TermId>) {
         self.rows = self.rows.max(row as usize + 1);
-        if count > self.width {
-            self.widen(count);
+        if count > self.width * 4 {
+            self.widen(count.div_ceil(4));
         }
-        let more = (self.rows * self.width).saturating_sub(self.ids.len());
-        make_room(&mut self.ids, more);
-        self.ids.resize(self.rows * self.width, NONE);
-        let ids = &mut self.ids[row as usize * self.width..][..self.width];
-        ids.iter_mut().zip(terms).for_each(|(id, term)| *id = term);
+        let more = (self.rows * self.width).saturating_sub(self.fours.len());
+        make_room(&mut self.fours, more);
+        self.fours.resize(self.rows * self.width, [NONE; 4]);
+        self.ids_mut(row).iter_mut().zip(terms).for_each(|(id, term)| *id = term);
     }
 
     pub fn free(&mut self, row: u32, terms: &mut Terms) {
-        let ids = &mut self.ids[row as usize * self.width..][..self.width];
-        for id in ids.iter_mut().filter(|id| **id != NONE) {
+        for id in self.ids_mut(row).iter_mut().filter(|id| **id != NONE) {
             terms.release(std::mem::replace(id, NONE));
         }
     }
 
+    fn ids_mut(&mut self, row: u32) -> &mut [TermId] {
+        self.fours[row as usize * self.width..][..self.width].as_flattened_mut()
+    }
+
     /// Label sets of a pipeline mostly have the same names: this happens once or twice.
     fn widen(&mut self, width: usize) {
-        let mut ids = Vec::with_capacity(self.rows * width);
+        let mut fours = Vec::with_capacity(self.rows * width);
         if self.width > 0 {
-            for row in self.ids.chunks_exact(self.width) {
-                ids.extend_from_slice(row);
-                ids.resize(ids.len() + width - self.width, NONE);
+            for row in self.fours.chunks_exact(self.width) {
+                fours.extend_from_slice(row);
+                fours.resize(fours.len() + width - self.width, [NONE; 4]);
             }
         }
-        (self.ids, self.width) = (ids, width);
+        (self.fours, self.width) = (fours, width);
     }
 }

@@ -6,7 +6,7 @@
 
 use super::family::LabelName;
 use super::key::{self, LabelKey};
-use super::terms::{NONE, TermId, Terms, UNKNOWN};
+use super::terms::{Four, NONE, TermId, Terms, UNKNOWN};
 use crate::words;
 
 /// Values of a label that are remembered, by a few bits of their bytes.
@@ -107,32 +107,48 @@ pub struct LabelSet<'v> {
     which: &'v [u16],
     /// Their names are known to ascend.
     is_sorted: bool,
+    numbers: &'v Numbers,
 }
 
 impl<'v> LabelSet<'v> {
-    pub fn new(values: &'v [LabelValue], which: &'v [u16]) -> Self {
-        LabelSet { values, which, is_sorted: false }
+    /// `numbers` is for its own use.
+    pub fn new(values: &'v [LabelValue], which: &'v [u16], numbers: &'v mut Numbers) -> Self {
+        numbers.gather(values, which);
+        LabelSet { values, which, is_sorted: false, numbers }
     }
 
     /// As [`new`](Self::new), of labels whose order is sure, so that nobody has to look.
-    pub fn in_order(values: &'v [LabelValue], which: &'v [u16]) -> Self {
-        LabelSet { values, which, is_sorted: true }
+    #[inline(always)]
+    pub fn in_order(values: &'v [LabelValue], which: &'v [u16], numbers: &'v mut Numbers) -> Self {
+        numbers.gather(values, which);
+        LabelSet { values, which, is_sorted: true, numbers }
     }
 
     #[inline]
     fn values(self) -> impl Iterator<Item = &'v LabelValue> {
-        self.which.iter().map(move |at| &self.values[usize::from(*at)])
+        values_of(self.values, self.which)
     }
 
     /// What [`row_hash`] gives for the key.
     #[inline]
     pub(super) fn hash(self) -> u64 {
-        self.values().fold(0, |hash, value| sum(hash, value.hash))
+        self.numbers.hash
+    }
+
+    /// Its numbers side by side.
+    #[inline(always)]
+    pub(super) fn numbers(self) -> &'v Numbers {
+        self.numbers
+    }
+
+    /// Whether its numbers do not say all: some labels have no value, or they are too many to stand side by side.
+    pub(super) fn is_odd(self) -> bool {
+        self.which.len() > NUMBERS_MAX || self.values().any(|value| value.term == NONE)
     }
 
     /// Whether the terms of a row are these. A value that has no number is in none.
     #[inline]
-    pub(super) fn is(self, row: &[TermId]) -> bool {
+    pub(super) fn is(self, row: &[Four]) -> bool {
         is_row(row, self.values().map(|value| value.term))
     }
 
@@ -157,7 +173,7 @@ impl<'v> LabelSet<'v> {
     }
 
     /// Whether the terms of a row are those of that label set, all of which have a number.
-    pub(super) fn is_other(self, row: &[TermId], terms: &Terms, gives_way: impl Fn(LabelName) -> bool) -> bool {
+    pub(super) fn is_other(self, row: &[Four], terms: &Terms, gives_way: impl Fn(LabelName) -> bool) -> bool {
         let term = |value: &LabelValue| match value.term {
             NONE => NONE,
             _ if gives_way(value.name) => terms.other(value.name),
@@ -200,10 +216,57 @@ impl<'v> LabelSet<'v> {
     }
 }
 
+/// Labels of a series that are compared all at once.
+const NUMBERS_MAX: usize = 16;
+
+/// The numbers of a label set side by side, and their hash.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers {
+    hash: u64,
+    ids: [TermId; NUMBERS_MAX],
+}
+
+impl Numbers {
+    #[inline(always)]
+    fn gather(&mut self, values: &[LabelValue], which: &[u16]) {
+        if which.len() > NUMBERS_MAX {
+            return self.gather_more(values, which);
+        }
+        self.ids = [NONE; NUMBERS_MAX];
+        let mut hash = 0;
+        for (id, value) in self.ids.iter_mut().zip(values_of(values, which)) {
+            *id = value.term;
+            hash = sum(hash, value.hash);
+        }
+        self.hash = hash;
+    }
+
+    #[cold]
+    fn gather_more(&mut self, values: &[LabelValue], which: &[u16]) {
+        self.hash = values_of(values, which).fold(0, |hash, value| sum(hash, value.hash));
+        // No row has this.
+        self.ids = [UNKNOWN; NUMBERS_MAX];
+    }
+
+    /// Whether the terms of a row are these: four at a time, as a row is made of them. That they are is sure; that they are
+    /// not, unless the set [is odd](LabelSet::is_odd).
+    #[inline(always)]
+    pub(super) fn are(&self, row: &[Four]) -> bool {
+        let ours = self.ids.as_chunks().0;
+        let is_over = |fours: &[Four], at: usize| fours.get(at).is_none_or(|[first, ..]| *first == NONE);
+        row.iter().zip(ours).all(|(known, four)| known == four) && is_over(ours, row.len()) && is_over(row, ours.len())
+    }
+}
+
+#[inline]
+fn values_of<'v>(values: &'v [LabelValue], which: &'v [u16]) -> impl Iterator<Item = &'v LabelValue> {
+    which.iter().map(move |at| &values[usize::from(*at)])
+}
+
 /// Whether a row has these terms, but for those that are [`NONE`], and no others.
 #[inline]
-fn is_row(row: &[TermId], terms: impl Iterator<Item = TermId>) -> bool {
-    let mut row = row.iter();
+fn is_row(row: &[Four], terms: impl Iterator<Item = TermId>) -> bool {
+    let mut row = row.as_flattened().iter();
     for term in terms {
         if term != NONE && row.next() != Some(&term) {
             return false;
@@ -213,8 +276,8 @@ fn is_row(row: &[TermId], terms: impl Iterator<Item = TermId>) -> bool {
 }
 
 /// The hash of a label set, from its terms.
-pub(super) fn hash_of_terms(terms: &Terms, row: &[TermId]) -> u64 {
-    row.iter().fold(0, |hash, term| sum(hash, terms.get(*term).hash))
+pub(super) fn hash_of_terms(terms: &Terms, row: &[Four]) -> u64 {
+    row.as_flattened().iter().fold(0, |hash, term| sum(hash, terms.get(*term).hash))
 }
 
 /// The same, from the part of a stored key that makes the series.

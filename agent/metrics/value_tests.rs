@@ -80,7 +80,7 @@ impl Counting {
         }
         let order = order.map(|at| at as u16);
         self.store.set_now(self.now);
-        self.store.cells_of(self.group, LabelSet::new(values, &order)).inc(0).unwrap();
+        self.store.cells_of(self.group, LabelSet::new(values, &order, &mut Numbers::default())).inc(0).unwrap();
     }
 
     /// Everything that is shown, and the books.
@@ -127,7 +127,8 @@ proptest! {
         for value in [before, after] {
             counting.store.set_value(&mut label, name, value.as_deref());
             let (mut built, mut pushed) = (LabelKey::new(), LabelKey::new());
-            let labels = LabelSet::new(std::slice::from_ref(&label), &[0]);
+            let mut numbers = Numbers::default();
+            let labels = LabelSet::new(std::slice::from_ref(&label), &[0], &mut numbers);
             labels.write(&mut built, &counting.store.terms);
             if let Some(value) = &value {
                 pushed.push(name, value);

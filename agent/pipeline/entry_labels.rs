@@ -3,7 +3,7 @@
 
 use super::scope::LabelId;
 use super::text::Text;
-use crate::metrics::{LabelName, LabelSet, LabelValue, Store};
+use crate::metrics::{LabelName, LabelSet, LabelValue, Numbers, Store};
 
 /// The last bit stands for all further labels.
 const SHARED: u64 = 1 << 63;
@@ -37,6 +37,7 @@ const LISTS_MAX: usize = 16;
 pub(super) struct EntryLabels {
     /// By the rank of the labels' names.
     values: Vec<LabelValue>,
+    numbers: Numbers,
     lists: Vec<Present>,
 }
 
@@ -75,8 +76,8 @@ impl EntryLabels {
         };
         let ranks = &self.lists[at].ranks;
         match names.ascend {
-            true => LabelSet::in_order(&self.values, ranks),
-            false => LabelSet::new(&self.values, ranks),
+            true => LabelSet::in_order(&self.values, ranks, &mut self.numbers),
+            false => LabelSet::new(&self.values, ranks, &mut self.numbers),
         }
     }
 

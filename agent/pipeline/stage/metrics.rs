@@ -84,7 +84,14 @@ impl StageConfig for MetricsConfig {
         }
         let mut labels = Labels::default();
         let compiled: Vec<_> = groups.iter().map(|(_, members)| Group::compile(members, &mut labels, scope)).collect();
-        Some(Metrics { groups: compiled.into_iter().collect::<Option<_>>()?, labels })
+        let (mut counters, mut others): (Vec<Counters>, Vec<Group>) = Default::default();
+        for group in compiled.into_iter().collect::<Option<Vec<_>>>()? {
+            match (group.counted, group.labels) {
+                (Some(counted), Some(labels)) => Counters::of(&mut counters, counted).groups.push((group.id, labels)),
+                (_, labels) => others.push(Group { labels, ..group }),
+            }
+        }
+        Some(Metrics { counters, groups: others, labels })
     }
 }
 
@@ -245,8 +252,16 @@ impl MetricConfig {
 }
 
 pub struct Metrics {
+    counters: Vec<Counters>,
     groups: Vec<Group>,
     labels: Labels,
+}
+
+/// Groups of one counter each, with labels of their own, for the same lines: most groups are such.
+struct Counters {
+    counted: Counted,
+    /// Each with its labels (see [`Group::labels`]).
+    groups: Vec<(GroupId, Vec<u16>)>,
 }
 
 /// Metrics with the same labels.
@@ -259,7 +274,7 @@ struct Group {
     counted: Option<Counted>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Counted {
     All,
     /// Lines that have this value, whatever it reads.
@@ -327,20 +342,48 @@ impl Run for Metrics {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         self.labels.next_line();
         context.series.set_now(context.now);
+        for counters in &self.counters {
+            if counters.counted.counts(record) {
+                self.labels.make_ready(record, context.series);
+                for (group, labels) in &counters.groups {
+                    context.series.count(*group, self.labels.some(labels));
+                }
+            }
+        }
         self.groups.iter().for_each(|group| group.count(&mut self.labels, record, context));
         Flow::Next
+    }
+}
+
+impl Counters {
+    fn of(all: &mut Vec<Counters>, counted: Counted) -> &mut Counters {
+        let known = all.iter().position(|known| known.counted == counted);
+        if known.is_none() {
+            all.push(Counters { counted, groups: Vec::new() });
+        }
+        let at = known.unwrap_or(all.len() - 1);
+        &mut all[at]
+    }
+}
+
+impl Counted {
+    /// Whether the line is one of them.
+    #[inline]
+    fn counts(self, record: &Record<'_>) -> bool {
+        match self {
+            Counted::All => true,
+            Counted::With(source) => record.value(source).is_present(),
+        }
     }
 }
 
 impl Group {
     fn count(&self, labels: &mut Labels, record: &mut Record<'_>, context: &mut Context<'_>) {
         match self.counted {
-            None => return self.update(labels, record, context),
-            Some(Counted::With(source)) if !record.value(source).is_present() => return,
+            None => self.update(labels, record, context),
+            Some(counted) if counted.counts(record) => context.series.count(self.id, record.series_labels(context.series)),
             Some(_) => {}
         }
-        let labels = labels.of(self.labels.as_deref(), record, context.series);
-        context.series.count(self.id, labels);
     }
 
     #[inline(never)]

@@ -1,6 +1,6 @@
 //! The labels of a `metrics` stage: from the record to what the store is asked with.
 
-use crate::metrics::{LabelName, LabelSet, LabelValue, Store};
+use crate::metrics::{LabelName, LabelSet, LabelValue, Numbers, Store};
 use crate::pipeline::{LabelId, Record, Slot, Text, Value};
 
 /// The labels of all groups: made ready once a line, for the first group that wants some.
@@ -8,6 +8,7 @@ use crate::pipeline::{LabelId, Record, Slot, Text, Value};
 pub struct Labels {
     sources: Vec<Source>,
     values: Vec<LabelValue>,
+    numbers: Numbers,
     /// They are those of the line at hand.
     is_ready: bool,
 }
@@ -40,18 +41,30 @@ impl Labels {
     }
 
     /// The labels of a group for the line at hand; `None`: all labels of the entry.
-    #[inline]
+    #[inline(always)]
     pub fn of<'l>(&'l mut self, which: Option<&'l [u16]>, record: &'l mut Record<'_>, series: &Store) -> LabelSet<'l> {
         let Some(which) = which else { return record.series_labels(series) };
+        self.make_ready(record, series);
+        self.some(which)
+    }
+
+    /// Some of them, which are ready.
+    #[inline(always)]
+    pub fn some<'l>(&'l mut self, which: &'l [u16]) -> LabelSet<'l> {
+        LabelSet::in_order(&self.values, which, &mut self.numbers)
+    }
+
+    /// Makes them ready, if they are not.
+    #[inline]
+    pub fn make_ready(&mut self, record: &mut Record<'_>, series: &Store) {
         if !self.is_ready {
-            self.make_ready(record, series);
+            self.is_ready = true;
+            self.set_all(record, series);
         }
-        LabelSet::in_order(&self.values, which)
     }
 
     #[inline(never)]
-    fn make_ready(&mut self, record: &mut Record<'_>, series: &Store) {
-        self.is_ready = true;
+    fn set_all(&mut self, record: &mut Record<'_>, series: &Store) {
         for (source, label) in self.sources.iter().zip(&mut self.values) {
             let value = match record.text_bytes(source.slot) {
                 Some(value) => Some(value),

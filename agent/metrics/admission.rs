@@ -164,8 +164,8 @@ impl Group {
             let is_own = labels.any_own(terms, gives);
             return is_own.then(|| Row::own(self.insert_ready(terms, labels, key)));
         }
-        let other = labels.hash_of_other(terms, gives)?;
-        let index = self.find_by(other, |row| labels.is_other(row, terms, gives))?;
+        let other = labels.numbers_of_other(terms, gives)?;
+        let index = self.find_by(other.hash, |row| other.are(row))?;
         let free = limit.series_max.saturating_add(self.admission.reserve()).saturating_sub(own);
         if self.admission.proves_heavy(labels.hash(), free) {
             self.columns.iter_mut().for_each(|column| column.promoted += 1);

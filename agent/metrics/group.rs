@@ -156,11 +156,12 @@ impl Cells<'_> {
     #[inline(always)]
     pub fn update(&mut self, metric: usize, update: Update) -> Result<(), Refused> {
         // What nearly every line does: one more of a series that lives.
-        if let (Update::Inc, Some(Column { kind: Kind::Counter, at, .. })) = (update, self.columns.get(metric))
-            && !self.is_replaced()
+        if let (Update::Inc, Some(Column { kind: Kind::Counter, at, limited, .. })) = (update, self.columns.get_mut(metric))
+            && self.capped == 0
             && let Some([stamp, whole, ..]) = self.row.get_mut(*at..)
             && count_one(stamp, whole, self.now)
         {
+            *limited += u64::from(self.limited);
             return Ok(());
         }
         self.update_any(metric, update)
@@ -248,12 +249,13 @@ impl Group {
     /// The row of labels that are made ready.
     #[inline(always)]
     pub fn find_row(&self, labels: LabelSet<'_>) -> Option<u32> {
-        self.find_by(labels.hash(), |row| labels.numbers().are(row)).or_else(|| self.find_odd_row(labels))
+        let row = self.find_by(labels.hash(), |row| labels.numbers().are(row));
+        if row.is_none() && labels.is_wide() { self.find_wide_row(labels) } else { row }
     }
 
-    #[inline(never)]
-    fn find_odd_row(&self, labels: LabelSet<'_>) -> Option<u32> {
-        if labels.is_odd() { self.find_by(labels.hash(), |row| labels.is(row)) } else { None }
+    #[cold]
+    fn find_wide_row(&self, labels: LabelSet<'_>) -> Option<u32> {
+        self.find_by(labels.hash(), |row| labels.is(row))
     }
 
     /// One more in the first metric, if it is a counter that lives in the row.

@@ -132,14 +132,17 @@ impl Store {
 
     #[inline(never)]
     fn new_row_of(&mut self, group: GroupId, labels: LabelSet<'_>) -> Row {
+        let Store { names, groups, terms, key, .. } = self;
+        let is_sorted = labels.is_sorted_by_name(|name| &names.list[usize::from(name.0)]);
+        let admitted = if is_sorted { groups[group.0 as usize].admit_ready(terms, labels, key) } else { None };
+        admitted.unwrap_or_else(|| self.new_row_of_any(group, labels))
+    }
+
+    #[cold]
+    fn new_row_of_any(&mut self, group: GroupId, labels: LabelSet<'_>) -> Row {
         let mut key = std::mem::take(&mut self.key);
-        let is_sorted = labels.is_sorted_by_name(|name| &self.names.list[usize::from(name.0)]);
-        let known = &mut self.groups[group.0 as usize];
-        let admitted = if is_sorted { known.admit_ready(&mut self.terms, labels, &mut key) } else { None };
-        let row = admitted.unwrap_or_else(|| {
-            labels.write(&mut key, &self.terms);
-            self.new_row(group, &mut key)
-        });
+        labels.write(&mut key, &self.terms);
+        let row = self.new_row(group, &mut key);
         self.key = key;
         row
     }

@@ -141,9 +141,9 @@ impl<'v> LabelSet<'v> {
         self.numbers
     }
 
-    /// Whether its numbers do not say all: some labels have no value, or they are too many to stand side by side.
-    pub(super) fn is_odd(self) -> bool {
-        self.which.len() > NUMBERS_MAX || self.values().any(|value| value.term == NONE)
+    /// Whether its numbers are too many to stand side by side.
+    pub(super) fn is_wide(self) -> bool {
+        self.which.len() > NUMBERS_MAX
     }
 
     /// Whether the terms of a row are these. A value that has no number is in none.
@@ -152,34 +152,21 @@ impl<'v> LabelSet<'v> {
         is_row(row, self.values().map(|value| value.term))
     }
 
-    /// The hash of the label set in which `__other__` stands for the values that give way; `None` if none does, or if one of
-    /// its terms has no number.
-    pub(super) fn hash_of_other(self, terms: &Terms, gives_way: impl Fn(LabelName) -> bool) -> Option<u64> {
+    /// The numbers of the label set in which `__other__` stands for the values that give way; `None` if none does, or if they
+    /// are [too many](Self::is_wide).
+    pub(super) fn numbers_of_other(self, terms: &Terms, gives_way: impl Fn(LabelName) -> bool) -> Option<Numbers> {
         let mut some = false;
-        let mut hash = 0;
-        for value in self.values() {
-            let (mut entry, mut term) = (value.hash, value.term);
-            if term != NONE && gives_way(value.name) {
-                term = terms.other(value.name);
-                entry = terms.get(term).hash;
-                some |= term != value.term;
+        let others = self.values().map(|value| match value.term {
+            term if term != NONE && gives_way(value.name) => {
+                let other = terms.other(value.name);
+                some |= other != term;
+                (other, terms.get(other).hash)
             }
-            if term == UNKNOWN {
-                return None;
-            }
-            hash = sum(hash, entry);
-        }
-        some.then_some(hash)
-    }
-
-    /// Whether the terms of a row are those of that label set, all of which have a number.
-    pub(super) fn is_other(self, row: &[Four], terms: &Terms, gives_way: impl Fn(LabelName) -> bool) -> bool {
-        let term = |value: &LabelValue| match value.term {
-            NONE => NONE,
-            _ if gives_way(value.name) => terms.other(value.name),
-            term => term,
-        };
-        is_row(row, self.values().map(term))
+            term => (term, value.hash),
+        });
+        let mut numbers = Numbers::default();
+        numbers.take(others);
+        (some && !self.is_wide()).then_some(numbers)
     }
 
     /// The numbers of its values; those that have none get one. A row takes them.
@@ -219,37 +206,39 @@ impl<'v> LabelSet<'v> {
 /// Labels of a series that are compared all at once.
 const NUMBERS_MAX: usize = 16;
 
-/// The numbers of a label set side by side, and their hash.
+/// The numbers of the values of a label set side by side, and the hash of the set.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
-    hash: u64,
+    pub(super) hash: u64,
+    /// And then [`NONE`].
     ids: [TermId; NUMBERS_MAX],
 }
 
 impl Numbers {
     #[inline(always)]
     fn gather(&mut self, values: &[LabelValue], which: &[u16]) {
+        self.take(values_of(values, which).map(|value| (value.term, value.hash)));
         if which.len() > NUMBERS_MAX {
-            return self.gather_more(values, which);
+            self.ids = [UNKNOWN; NUMBERS_MAX];
         }
+    }
+
+    /// Takes numbers, as many as there is room for, and the sum of the hashes.
+    #[inline(always)]
+    fn take(&mut self, terms: impl Iterator<Item = (TermId, u64)>) {
+        let (mut at, mut hash) = (0, 0);
         self.ids = [NONE; NUMBERS_MAX];
-        let mut hash = 0;
-        for (id, value) in self.ids.iter_mut().zip(values_of(values, which)) {
-            *id = value.term;
-            hash = sum(hash, value.hash);
+        for (term, entry) in terms {
+            // What has no value is in no row; the next one takes its place.
+            self.ids[at % NUMBERS_MAX] = term;
+            at += usize::from(term != NONE);
+            hash = sum(hash, entry);
         }
         self.hash = hash;
     }
 
-    #[cold]
-    fn gather_more(&mut self, values: &[LabelValue], which: &[u16]) {
-        self.hash = values_of(values, which).fold(0, |hash, value| sum(hash, value.hash));
-        // No row has this.
-        self.ids = [UNKNOWN; NUMBERS_MAX];
-    }
-
-    /// Whether the terms of a row are these: four at a time, as a row is made of them. That they are is sure; that they are
-    /// not, unless the set [is odd](LabelSet::is_odd).
+    /// Whether the terms of a row are these: four at a time, as a row is made of them. Never, if they are
+    /// [too many](LabelSet::is_wide).
     #[inline(always)]
     pub(super) fn are(&self, row: &[Four]) -> bool {
         let ours = self.ids.as_chunks().0;

@@ -102,6 +102,20 @@ pub(super) fn stamp(cell: &[u64]) -> Stamp {
     Stamp(cell[0])
 }
 
+/// Whether the cell holds a series.
+#[inline]
+pub(super) fn is_begun(cell: &[u64]) -> bool {
+    cell.first().is_some_and(|stamp| *stamp != Stamp::NEVER.0)
+}
+
+/// The series of a cell was touched.
+#[inline]
+pub(super) fn touch(cell: &mut [u64], now: u32) {
+    if let Some(stamp) = cell.first_mut() {
+        *stamp = Stamp(*stamp).touched(now).0;
+    }
+}
+
 /// Words that a cell of this kind takes.
 pub(super) fn width(kind: &Kind) -> usize {
     match kind {
@@ -112,7 +126,7 @@ pub(super) fn width(kind: &Kind) -> usize {
 }
 
 /// Changes the value; the stamp is the caller's.
-#[inline]
+#[inline(always)]
 pub(super) fn update(kind: &Kind, cell: &mut [u64], update: Update) -> Result<(), Refused> {
     match (kind, update) {
         (Kind::Counter, Update::Inc) => add_whole(cell, 1),

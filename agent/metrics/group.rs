@@ -155,27 +155,23 @@ impl Cells<'_> {
     /// A refusal is counted here; the caller need not look at it.
     #[inline(always)]
     pub fn update(&mut self, metric: usize, update: Update) -> Result<(), Refused> {
-        // What nearly every line does: one more of a series that lives.
-        if let (Update::Inc, Some(Column { kind: Kind::Counter, at, limited, .. })) = (update, self.columns.get_mut(metric))
+        // What nearly every line does: a series lives and takes the update.
+        if let Some(column) = self.columns.get_mut(metric)
             && self.capped == 0
-            && let Some([stamp, whole, ..]) = self.row.get_mut(*at..)
-            && count_one(stamp, whole, self.now)
+            && let Some(cell) = self.row.get_mut(column.at..column.end)
+            && cell::is_begun(cell)
+            && cell::update(&column.kind, cell, update).is_ok()
         {
-            *limited += u64::from(self.limited);
+            cell::touch(cell, self.now);
+            column.limited += u64::from(self.limited);
             return Ok(());
         }
         self.update_any(metric, update)
     }
 
-    /// Whether the row stands for others, too.
-    #[inline]
-    fn is_replaced(&self) -> bool {
-        self.limited || self.capped != 0
-    }
-
     #[inline(never)]
     fn update_any(&mut self, metric: usize, update: Update) -> Result<(), Refused> {
-        let is_replaced = self.is_replaced();
+        let is_replaced = self.limited || self.capped != 0;
         let column = &mut self.columns[metric];
         let cell = &mut self.row[column.at..column.end];
         let outcome = cell::update(&column.kind, cell, update);

@@ -391,15 +391,15 @@ impl Group {
         // The row is looked up for the first metric that this line touches.
         let mut metrics = self.metrics.iter().enumerate();
         let first = metrics.find_map(|(at, metric)| Some((at, metric.change(record)?)));
-        let Some((at, change)) = first else { return };
+        let Some((mut at, mut change)) = first else { return };
         let labels = labels.of(self.labels.as_deref(), record, context.series);
         let mut cells = context.series.cells_of(self.id, labels);
-        // What a cell refuses (a negative number for a counter), the store counts.
-        let _ = cells.update(at, change);
-        for (at, metric) in metrics {
-            if let Some(change) = metric.change(record) {
-                let _ = cells.update(at, change);
-            }
+        loop {
+            // What a cell refuses (a negative number for a counter), the store counts.
+            let _ = cells.update(at, change);
+            let next = metrics.find_map(|(at, metric)| Some((at, metric.change(record)?)));
+            let Some(next) = next else { return };
+            (at, change) = next;
         }
     }
 }

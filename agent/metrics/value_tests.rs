@@ -138,6 +138,37 @@ proptest! {
         }
     }
 
+    /// Rows of all widths in one group, and label sets that are too many to stand side by side.
+    #[test]
+    fn any_number_of_labels_makes_the_series_of_its_key(
+        lines in prop::collection::vec(prop::collection::vec(prop_oneof![
+            6 => Just(Some("a")), 2 => Just(Some("b")), 1 => Just(Some("")), 1 => Just(None),
+        ], 0..NUMBERS_MAX + 6), 1..40),
+        series_max in prop_oneof![Just(2usize), Just(usize::MAX)],
+    ) {
+        let (mut plain, mut ready) = (Counting::new(series_max, &[], None), Counting::new(series_max, &[], None));
+        let mut values = vec![LabelValue::default(); NUMBERS_MAX + 6];
+        let name_of = |at: usize| format!("l{at:02}");
+        for line in lines.iter().flat_map(|line| [line, line]) {
+            let mut key = LabelKey::new();
+            for (at, value) in line.iter().enumerate() {
+                let name = plain.store.label_name(&name_of(at));
+                prop_assert_eq!(name, ready.store.label_name(&name_of(at)));
+                ready.store.set_value(&mut values[at], name, value.map(str::as_bytes));
+                if let Some(value) = value {
+                    key.push(name, value.as_bytes());
+                }
+            }
+            let row = plain.store.row(plain.group, &mut key, 1);
+            plain.store.cells(plain.group, row).inc(0).unwrap();
+            let which: Vec<u16> = (0..line.len() as u16).collect();
+            let mut numbers = Numbers::default();
+            ready.store.set_now(1);
+            ready.store.count(ready.group, LabelSet::in_order(&values, &which, &mut numbers));
+            prop_assert_eq!(plain.shown(), ready.shown());
+        }
+    }
+
     /// Series end, and what numbered their labels comes to mean others.
     #[test]
     fn a_number_that_was_given_up_means_nothing_any_more(

@@ -76,7 +76,10 @@ proptest! {
             for (label, value, counts) in changes {
                 let label = label.index(labels);
                 present[label] = text(value);
-                marks.label_was_set(LabelId(label as u16), present[label].is_some(), names);
+                match present[label] {
+                    Some(_) => marks.label_was_set(LabelId(label as u16), names),
+                    None => marks.label_was_taken(LabelId(label as u16), names),
+                }
                 if counts {
                     by_key.count_by_key(&present, bytes);
                     let get = |text: Text| &bytes[text.start as usize..text.end as usize];

@@ -21,7 +21,7 @@ pub struct State {
     scratch: Vec<u8>,
     slots: Vec<Value>,
     labels: Vec<Option<Text>>,
-    line: Option<Text>,
+    line: Text,
     timestamp: UnixNanos,
     /// The entry would be the same if its lines were read again.
     repeatable: bool,
@@ -76,7 +76,7 @@ impl<'r> Record<'r> {
         state.slots.extend_from_slice(&binding.slots);
         state.labels.clear();
         state.labels.extend_from_slice(&binding.labels);
-        state.line = Some(Text::new(Place::Input, 0, input.len()));
+        state.line = Text::new(Place::Input, 0, input.len());
         state.timestamp = read_at;
         state.repeatable = false;
         state.refused = None;
@@ -142,11 +142,11 @@ impl<'r> Record<'r> {
     }
 
     pub fn line_text(&self) -> Text {
-        self.state.line.unwrap_or(Text::EMPTY)
+        self.state.line
     }
 
     pub fn set_line(&mut self, text: Text) {
-        self.state.line = Some(text);
+        self.state.line = text;
     }
 
     pub fn timestamp(&self) -> UnixNanos {
@@ -203,9 +203,16 @@ impl<'r> Record<'r> {
         self.state.labels[id.0 as usize]
     }
 
+    #[inline]
     pub fn set_label(&mut self, id: LabelId, value: Option<Text>) {
-        self.state.labels[id.0 as usize] = value;
-        self.state.label_marks.label_was_set(id, value.is_some(), &self.binding.series_names);
+        let known = &mut self.state.labels[id.0 as usize];
+        let (marks, names) = (&mut self.state.label_marks, &self.binding.series_names);
+        match value {
+            Some(_) => marks.label_was_set(id, names),
+            None if known.is_none() => return,
+            None => marks.label_was_taken(id, names),
+        }
+        *known = value;
     }
 
     /// All labels by their ids: those of the pipeline, then those that only the target has.
@@ -215,9 +222,11 @@ impl<'r> Record<'r> {
 
     /// Takes away all labels but those that are allowed, by their numbers.
     pub fn retain_labels(&mut self, allowed: &[bool]) {
-        for label in 0..self.state.labels.len() {
-            if self.state.labels[label].is_some() && !allowed.get(label).is_some_and(|allowed| *allowed) {
-                self.set_label(LabelId(label as u16), None);
+        let State { labels, label_marks, .. } = &mut *self.state;
+        for (label, text) in (0..).zip(labels) {
+            if text.is_some() && !allowed.get(usize::from(label)).is_some_and(|allowed| *allowed) {
+                *text = None;
+                label_marks.label_was_taken(LabelId(label), &self.binding.series_names);
             }
         }
     }
@@ -284,7 +293,7 @@ impl<'r> Record<'r> {
 
     /// Whether no stage has taken a part of the line yet.
     pub fn is_whole(&self) -> bool {
-        self.state.line == Some(Text::new(Place::Input, 0, self.input.len()))
+        self.state.line == Text::new(Place::Input, 0, self.input.len())
     }
 
     pub fn refusal(&self) -> Option<ReasonId> {

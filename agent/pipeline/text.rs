@@ -21,6 +21,12 @@ pub struct Text {
     pub end: u32,
 }
 
+impl Default for Text {
+    fn default() -> Self {
+        Text::EMPTY
+    }
+}
+
 impl Text {
     /// A text of no bytes.
     pub const EMPTY: Text = Text { place: Place::Fixed, start: 0, end: 0 };

@@ -57,8 +57,7 @@ impl StageConfig for CriConfig {
             flags: scope.given_slot("flags"),
             content: scope.given_slot("content"),
             stream_label: scope.label("stream"),
-            stdout: scope.constant("stdout"),
-            stderr: scope.constant("stderr"),
+            names: [Stream::Stdout, Stream::Stderr].map(|stream| scope.constant(stream.as_str())),
             partial_flag: scope.constant("P"),
             gives_values: true,
             torn: scope.reason(torn::TORN),
@@ -77,8 +76,8 @@ pub struct Cri {
     flags: Slot,
     content: Slot,
     stream_label: LabelId,
-    stdout: Text,
-    stderr: Text,
+    /// By [`Stream`].
+    names: [Text; 2],
     partial_flag: Text,
     /// Whether a stage reads any of the extracted values.
     gives_values: bool,
@@ -124,20 +123,18 @@ impl Cri {
     /// Reads a line; nothing where it has no prefix.
     #[inline]
     pub(super) fn read(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
-        let line = record.line_text();
-        let whole = record.bytes(line);
-        let Some((parsed, timestamp)) = cri::parse_usual(whole, &self.latest) else {
-            return self.read_any(record, context);
-        };
-        let parts = self.gives_values.then(|| (line.part(whole, parsed.time), line.part(whole, parsed.flags)));
+        let (line, input) = (record.line_text(), record.input());
+        let usual = if record.is_whole() { cri::parse_usual(input, &self.latest) } else { None };
+        let Some((parsed, timestamp)) = usual else { return self.read_any(record, context) };
+        let parts = self.gives_values.then(|| (line.part(input, parsed.time), line.part(input, parsed.flags)));
         // An empty content has a place too: the end of the line.
-        let content = line.slice(whole.len() - parsed.content.len(), whole.len());
-        let stream = parsed.stream;
+        let content = line.slice(input.len() - parsed.content.len(), input.len());
         record.set_timestamp(timestamp);
-        Some(self.take_whole(record, stream, parts, content))
+        Some(self.take_whole(record, parsed.stream, parts, content))
     }
 
     /// As [`read`](Self::read), in whatever form the prefix is.
+    #[inline(never)]
     fn read_any(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
         let line = record.line_text();
         let whole = record.bytes(line);
@@ -195,10 +192,7 @@ impl Cri {
     }
 
     fn name_of(&self, stream: Stream) -> Text {
-        match stream {
-            Stream::Stdout => self.stdout,
-            Stream::Stderr => self.stderr,
-        }
+        self.names[stream as usize]
     }
 }
 

@@ -33,7 +33,7 @@ impl Counting {
         for label in &self.order {
             let name = &self.names[usize::from(*label)];
             if let (false, Some(text)) = (name.starts_with("__"), labels[usize::from(*label)]) {
-                key.push(self.store.label_name(name), &bytes[text.start as usize..text.end as usize]);
+                key.push(self.store.label_name(name), &bytes[text.range()]);
             }
         }
         let row = self.store.row(self.group, &mut key, 1);
@@ -82,7 +82,7 @@ proptest! {
                 }
                 if counts {
                     by_key.count_by_key(&present, bytes);
-                    let get = |text: Text| &bytes[text.start as usize..text.end as usize];
+                    let get = |text: Text| &bytes[text.range()];
                     let set = entry_labels.make_ready(&present, &mut marks, names, get, &ready.store);
                     ready.store.cells_of(ready.group, set).inc(0).unwrap();
                 }

@@ -184,7 +184,7 @@ impl<'r> Record<'r> {
     pub fn text_bytes(&self, slot: Slot) -> Option<&[u8]> {
         match self.value(slot) {
             // Nearly always a part of the line.
-            Value::Text(Text { place: Place::Input, start, end }) => Some(&self.input[start as usize..end as usize]),
+            Value::Text(text) if text.place() == Place::Input => Some(&self.input[text.range()]),
             Value::Text(text) => Some(self.bytes_elsewhere(text)),
             _ => None,
         }
@@ -328,10 +328,9 @@ impl<'r> Record<'r> {
 
     /// Appends a text of the record itself to the scratch space, directly behind what was appended last.
     pub fn append(&mut self, text: Text) {
-        let range = text.start as usize..text.end as usize;
-        match text.place {
-            Place::Scratch => self.state.scratch.extend_from_within(range),
-            place => self.state.scratch.extend_from_slice(&self.places[place as usize][range]),
+        match text.place() {
+            Place::Scratch => self.state.scratch.extend_from_within(text.range()),
+            place => self.state.scratch.extend_from_slice(&self.places[place as usize][text.range()]),
         }
     }
 
@@ -445,6 +444,9 @@ fn duration_seconds(text: &[u8]) -> Option<f64> {
 
 #[inline]
 fn bytes_of<'b>(text: Text, places: &[&'b [u8]; 4], scratch: &'b [u8]) -> &'b [u8] {
-    let place = if text.place == Place::Scratch { scratch } else { places[text.place as usize] };
-    &place[text.start as usize..text.end as usize]
+    let place = match text.place() {
+        Place::Scratch => scratch,
+        place => places[place as usize],
+    };
+    &place[text.range()]
 }

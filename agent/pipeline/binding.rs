@@ -18,8 +18,10 @@ pub struct Binding {
     pub(super) names: Vec<Box<str>>,
     /// Label ids in the order of their names.
     pub(super) order: Vec<u16>,
-    /// Initial extracted values: Promtail seeds them with the labels.
+    /// Initial extracted values, of those that a stage reads: Promtail seeds them with the labels. These have the first
+    /// numbers; in the others a value of an older line may stand, which nobody looks at.
     pub(super) slots: Vec<Value>,
+    pub(super) slot_count: usize,
     /// What series call the labels.
     pub(super) series_names: SeriesNames,
     /// Names the source by its labels: the same in every process, and whatever number its binding has.
@@ -29,7 +31,14 @@ pub struct Binding {
 }
 
 impl Binding {
-    pub(super) fn new(labels: &Labels, label_names: &Names, slots: &Names, series: &mut Store) -> Self {
+    /// `slots_read`: so many, the first ones, are read by some stage.
+    pub(super) fn new(
+        labels: &Labels,
+        label_names: &Names,
+        slots: &Names,
+        slots_read: usize,
+        series: &mut Store,
+    ) -> Self {
         let mut names: Vec<Box<str>> = label_names.iter().map(Box::from).collect();
         for (name, _) in labels.iter() {
             if label_names.position(name).is_none() {
@@ -45,13 +54,16 @@ impl Binding {
             })
         };
         let initial: Vec<Option<Text>> = names.iter().map(|name| place(name)).collect();
-        let slots = slots.iter().map(|name| place(name).map_or(Value::Missing, Value::Text)).collect();
+        let slot_count = slots.len();
+        let slots = slots.iter().take(slots_read);
+        let slots = slots.map(|name| place(name).map_or(Value::Missing, Value::Text)).collect();
         let mut order: Vec<u16> = (0..names.len() as u16).collect();
         order.sort_by(|a, b| names[*a as usize].cmp(&names[*b as usize]));
         let series_names = SeriesNames::new(&names, &initial, &order, series);
         let parts = labels.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let identity = KeyedHash::PLAIN.of(parts);
-        Binding { bytes, labels: initial, names, order, slots, series_names, identity, origin: Origin::next() }
+        let origin = Origin::next();
+        Binding { bytes, labels: initial, names, order, slots, slot_count, series_names, identity, origin }
     }
 
     /// Which source this is, for what is remembered of it over a restart.

@@ -46,6 +46,8 @@ pub(super) struct EntryLabels {
     /// By the rank of the labels' names.
     values: Vec<LabelValue>,
     lists: Vec<Present>,
+    /// Behind the list that was wanted last.
+    next: usize,
 }
 
 /// The labels that are set, by rank.
@@ -79,10 +81,12 @@ impl EntryLabels {
         if changed & SHARED != 0 {
             self.set_shared(labels, names, bytes, series);
         }
-        let at = match self.lists.iter().position(|list| list.bits == present && present & SHARED == 0) {
-            Some(known) => known,
-            None => self.list(present, labels, names),
+        // Stages want the same lists one after another, line after line.
+        let at = match self.lists.get(self.next) {
+            Some(list) if list.bits == present && present & SHARED == 0 => self.next,
+            _ => self.list(present, labels, names),
         };
+        self.next = at + 1;
         let ranks = &self.lists[at].ranks;
         match names.ascend {
             true => LabelSet::in_order(&self.values, ranks),
@@ -116,9 +120,14 @@ impl EntryLabels {
         (OWN_BITS..names.order.len()).for_each(|rank| self.set_value(rank, labels, names, &bytes, series));
     }
 
-    /// Makes the list of the labels that are set; the last one gives way where there are too many.
+    /// The list of the labels that are set, among those that are known or made anew. The last one gives way where there are
+    /// too many.
     #[inline(never)]
     fn list(&mut self, present: u64, labels: &[Option<Text>], names: &SeriesNames) -> usize {
+        let known = self.lists.iter().position(|list| list.bits == present && present & SHARED == 0);
+        if let Some(known) = known {
+            return known;
+        }
         if self.lists.len() < LISTS_MAX {
             self.lists.push(Present::default());
         }

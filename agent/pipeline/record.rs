@@ -62,7 +62,8 @@ pub struct Record<'r> {
 
 impl<'r> Record<'r> {
     /// A fresh record: the line as read, the target's labels, nothing extracted but these labels.
-    #[inline]
+    // Into its one caller on the way of a line.
+    #[inline(always)]
     pub(super) fn new(
         state: &'r mut State,
         fixed: &'r [u8],
@@ -72,10 +73,13 @@ impl<'r> Record<'r> {
         read_at: UnixNanos,
     ) -> Self {
         state.scratch.clear();
-        state.slots.clear();
-        state.slots.extend_from_slice(&binding.slots);
-        state.labels.clear();
-        state.labels.extend_from_slice(&binding.labels);
+        // Nearly every line has as many as the one before.
+        if state.slots.len() != binding.slot_count || state.labels.len() != binding.labels.len() {
+            state.slots.resize(binding.slot_count, Value::Missing);
+            state.labels.resize(binding.labels.len(), None);
+        }
+        state.slots[..binding.slots.len()].copy_from_slice(&binding.slots);
+        state.labels.copy_from_slice(&binding.labels);
         state.line = Text::new(Place::Input, 0, input.len());
         state.timestamp = read_at;
         state.repeatable = false;
@@ -309,9 +313,9 @@ impl<'r> Record<'r> {
         self.state.metadata.clear();
     }
 
-    /// The slots by their numbers.
+    /// The slots that a stage reads, by their numbers.
     pub fn slots(&self) -> impl ExactSizeIterator<Item = Value> + '_ {
-        self.state.slots.iter().copied()
+        self.state.slots[..self.binding.slots.len()].iter().copied()
     }
 
     /// Appends bytes to the scratch space.
@@ -444,6 +448,10 @@ fn duration_seconds(text: &[u8]) -> Option<f64> {
 
 #[inline]
 fn bytes_of<'b>(text: Text, places: &[&'b [u8]; 4], scratch: &'b [u8]) -> &'b [u8] {
+    // Nearly always a part of the line.
+    if text.place() == Place::Input {
+        return &places[Place::Input as usize][text.range()];
+    }
     let place = match text.place() {
         Place::Scratch => scratch,
         place => places[place as usize],

@@ -78,8 +78,9 @@ impl Text {
     #[inline]
     pub fn slice(self, from: usize, to: usize) -> Text {
         debug_assert!(from <= to && to <= self.len());
-        let start = self.range().start;
-        Text::new(self.place(), start + from, start + to)
+        let whole = self.0.get();
+        let begin = whole >> PLACE_BIT << PLACE_BIT | whole >> START_BIT;
+        Text(SET | (begin + ((from as u64) << START_BIT) + to as u64))
     }
 
     /// This text and so many bytes behind it.

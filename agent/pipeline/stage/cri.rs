@@ -90,7 +90,7 @@ impl Run for Cri {
     #[inline]
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         // Promtail lets a line without the prefix pass as it is.
-        self.read(record, context).unwrap_or(Flow::Next)
+        self.read_usual(record).or_else(|| self.read_any(record, context)).unwrap_or(Flow::Next)
     }
 
     fn narrow(&mut self, is_read: &dyn Fn(Slot) -> bool) {
@@ -120,12 +120,14 @@ impl Run for Cri {
 }
 
 impl Cri {
-    /// Reads a line; nothing where it has no prefix.
+    /// Reads a line as nearly all of them are; nothing where it is another, which may have a prefix all the same.
     #[inline]
-    pub(super) fn read(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
+    pub(super) fn read_usual(&mut self, record: &mut Record<'_>) -> Option<Flow> {
+        if !record.is_whole() {
+            return None;
+        }
         let (line, input) = (record.line_text(), record.input());
-        let usual = if record.is_whole() { cri::parse_usual(input, &self.latest) } else { None };
-        let Some((parsed, timestamp)) = usual else { return self.read_any(record, context) };
+        let (parsed, timestamp) = cri::parse_usual(input, &self.latest)?;
         let parts = self.gives_values.then(|| (line.part(input, parsed.time), line.part(input, parsed.flags)));
         // An empty content has a place too: the end of the line.
         let content = line.slice(input.len() - parsed.content.len(), input.len());
@@ -133,9 +135,9 @@ impl Cri {
         Some(self.take_whole(record, parsed.stream, parts, content))
     }
 
-    /// As [`read`](Self::read), in whatever form the prefix is.
+    /// Reads a line in whatever form the prefix is; nothing where it has none.
     #[inline(never)]
-    fn read_any(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
+    pub(super) fn read_any(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
         let line = record.line_text();
         let whole = record.bytes(line);
         let parsed = cri::parse(whole);
@@ -163,7 +165,7 @@ impl Cri {
     }
 
     /// Leaves the content of a line, or of its last piece, in the record. `parts` are the texts of its time and flags.
-    #[inline]
+    #[inline(always)]
     fn take_whole(&mut self, record: &mut Record<'_>, stream: Stream, parts: Option<(Text, Text)>, content: Text) -> Flow {
         self.give(record, stream, parts, content);
         let is_whole = record.is_whole();
@@ -179,7 +181,7 @@ impl Cri {
         Flow::Next
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&self, record: &mut Record<'_>, stream: Stream, parts: Option<(Text, Text)>, content: Text) {
         let name = self.name_of(stream);
         record.set_label(self.stream_label, Some(name));

@@ -3,7 +3,7 @@
 use super::{Flow, Run, StageConfig};
 use crate::diagnostic::Diagnostics;
 use crate::labels::is_label_name;
-use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Text, Value};
+use crate::pipeline::{Context, LabelId, Record, Scope, Slot};
 use crate::words;
 use crate::yaml::{FromNode, Node, Spanned};
 
@@ -55,28 +55,14 @@ pub struct Labels {
 impl Run for Labels {
     fn process(&mut self, record: &mut Record<'_>, _context: &mut Context<'_>) -> Flow {
         for &(slot, label) in &self.pairs {
-            match record.value(slot) {
-                Value::Text(text) => set(record, label, text),
-                value => set_other(record, label, value),
+            // What is missing or null leaves the label as it is; so does a text that is no UTF-8 (Promtail skips it,
+            // since Loki would refuse the stream).
+            let Some(text) = record.text(slot) else { continue };
+            let bytes = record.bytes(text);
+            if words::is_ascii(bytes) || str::from_utf8(bytes).is_ok() {
+                record.set_label(label, Some(text));
             }
         }
         Flow::Next
-    }
-}
-
-/// What is missing or null leaves the label as it is; so does a text that is no UTF-8 (Promtail skips it, since Loki would
-/// refuse the stream).
-#[inline]
-fn set(record: &mut Record<'_>, label: LabelId, text: Text) {
-    let bytes = record.bytes(text);
-    if words::is_ascii(bytes) || str::from_utf8(bytes).is_ok() {
-        record.set_label(label, Some(text));
-    }
-}
-
-#[inline(never)]
-fn set_other(record: &mut Record<'_>, label: LabelId, value: Value) {
-    if let Some(text) = record.value_text(value) {
-        set(record, label, text);
     }
 }

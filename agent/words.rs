@@ -29,6 +29,9 @@ pub fn double_word(text: &[u8]) -> Option<u128> {
     }
 }
 
+/// Texts of up to so many bytes are known by their [`ends`].
+pub const ENDS_BYTES_MAX: usize = 16;
+
 /// The first and the last eight bytes of a text, each the first one lowest; of less than eight bytes the [`word`] and 0. With
 /// its length they are all there is to know of a text of up to sixteen bytes.
 #[inline]
@@ -72,7 +75,7 @@ pub fn is_same(a: &[u8], b: &[u8]) -> bool {
 pub fn is_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     match bytes.len() {
-        ..=16 => {
+        ..=ENDS_BYTES_MAX => {
             let [first, last] = ends(bytes);
             (first | last) & HIGH == 0
         }

@@ -67,7 +67,7 @@ pub fn parse(line: &[u8]) -> Option<CriLine<'_>> {
 /// As [`parse`], and the time: of a whole line as runtimes write it, in the second of the line before. Then everything
 /// stands at its place behind the time, which is in UTC and has nine digits, or fewer where zeros are left out. `None` for
 /// any other line.
-#[inline]
+#[inline(always)]
 pub fn parse_usual<'a>(line: &'a [u8], latest: &LatestSecond) -> Option<(CriLine<'a>, UnixNanos)> {
     let (time, behind) = line.split_first_chunk::<NANOS_TEXT>()?;
     match latest.parse_nanos(time) {

@@ -31,6 +31,26 @@ impl Marks {
         self.present |= bit;
     }
 
+    /// Takes away all labels but those that are allowed.
+    pub fn retain(&mut self, labels: &mut [Option<Text>], allowed: &[LabelId], names: &SeriesNames) {
+        if !names.have_own_bits {
+            for (label, text) in (0..).map(LabelId).zip(labels) {
+                if text.is_some() && !allowed.contains(&label) {
+                    *text = None;
+                    self.label_was_taken(label, names);
+                }
+            }
+            return;
+        }
+        let kept = allowed.iter().fold(0, |kept, label| kept | names.bits[usize::from(label.0)]);
+        let mut taken = self.present & !kept;
+        self.present &= kept;
+        while taken != 0 {
+            labels[usize::from(names.order[taken.trailing_zeros() as usize].label)] = None;
+            taken &= taken - 1;
+        }
+    }
+
     /// Its value is of no interest then, until it is set again.
     #[inline]
     pub fn label_was_taken(&mut self, label: LabelId, names: &SeriesNames) {
@@ -157,6 +177,8 @@ pub(super) struct SeriesNames {
     ascend: bool,
     /// By the labels' numbers: the bit of the rank, or none.
     bits: Vec<u64>,
+    /// Each label has one that it shares with no other.
+    have_own_bits: bool,
     /// The labels that are set from the start.
     initial: u64,
 }
@@ -166,7 +188,8 @@ impl SeriesNames {
     pub fn new(names: &[Box<str>], labels: &[Option<Text>], order: &[u16], series: &mut Store) -> Self {
         let name = |label: u16| &names[usize::from(label)];
         let of_series = order.iter().copied().filter(|label| !name(*label).starts_with("__"));
-        let order: Vec<Ranked> = of_series.map(|label| Ranked { label, name: series.label_name(name(label)) }).collect();
+        let order: Vec<Ranked> =
+            of_series.map(|label| Ranked { label, name: series.label_name(name(label)) }).collect();
         let mut bits = vec![0; names.len()];
         let mut initial = 0;
         for (rank, label) in order.iter().map(|ranked| usize::from(ranked.label)).enumerate() {
@@ -174,7 +197,8 @@ impl SeriesNames {
             initial |= if labels[label].is_some() { bits[label] } else { 0 };
         }
         let ascend = order.is_sorted_by(|a, b| series.name(a.name) < series.name(b.name));
-        SeriesNames { order, ascend, bits, initial }
+        let have_own_bits = order.len() == names.len() && order.len() <= OWN_BITS;
+        SeriesNames { order, ascend, bits, have_own_bits, initial }
     }
 }
 

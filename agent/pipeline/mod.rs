@@ -263,7 +263,22 @@ impl Pipeline {
         mut run: impl FnMut(&mut [Stage], &mut Record<'_>, &mut Context<'_>) -> Flow,
     ) {
         self.state.may_split = true;
-        let Some(mut behind) = self.line(id, line, context, output, &mut run) else { return };
+        if let Some(behind) = self.line(id, line, context, output, &mut run) {
+            self.lines_behind(behind, id, line, context, output, run);
+        }
+    }
+
+    /// Processes what stands in a torn line from `behind` on.
+    #[cold]
+    fn lines_behind(
+        &mut self,
+        mut behind: usize,
+        id: BindingId,
+        line: &[u8],
+        context: &mut Context<'_>,
+        output: &mut dyn Output,
+        mut run: impl FnMut(&mut [Stage], &mut Record<'_>, &mut Context<'_>) -> Flow,
+    ) {
         let mut rest = line;
         for splits in 1..=torn::SPLITS_MAX {
             rest = &rest[behind..];
@@ -276,7 +291,8 @@ impl Pipeline {
     }
 
     /// Processes one line; where the next one begins in it, if it is torn.
-    #[inline]
+    // A part of the loop over lines.
+    #[inline(always)]
     fn line(
         &mut self,
         id: BindingId,

@@ -187,8 +187,7 @@ impl<'r> Record<'r> {
     #[inline]
     pub fn text_bytes(&self, slot: Slot) -> Option<&[u8]> {
         match self.value(slot) {
-            // Nearly always a part of the line.
-            Value::Text(text) if text.place() == Place::Input => Some(&self.input[text.range()]),
+            Value::Text(text) if text.is_input() => Some(&self.input[text.range()]),
             Value::Text(text) => Some(self.bytes_elsewhere(text)),
             _ => None,
         }
@@ -224,15 +223,9 @@ impl<'r> Record<'r> {
         &self.state.labels
     }
 
-    /// Takes away all labels but those that are allowed, by their numbers.
-    pub fn retain_labels(&mut self, allowed: &[bool]) {
-        let State { labels, label_marks, .. } = &mut *self.state;
-        for (label, text) in (0..).zip(labels) {
-            if text.is_some() && !allowed.get(usize::from(label)).is_some_and(|allowed| *allowed) {
-                *text = None;
-                label_marks.label_was_taken(LabelId(label), &self.binding.series_names);
-            }
-        }
+    /// Takes away all labels but those that are allowed.
+    pub fn retain_labels(&mut self, allowed: &[LabelId]) {
+        self.state.label_marks.retain(&mut self.state.labels, allowed, &self.binding.series_names);
     }
 
     /// All label ids of this record: those of the pipeline, then those that only the target has.
@@ -448,8 +441,7 @@ fn duration_seconds(text: &[u8]) -> Option<f64> {
 
 #[inline]
 fn bytes_of<'b>(text: Text, places: &[&'b [u8]; 4], scratch: &'b [u8]) -> &'b [u8] {
-    // Nearly always a part of the line.
-    if text.place() == Place::Input {
+    if text.is_input() {
         return &places[Place::Input as usize][text.range()];
     }
     let place = match text.place() {

@@ -53,6 +53,12 @@ impl Text {
         }
     }
 
+    /// Whether it is a part of the line as it was read, as nearly all are.
+    #[inline]
+    pub fn is_input(self) -> bool {
+        self.0.get() & 3 << PLACE_BIT == 0
+    }
+
     /// From where to where it stands in its place.
     #[inline]
     pub fn range(self) -> Range<usize> {

@@ -121,7 +121,7 @@ impl Run for Cri {
 
 impl Cri {
     /// Reads a line as nearly all of them are; nothing where it is another, which may have a prefix all the same.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read_usual(&mut self, record: &mut Record<'_>) -> Option<Flow> {
         if !record.is_whole() {
             return None;

@@ -75,3 +75,41 @@ impl Binding {
         self.origin
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::bench::{World, cri};
+    use proptest::prelude::*;
+
+    /// Of these some give values that no stage reads, and one gives a value long before a stage reads it.
+    const STAGES: &str = r#"
+- cri: {}
+- docker: {}
+- regex: {expression: '^a=(?P<a>[0-9]) (?P<unread>.)'}
+- regex: {expression: 'b=(?P<b>[0-9])'}
+- labels: {a: , copy: b, flags: , filename: }
+"#;
+
+    /// The labels of the last entry.
+    fn labels(world: &World) -> Option<String> {
+        world.out.0.last().and_then(|entry| Some(entry.split_once(' ')?.1.to_string()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+        #[test]
+        fn nothing_of_a_line_is_there_in_the_next_one(
+            lines in prop::collection::vec((0..3usize, any::<bool>(), "(a=[0-9] )?[xy] ?(b=[0-9])?"), 1..12),
+        ) {
+            let mut world = World::new(STAGES);
+            for (source, has_prefix, text) in lines {
+                let line = if has_prefix { cri("stdout", "F", &text) } else { text };
+                world.line(source, line.as_bytes());
+                let mut fresh = World::new(STAGES);
+                fresh.line(source, line.as_bytes());
+                prop_assert_eq!(labels(&world), labels(&fresh));
+            }
+        }
+    }
+}

@@ -444,9 +444,6 @@ fn bytes_of<'b>(text: Text, places: &[&'b [u8]; 4], scratch: &'b [u8]) -> &'b [u
     if text.is_input() {
         return &places[Place::Input as usize][text.range()];
     }
-    let place = match text.place() {
-        Place::Scratch => scratch,
-        place => places[place as usize],
-    };
+    let place = if text.place() == Place::Scratch { scratch } else { places[text.place() as usize] };
     &place[text.range()]
 }

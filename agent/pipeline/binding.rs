@@ -87,7 +87,7 @@ mod tests {
 - docker: {}
 - regex: {expression: '^a=(?P<a>[0-9]) (?P<unread>.)'}
 - regex: {expression: 'b=(?P<b>[0-9])'}
-- labels: {a: , copy: b, flags: , filename: }
+- labels: {a: , copy: b, flags: }
 "#;
 
     /// The labels of the last entry.

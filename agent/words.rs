@@ -29,6 +29,9 @@ pub fn double_word(text: &[u8]) -> Option<u128> {
     }
 }
 
+/// Texts of up to so many bytes are known by their [`ends`].
+pub const ENDS_BYTES_MAX: usize = 16;
+
 /// The first and the last eight bytes of a text, each the first one lowest; of less than eight bytes the [`word`] and 0. With
 /// its length they are all there is to know of a text of up to sixteen bytes.
 #[inline]
@@ -67,10 +70,22 @@ pub fn is_same(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// Whether all bytes are ASCII, as those of most lines and labels are: a third of what looking for UTF-8 takes. The last
-/// block overlaps the one before, so that nothing is left over.
-#[inline]
+/// Whether all bytes are ASCII, as those of most lines and labels are: a third of what looking for UTF-8 takes.
+#[inline(always)]
 pub fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    match bytes.len() {
+        ..=ENDS_BYTES_MAX => {
+            let [first, last] = ends(bytes);
+            (first | last) & HIGH == 0
+        }
+        _ => is_long_ascii(bytes),
+    }
+}
+
+/// The last block overlaps the one before, so that nothing is left over.
+#[inline(never)]
+fn is_long_ascii(bytes: &[u8]) -> bool {
     const HIGH: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
     if let Some(last) = bytes.last_chunk::<32>() {
         let (blocks, _) = bytes.as_chunks::<32>();
@@ -82,7 +97,7 @@ pub fn is_ascii(bytes: &[u8]) -> bool {
     }
     match (bytes.first_chunk(), bytes.last_chunk()) {
         (Some(first), Some(last)) => (u128::from_le_bytes(*first) | u128::from_le_bytes(*last)) & HIGH == 0,
-        _ => double_word(bytes).unwrap_or_default() & HIGH == 0,
+        _ => bytes.is_ascii(),
     }
 }
 

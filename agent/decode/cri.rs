@@ -67,20 +67,35 @@ pub fn parse(line: &[u8]) -> Option<CriLine<'_>> {
 /// As [`parse`], and the time: of a whole line as runtimes write it, in the second of the line before. Then everything
 /// stands at its place behind the time, which is in UTC and has nine digits, or fewer where zeros are left out. `None` for
 /// any other line.
-#[inline]
+#[inline(always)]
 pub fn parse_usual<'a>(line: &'a [u8], latest: &LatestSecond) -> Option<(CriLine<'a>, UnixNanos)> {
-    let time_bytes = match line.get(NANOS_TEXT - 1)? {
-        b'Z' => NANOS_TEXT,
-        _ => 1 + line[..NANOS_TEXT].iter().position(|byte| *byte == b'Z')?,
+    let (time, behind) = line.split_first_chunk::<NANOS_TEXT>()?;
+    match latest.parse_nanos(time) {
+        Some(timestamp) => Some((usual(time, behind)?, timestamp)),
+        None => parse_shorter(line, latest),
+    }
+}
+
+/// Of a line whose time has fewer digits: mostly eight.
+#[inline(never)]
+fn parse_shorter<'a>(line: &'a [u8], latest: &LatestSecond) -> Option<(CriLine<'a>, UnixNanos)> {
+    let end = 1 + line.get(..NANOS_TEXT)?.iter().rposition(|byte| *byte == b'Z')?;
+    let (time, behind) = line.split_at(end);
+    Some((usual(time, behind)?, latest.parse_again(time)?))
+}
+
+/// The line of this time, if what stands behind it is whole.
+#[inline]
+fn usual<'a>(time: &'a [u8], behind: &'a [u8]) -> Option<CriLine<'a>> {
+    // In two parts, each of which is one comparison.
+    let (stream, behind) = behind.split_first_chunk::<8>()?;
+    let (flags, content) = behind.split_first_chunk::<2>()?;
+    let stream = match () {
+        () if stream == b" stdout " => Stream::Stdout,
+        () if stream == b" stderr " => Stream::Stderr,
+        () => return None,
     };
-    let (time, behind) = line.split_at(time_bytes);
-    let (behind, content) = behind.split_first_chunk()?;
-    let stream = match behind {
-        b" stdout F " => Stream::Stdout,
-        b" stderr F " => Stream::Stderr,
-        _ => return None,
-    };
-    Some((CriLine { time, stream, flags: &behind[8..9], content }, latest.parse_again(time)?))
+    (flags == b"F ").then_some(CriLine { time, stream, flags: &flags[..1], content })
 }
 
 /// `\S+?` and the space behind it. RE2's `\s` is tab, newline, form feed, carriage return and space.

@@ -118,7 +118,7 @@ impl Chains {
             record.set_cut();
         }
         self.recycle(chain.bytes);
-        Some(Text { end: start.end + last.len() as u32, ..start })
+        Some(start.and_behind(last.len()))
     }
 
     /// The next chain that leaves unfinished.

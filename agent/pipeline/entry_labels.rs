@@ -5,8 +5,10 @@ use super::scope::LabelId;
 use super::text::Text;
 use crate::metrics::{LabelName, LabelSet, LabelValue, Numbers, Store};
 
-/// The last bit stands for all further labels.
-const SHARED: u64 = 1 << 63;
+/// So many labels have a bit of their own.
+const OWN_BITS: usize = 63;
+/// The last bit stands for all further ones.
+const SHARED: u64 = 1 << OWN_BITS;
 
 /// Which labels are set and which have changed, a bit for each, by the rank of their names.
 #[derive(Clone, Copy, Default)]
@@ -23,10 +25,36 @@ impl Marks {
     }
 
     #[inline]
-    pub fn label_was_set(&mut self, label: LabelId, is_some: bool, names: &SeriesNames) {
+    pub fn label_was_set(&mut self, label: LabelId, names: &SeriesNames) {
         let bit = names.bits[usize::from(label.0)];
         self.changed |= bit;
-        self.present = self.present & !(bit & !SHARED) | if is_some { bit } else { 0 };
+        self.present |= bit;
+    }
+
+    /// Takes away all labels but those that are allowed.
+    pub fn retain(&mut self, labels: &mut [Option<Text>], allowed: &[LabelId], names: &SeriesNames) {
+        if !names.have_own_bits {
+            for (label, text) in (0..).map(LabelId).zip(labels) {
+                if text.is_some() && !allowed.contains(&label) {
+                    *text = None;
+                    self.label_was_taken(label, names);
+                }
+            }
+            return;
+        }
+        let kept = allowed.iter().fold(0, |kept, label| kept | names.bits[usize::from(label.0)]);
+        let mut taken = self.present & !kept;
+        self.present &= kept;
+        while taken != 0 {
+            labels[usize::from(names.order[taken.trailing_zeros() as usize].label)] = None;
+            taken &= taken - 1;
+        }
+    }
+
+    /// Its value is of no interest then, until it is set again.
+    #[inline]
+    pub fn label_was_taken(&mut self, label: LabelId, names: &SeriesNames) {
+        self.present &= !names.bits[usize::from(label.0)] | SHARED;
     }
 }
 
@@ -39,6 +67,8 @@ pub(super) struct EntryLabels {
     values: Vec<LabelValue>,
     numbers: Numbers,
     lists: Vec<Present>,
+    /// Behind the list that was wanted last.
+    next: usize,
 }
 
 /// The labels that are set, by rank.
@@ -50,6 +80,7 @@ struct Present {
 
 impl EntryLabels {
     /// `labels`: as the record has them. `marks`: of these; what has changed is made ready and marked so no more.
+    #[inline]
     pub fn make_ready<'b>(
         &mut self,
         labels: &[Option<Text>],
@@ -58,22 +89,25 @@ impl EntryLabels {
         bytes: impl Fn(Text) -> &'b [u8],
         series: &Store,
     ) -> LabelSet<'_> {
-        let Marks { present, changed } = *marks;
-        if changed != 0 {
-            marks.changed = 0;
-            if self.values.len() < names.order.len() {
-                self.values.resize_with(names.order.len(), LabelValue::default);
-            }
-            for_each(changed & present, names.order.len(), |rank| {
-                if let Some(text) = labels[usize::from(names.order[rank])] {
-                    series.set_value(&mut self.values[rank], names.names[rank], Some(bytes(text)));
-                }
-            });
+        let present = marks.present;
+        let changed = std::mem::take(&mut marks.changed) & present;
+        if self.values.len() < names.order.len() {
+            self.values.resize_with(names.order.len(), LabelValue::default);
         }
-        let at = match self.lists.iter().position(|list| list.bits == present && present & SHARED == 0) {
-            Some(known) => known,
-            None => self.list(present, labels, names),
+        let mut own = changed & !SHARED;
+        while own != 0 {
+            self.set_value(own.trailing_zeros() as usize, labels, names, &bytes, series);
+            own &= own - 1;
+        }
+        if changed & SHARED != 0 {
+            self.set_shared(labels, names, bytes, series);
+        }
+        // Stages want the same lists one after another, line after line.
+        let at = match self.lists.get(self.next) {
+            Some(list) if list.bits == present && present & SHARED == 0 => self.next,
+            _ => self.list(present, labels, names),
         };
+        self.next = at + 1;
         let ranks = &self.lists[at].ranks;
         match names.ascend {
             true => LabelSet::in_order(&self.values, ranks, &mut self.numbers),
@@ -81,9 +115,40 @@ impl EntryLabels {
         }
     }
 
-    /// Makes the list of the labels that are set; the last one gives way where there are too many.
+    #[inline(always)]
+    fn set_value<'b>(
+        &mut self,
+        rank: usize,
+        labels: &[Option<Text>],
+        names: &SeriesNames,
+        bytes: impl Fn(Text) -> &'b [u8],
+        series: &Store,
+    ) {
+        let Ranked { label, name } = names.order[rank];
+        if let Some(text) = labels[usize::from(label)] {
+            series.set_value(&mut self.values[rank], name, Some(bytes(text)));
+        }
+    }
+
+    #[cold]
+    fn set_shared<'b>(
+        &mut self,
+        labels: &[Option<Text>],
+        names: &SeriesNames,
+        bytes: impl Fn(Text) -> &'b [u8],
+        series: &Store,
+    ) {
+        (OWN_BITS..names.order.len()).for_each(|rank| self.set_value(rank, labels, names, &bytes, series));
+    }
+
+    /// The list of the labels that are set, among those that are known or made anew. The last one gives way where there are
+    /// too many.
     #[inline(never)]
     fn list(&mut self, present: u64, labels: &[Option<Text>], names: &SeriesNames) -> usize {
+        let known = self.lists.iter().position(|list| list.bits == present && present & SHARED == 0);
+        if let Some(known) = known {
+            return known;
+        }
         if self.lists.len() < LISTS_MAX {
             self.lists.push(Present::default());
         }
@@ -91,38 +156,30 @@ impl EntryLabels {
         let Present { bits, ranks } = &mut self.lists[at];
         *bits = present;
         ranks.clear();
-        for_each(present, names.order.len(), |rank| {
-            if labels[usize::from(names.order[rank])].is_some() {
-                ranks.push(rank as u16);
-            }
-        });
+        let all = names.order.iter().enumerate();
+        let set = all.filter(|(_, Ranked { label, .. })| labels[usize::from(*label)].is_some());
+        ranks.extend(set.map(|(rank, _)| rank as u16));
         at
     }
 }
 
-/// Calls for the rank of each bit, of so many ranks.
-#[inline]
-fn for_each(bits: u64, ranks: usize, mut call: impl FnMut(usize)) {
-    let mut own = bits & !SHARED;
-    while own != 0 {
-        call(own.trailing_zeros() as usize);
-        own &= own - 1;
-    }
-    if bits & SHARED != 0 {
-        (63..ranks).for_each(call);
-    }
+/// A label by its number, and the name that series have for it.
+#[derive(Clone, Copy)]
+struct Ranked {
+    label: u16,
+    name: LabelName,
 }
 
 /// The names that series have for the labels of a binding.
 pub(super) struct SeriesNames {
     /// The labels that series may have (not `__…`), in the order of their names: the place here is the rank.
-    order: Vec<u16>,
-    /// By rank.
-    names: Vec<LabelName>,
+    order: Vec<Ranked>,
     /// Each stands once, and in their order: names of the entry that Prometheus would not take are changed for it.
     ascend: bool,
     /// By the labels' numbers: the bit of the rank, or none.
     bits: Vec<u64>,
+    /// Each label has one that it shares with no other.
+    have_own_bits: bool,
     /// The labels that are set from the start.
     initial: u64,
 }
@@ -130,17 +187,19 @@ pub(super) struct SeriesNames {
 impl SeriesNames {
     /// `names` and the initial `labels` by number, and all numbers in the order of the names.
     pub fn new(names: &[Box<str>], labels: &[Option<Text>], order: &[u16], series: &mut Store) -> Self {
-        let name = |label: &u16| &names[usize::from(*label)];
-        let order: Vec<u16> = order.iter().copied().filter(|label| !name(label).starts_with("__")).collect();
+        let name = |label: u16| &names[usize::from(label)];
+        let of_series = order.iter().copied().filter(|label| !name(*label).starts_with("__"));
+        let order: Vec<Ranked> =
+            of_series.map(|label| Ranked { label, name: series.label_name(name(label)) }).collect();
         let mut bits = vec![0; names.len()];
         let mut initial = 0;
-        for (rank, label) in order.iter().map(|label| usize::from(*label)).enumerate() {
-            bits[label] = 1 << rank.min(63);
+        for (rank, label) in order.iter().map(|ranked| usize::from(ranked.label)).enumerate() {
+            bits[label] = 1 << rank.min(OWN_BITS);
             initial |= if labels[label].is_some() { bits[label] } else { 0 };
         }
-        let names: Vec<LabelName> = order.iter().map(|label| series.label_name(name(label))).collect();
-        let ascend = names.is_sorted_by(|a, b| series.name(*a) < series.name(*b));
-        SeriesNames { order, names, ascend, bits, initial }
+        let ascend = order.is_sorted_by(|a, b| series.name(a.name) < series.name(b.name));
+        let have_own_bits = order.len() == names.len() && order.len() <= OWN_BITS;
+        SeriesNames { order, ascend, bits, have_own_bits, initial }
     }
 }
 

@@ -3,7 +3,7 @@ use crate::metrics::{Family, GroupId, Kind, LabelKey, Limit, Shown};
 use crate::pipeline::Place;
 use proptest::prelude::*;
 
-/// A store with a counter, and so many labels: each third one with a name that series do not have, in no order.
+/// A store with a counter, and so many labels in no order: with `hides`, each third one has a name that series do not have.
 struct Counting {
     store: Store,
     group: GroupId,
@@ -12,13 +12,13 @@ struct Counting {
 }
 
 impl Counting {
-    fn new(labels: usize) -> Counting {
+    fn new(labels: usize, hides: bool) -> Counting {
         let mut store = Store::new();
         let family = Family { name: "lines_total".into(), help: String::new(), kind: Kind::Counter, max_idle: None };
         let family = store.define(family).unwrap();
         let group = store.group(&[family], Limit { series_max: usize::MAX, ..Limit::default() });
         let name = |n: usize| match n % 3 {
-            2 => format!("__hidden_{n}"),
+            2 if hides => format!("__hidden_{n}"),
             _ => format!("label_{:03}", n * 37 % 101),
         };
         let names: Vec<Box<str>> = (0..labels).map(|n| name(n).into()).collect();
@@ -33,7 +33,7 @@ impl Counting {
         for label in &self.order {
             let name = &self.names[usize::from(*label)];
             if let (false, Some(text)) = (name.starts_with("__"), labels[usize::from(*label)]) {
-                key.push(self.store.label_name(name), &bytes[text.start as usize..text.end as usize]);
+                key.push(self.store.label_name(name), &bytes[text.range()]);
             }
         }
         let row = self.store.row(self.group, &mut key, 1);
@@ -58,12 +58,13 @@ proptest! {
     #[test]
     fn what_has_changed_is_enough_to_know(
         labels in prop_oneof![1usize..12, 60usize..100],
+        hides in any::<bool>(),
         lines in prop::collection::vec(
-            (any::<bool>(), prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 0..12)),
+            (any::<bool>(), prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>(), prop::bool::weighted(0.1)), 0..12)),
             1..60,
         ),
     ) {
-        let (mut by_key, mut ready) = (Counting::new(labels), Counting::new(labels));
+        let [mut by_key, mut ready] = [(); 2].map(|()| Counting::new(labels, hides));
         let bytes = b"abcdefgh";
         let initial: [Vec<Option<Text>>; 2] = [0, 1].map(|source| (0..labels).map(|n| text((n * source) as u8)).collect());
         let (names, order) = (ready.names.clone(), ready.order.clone());
@@ -73,13 +74,24 @@ proptest! {
             let source = usize::from(source);
             let (mut present, names) = (initial[source].clone(), &sources[source]);
             let mut marks = Marks::of_new_line(names);
-            for (label, value, counts) in changes {
-                let label = label.index(labels);
-                present[label] = text(value);
-                marks.label_was_set(LabelId(label as u16), present[label].is_some(), names);
+            for (label, value, counts, retains) in changes {
+                let label = LabelId(label.index(labels) as u16);
+                let changed = &mut present[usize::from(label.0)];
+                *changed = text(value);
+                match changed {
+                    Some(_) => marks.label_was_set(label, names),
+                    None => marks.label_was_taken(label, names),
+                }
+                if retains {
+                    let every = usize::from(value % 7) + 1;
+                    let allowed: Vec<LabelId> = (0..labels).step_by(every).map(|label| LabelId(label as u16)).collect();
+                    let wanted: Vec<_> = (0..).zip(&present).map(|(n, text)| text.filter(|_| n % every == 0)).collect();
+                    marks.retain(&mut present, &allowed, names);
+                    prop_assert_eq!(&present, &wanted);
+                }
                 if counts {
                     by_key.count_by_key(&present, bytes);
-                    let get = |text: Text| &bytes[text.start as usize..text.end as usize];
+                    let get = |text: Text| &bytes[text.range()];
                     let set = entry_labels.make_ready(&present, &mut marks, names, get, &ready.store);
                     ready.store.cells_of(ready.group, set).inc(0).unwrap();
                 }

@@ -143,6 +143,8 @@ pub struct Pipeline {
     stages: Vec<Stage>,
     fixed: Vec<u8>,
     slots: Names,
+    /// So many of them, the first ones, are read by some stage.
+    slots_read: usize,
     labels: Names,
     reasons: Names,
     bindings: Vec<Option<Binding>>,
@@ -181,15 +183,18 @@ impl Pipeline {
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
         let mut scope = Scope::new(series, geoip, series_max, diagnostics);
+        // They get the first numbers: the others need not be taken away from each line.
+        names_read(configs, geoip).iter().for_each(|name| _ = scope.slot(name));
         let mut stages = stage::compile_stages(configs, &mut scope)?;
         stage::each_mut(&mut stages, &mut |stage| stage.narrow(&|slot| scope.is_read(slot)));
         let rate_drop = LineRate::reason(&mut scope);
-        let reasons = scope.reasons.len();
+        let (slots_read, reasons) = (scope.slots_read(), scope.reasons.len());
         let torn = scope.reasons.position(torn::TORN).map(ReasonId);
         Some(Pipeline {
             paces: latest_pause(&stages).is_some(),
             stages,
             fixed: scope.fixed,
+            slots_read,
             slots: scope.slots,
             labels: scope.labels,
             reasons: scope.reasons,
@@ -204,7 +209,7 @@ impl Pipeline {
 
     /// Binds a source by its labels (those of the target and `filename`).
     pub fn bind(&mut self, labels: &Labels, series: &mut Store) -> BindingId {
-        let binding = Binding::new(labels, &self.labels, &self.slots, series);
+        let binding = Binding::new(labels, &self.labels, &self.slots, self.slots_read, series);
         let at = self.bindings.iter().position(Option::is_none).unwrap_or(self.bindings.len());
         if at == self.bindings.len() {
             self.bindings.push(None);
@@ -258,7 +263,22 @@ impl Pipeline {
         mut run: impl FnMut(&mut [Stage], &mut Record<'_>, &mut Context<'_>) -> Flow,
     ) {
         self.state.may_split = true;
-        let Some(mut behind) = self.line(id, line, context, output, &mut run) else { return };
+        if let Some(behind) = self.line(id, line, context, output, &mut run) {
+            self.lines_behind(behind, id, line, context, output, run);
+        }
+    }
+
+    /// Processes what stands in a torn line from `behind` on.
+    #[cold]
+    fn lines_behind(
+        &mut self,
+        mut behind: usize,
+        id: BindingId,
+        line: &[u8],
+        context: &mut Context<'_>,
+        output: &mut dyn Output,
+        mut run: impl FnMut(&mut [Stage], &mut Record<'_>, &mut Context<'_>) -> Flow,
+    ) {
         let mut rest = line;
         for splits in 1..=torn::SPLITS_MAX {
             rest = &rest[behind..];
@@ -271,7 +291,8 @@ impl Pipeline {
     }
 
     /// Processes one line; where the next one begins in it, if it is torn.
-    #[inline]
+    // A part of the loop over lines.
+    #[inline(always)]
     fn line(
         &mut self,
         id: BindingId,
@@ -348,6 +369,15 @@ impl Pipeline {
     pub fn reasons(&self) -> impl Iterator<Item = &str> {
         self.reasons.iter()
     }
+}
+
+/// The names of the extracted values that stages read: they are compiled for nothing else. What cannot run is reported when
+/// they are compiled again.
+fn names_read(configs: &[AnyConfig], geoip: &GeoIpSet) -> Vec<String> {
+    let (mut series, mut diagnostics) = (Store::new(), Diagnostics::new());
+    let mut scope = Scope::new(&mut series, geoip, 1, &mut diagnostics);
+    let _ = stage::compile_stages(configs, &mut scope);
+    scope.names_read().map(str::to_string).collect()
 }
 
 fn latest_pause(stages: &[Stage]) -> Option<Duration> {

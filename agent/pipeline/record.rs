@@ -21,7 +21,7 @@ pub struct State {
     scratch: Vec<u8>,
     slots: Vec<Value>,
     labels: Vec<Option<Text>>,
-    line: Option<Text>,
+    line: Text,
     timestamp: UnixNanos,
     /// The entry would be the same if its lines were read again.
     repeatable: bool,
@@ -62,7 +62,8 @@ pub struct Record<'r> {
 
 impl<'r> Record<'r> {
     /// A fresh record: the line as read, the target's labels, nothing extracted but these labels.
-    #[inline]
+    // Into its one caller on the way of a line.
+    #[inline(always)]
     pub(super) fn new(
         state: &'r mut State,
         fixed: &'r [u8],
@@ -72,11 +73,14 @@ impl<'r> Record<'r> {
         read_at: UnixNanos,
     ) -> Self {
         state.scratch.clear();
-        state.slots.clear();
-        state.slots.extend_from_slice(&binding.slots);
-        state.labels.clear();
-        state.labels.extend_from_slice(&binding.labels);
-        state.line = Some(Text::new(Place::Input, 0, input.len()));
+        // Nearly every line has as many as the one before.
+        if state.slots.len() != binding.slot_count || state.labels.len() != binding.labels.len() {
+            state.slots.resize(binding.slot_count, Value::Missing);
+            state.labels.resize(binding.labels.len(), None);
+        }
+        state.slots[..binding.slots.len()].copy_from_slice(&binding.slots);
+        state.labels.copy_from_slice(&binding.labels);
+        state.line = Text::new(Place::Input, 0, input.len());
         state.timestamp = read_at;
         state.repeatable = false;
         state.refused = None;
@@ -142,11 +146,11 @@ impl<'r> Record<'r> {
     }
 
     pub fn line_text(&self) -> Text {
-        self.state.line.unwrap_or(Text::EMPTY)
+        self.state.line
     }
 
     pub fn set_line(&mut self, text: Text) {
-        self.state.line = Some(text);
+        self.state.line = text;
     }
 
     pub fn timestamp(&self) -> UnixNanos {
@@ -183,8 +187,7 @@ impl<'r> Record<'r> {
     #[inline]
     pub fn text_bytes(&self, slot: Slot) -> Option<&[u8]> {
         match self.value(slot) {
-            // Nearly always a part of the line.
-            Value::Text(Text { place: Place::Input, start, end }) => Some(&self.input[start as usize..end as usize]),
+            Value::Text(text) if text.is_input() => Some(&self.input[text.range()]),
             Value::Text(text) => Some(self.bytes_elsewhere(text)),
             _ => None,
         }
@@ -203,9 +206,16 @@ impl<'r> Record<'r> {
         self.state.labels[id.0 as usize]
     }
 
+    #[inline]
     pub fn set_label(&mut self, id: LabelId, value: Option<Text>) {
-        self.state.labels[id.0 as usize] = value;
-        self.state.label_marks.label_was_set(id, value.is_some(), &self.binding.series_names);
+        let known = &mut self.state.labels[id.0 as usize];
+        let (marks, names) = (&mut self.state.label_marks, &self.binding.series_names);
+        match value {
+            Some(_) => marks.label_was_set(id, names),
+            None if known.is_none() => return,
+            None => marks.label_was_taken(id, names),
+        }
+        *known = value;
     }
 
     /// All labels by their ids: those of the pipeline, then those that only the target has.
@@ -213,13 +223,9 @@ impl<'r> Record<'r> {
         &self.state.labels
     }
 
-    /// Takes away all labels but those that are allowed, by their numbers.
-    pub fn retain_labels(&mut self, allowed: &[bool]) {
-        for label in 0..self.state.labels.len() {
-            if self.state.labels[label].is_some() && !allowed.get(label).is_some_and(|allowed| *allowed) {
-                self.set_label(LabelId(label as u16), None);
-            }
-        }
+    /// Takes away all labels but those that are allowed.
+    pub fn retain_labels(&mut self, allowed: &[LabelId]) {
+        self.state.label_marks.retain(&mut self.state.labels, allowed, &self.binding.series_names);
     }
 
     /// All label ids of this record: those of the pipeline, then those that only the target has.
@@ -284,7 +290,7 @@ impl<'r> Record<'r> {
 
     /// Whether no stage has taken a part of the line yet.
     pub fn is_whole(&self) -> bool {
-        self.state.line == Some(Text::new(Place::Input, 0, self.input.len()))
+        self.state.line == Text::new(Place::Input, 0, self.input.len())
     }
 
     pub fn refusal(&self) -> Option<ReasonId> {
@@ -300,9 +306,9 @@ impl<'r> Record<'r> {
         self.state.metadata.clear();
     }
 
-    /// The slots by their numbers.
+    /// The slots that a stage reads, by their numbers.
     pub fn slots(&self) -> impl ExactSizeIterator<Item = Value> + '_ {
-        self.state.slots.iter().copied()
+        self.state.slots[..self.binding.slots.len()].iter().copied()
     }
 
     /// Appends bytes to the scratch space.
@@ -319,10 +325,9 @@ impl<'r> Record<'r> {
 
     /// Appends a text of the record itself to the scratch space, directly behind what was appended last.
     pub fn append(&mut self, text: Text) {
-        let range = text.start as usize..text.end as usize;
-        match text.place {
-            Place::Scratch => self.state.scratch.extend_from_within(range),
-            place => self.state.scratch.extend_from_slice(&self.places[place as usize][range]),
+        match text.place() {
+            Place::Scratch => self.state.scratch.extend_from_within(text.range()),
+            place => self.state.scratch.extend_from_slice(&self.places[place as usize][text.range()]),
         }
     }
 
@@ -436,6 +441,9 @@ fn duration_seconds(text: &[u8]) -> Option<f64> {
 
 #[inline]
 fn bytes_of<'b>(text: Text, places: &[&'b [u8]; 4], scratch: &'b [u8]) -> &'b [u8] {
-    let place = if text.place == Place::Scratch { scratch } else { places[text.place as usize] };
-    &place[text.start as usize..text.end as usize]
+    if text.is_input() {
+        return &places[Place::Input as usize][text.range()];
+    }
+    let place = if text.place() == Place::Scratch { scratch } else { places[text.place() as usize] };
+    &place[text.range()]
 }

@@ -94,7 +94,8 @@ impl<'s> Scope<'s> {
         slot
     }
 
-    /// An extracted value that a stage gives, and may leave out where no stage reads it (`Run::narrow`).
+    /// An extracted value that a stage gives, and may leave out where no stage reads it (`Run::narrow`). Where none does, the
+    /// value of an older line may still be there: a stage that looks at what it gives itself gives it first.
     pub fn given_slot(&mut self, name: &str) -> Slot {
         Slot(self.slots.id(name))
     }
@@ -102,6 +103,16 @@ impl<'s> Scope<'s> {
     /// Whether a stage compiled so far reads an extracted value.
     pub fn is_read(&self, slot: Slot) -> bool {
         self.read.get(usize::from(slot.0)) == Some(&true)
+    }
+
+    /// So many extracted values have a number that is not above that of one that is read.
+    pub fn slots_read(&self) -> usize {
+        self.read.len()
+    }
+
+    /// The names of the extracted values that the stages compiled so far read.
+    pub fn names_read(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().zip(&self.read).filter(|(_, is_read)| **is_read).map(|(name, _)| name)
     }
 
     pub fn label(&mut self, name: &str) -> LabelId {

@@ -106,9 +106,9 @@ pub fn fraction(text: &[u8]) -> (i64, &[u8]) {
     if let Some(word) = words::word(digits.get(..8).unwrap_or(digits)) {
         let number = word ^ 0x3030_3030_3030_3030;
         let length = words::above_nine(number).trailing_zeros() / 8;
-        if (1..8).contains(&length) {
+        if (1..8).contains(&length) || length == 8 && !digits.get(8).is_some_and(u8::is_ascii_digit) {
             // Those that are missing read as zeros.
-            let number = number & ((1 << (8 * length)) - 1);
+            let number = number & (u64::MAX >> (64 - 8 * length));
             return (words::eight_digits(number) as i64 * 10, &digits[length as usize..]);
         }
     }

@@ -35,15 +35,26 @@ impl LatestSecond {
         if *head != self.head {
             return None;
         }
-        let nanos = match rest {
-            [b'.', nine @ .., b'Z'] if nine.len() == 9 => nine_digits(nine.first_chunk()?)?,
-            _ => match fraction(rest) {
-                (nanos, b"Z") => nanos,
-                _ => return None,
-            },
-        };
+        match fraction(rest) {
+            (nanos, b"Z") => Some(self.moment(nanos)),
+            _ => None,
+        }
+    }
+
+    /// As [`parse_again`](Self::parse_again), of a time with nine digits of a fraction.
+    #[inline]
+    pub fn parse_nanos(&self, text: &[u8; NANOS_TEXT]) -> Option<UnixNanos> {
+        let (head, [b'.', nine @ .., b'Z']) = text.split_first_chunk::<HEAD>()? else { return None };
+        if *head != self.head {
+            return None;
+        }
+        Some(self.moment(nine_digits(nine.first_chunk()?)?))
+    }
+
+    #[inline]
+    fn moment(&self, nanos: i64) -> UnixNanos {
         // It fitted with another fraction, and the first and the last second that fit are not kept.
-        Some(self.unix_seconds * NANOS_PER_SECOND + nanos)
+        self.unix_seconds * NANOS_PER_SECOND + nanos
     }
 
     #[cold]
@@ -86,6 +97,9 @@ mod tests {
                 let wanted = parse_rfc3339_nanos(time.as_bytes());
                 let again = latest.parse_again(time.as_bytes());
                 prop_assert!(again.is_none() || again == wanted, "{}", time);
+                if let Some(nanos) = time.as_bytes().as_array() {
+                    prop_assert!(latest.parse_nanos(nanos).is_none_or(|nanos| Some(nanos) == wanted), "{}", time);
+                }
                 prop_assert_eq!(latest.parse(time.as_bytes()), wanted, "{}", time);
                 // The first and the last second that fit are not remembered.
                 if wanted.is_some() && time.ends_with('Z') && time.starts_with("2026") {

@@ -53,8 +53,8 @@ impl Remembered {
 
     /// Lets the record, one of the same source, have all of it.
     pub fn give(&self, record: &mut Record<'_>) {
-        let base = record.push(&self.bytes).start;
-        let moved = |text: Text| Text { start: text.start + base, end: text.end + base, ..text };
+        let base = record.push(&self.bytes);
+        let moved = |text: Text| base.slice(text.range().start, text.range().end);
         for (id, label) in record.label_ids().zip(&self.labels) {
             record.set_label(id, label.map(moved));
         }
@@ -101,7 +101,7 @@ impl Remembered {
     }
 
     fn text(&self, text: Text) -> &[u8] {
-        &self.bytes[text.start as usize..text.end as usize]
+        &self.bytes[text.range()]
     }
 }
 

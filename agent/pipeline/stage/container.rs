@@ -37,10 +37,10 @@ pub struct Container {
 impl Run for Container {
     #[inline]
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
-        let flow = match record.line().first() {
+        let flow = self.cri.read_usual(record).or_else(|| match record.line().first() {
             Some(b'{') => self.docker.read(record, context),
-            _ => self.cri.read(record, context),
-        };
+            _ => self.cri.read_any(record, context),
+        });
         flow.unwrap_or_else(|| {
             record.refuse(self.refused);
             Flow::Next

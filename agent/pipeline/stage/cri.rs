@@ -57,8 +57,7 @@ impl StageConfig for CriConfig {
             flags: scope.given_slot("flags"),
             content: scope.given_slot("content"),
             stream_label: scope.label("stream"),
-            stdout: scope.constant("stdout"),
-            stderr: scope.constant("stderr"),
+            names: [Stream::Stdout, Stream::Stderr].map(|stream| scope.constant(stream.as_str())),
             partial_flag: scope.constant("P"),
             gives_values: true,
             torn: scope.reason(torn::TORN),
@@ -77,8 +76,8 @@ pub struct Cri {
     flags: Slot,
     content: Slot,
     stream_label: LabelId,
-    stdout: Text,
-    stderr: Text,
+    /// By [`Stream`].
+    names: [Text; 2],
     partial_flag: Text,
     /// Whether a stage reads any of the extracted values.
     gives_values: bool,
@@ -91,7 +90,7 @@ impl Run for Cri {
     #[inline]
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         // Promtail lets a line without the prefix pass as it is.
-        self.read(record, context).unwrap_or(Flow::Next)
+        self.read_usual(record).or_else(|| self.read_any(record, context)).unwrap_or(Flow::Next)
     }
 
     fn narrow(&mut self, is_read: &dyn Fn(Slot) -> bool) {
@@ -121,24 +120,24 @@ impl Run for Cri {
 }
 
 impl Cri {
-    /// Reads a line; nothing where it has no prefix.
-    #[inline]
-    pub(super) fn read(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
-        let line = record.line_text();
-        let whole = record.bytes(line);
-        let Some((parsed, timestamp)) = cri::parse_usual(whole, &self.latest) else {
-            return self.read_any(record, context);
-        };
-        let parts = self.gives_values.then(|| (line.part(whole, parsed.time), line.part(whole, parsed.flags)));
+    /// Reads a line as nearly all of them are; nothing where it is another, which may have a prefix all the same.
+    #[inline(always)]
+    pub(super) fn read_usual(&mut self, record: &mut Record<'_>) -> Option<Flow> {
+        if !record.is_whole() {
+            return None;
+        }
+        let (line, input) = (record.line_text(), record.input());
+        let (parsed, timestamp) = cri::parse_usual(input, &self.latest)?;
+        let parts = self.gives_values.then(|| (line.part(input, parsed.time), line.part(input, parsed.flags)));
         // An empty content has a place too: the end of the line.
-        let content = line.slice(whole.len() - parsed.content.len(), whole.len());
-        let stream = parsed.stream;
+        let content = line.slice(input.len() - parsed.content.len(), input.len());
         record.set_timestamp(timestamp);
-        Some(self.take_whole(record, stream, parts, content))
+        Some(self.take_whole(record, parsed.stream, parts, content))
     }
 
-    /// As [`read`](Self::read), in whatever form the prefix is.
-    fn read_any(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
+    /// Reads a line in whatever form the prefix is; nothing where it has none.
+    #[inline(never)]
+    pub(super) fn read_any(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Option<Flow> {
         let line = record.line_text();
         let whole = record.bytes(line);
         let parsed = cri::parse(whole);
@@ -166,7 +165,7 @@ impl Cri {
     }
 
     /// Leaves the content of a line, or of its last piece, in the record. `parts` are the texts of its time and flags.
-    #[inline]
+    #[inline(always)]
     fn take_whole(&mut self, record: &mut Record<'_>, stream: Stream, parts: Option<(Text, Text)>, content: Text) -> Flow {
         self.give(record, stream, parts, content);
         let is_whole = record.is_whole();
@@ -182,7 +181,7 @@ impl Cri {
         Flow::Next
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&self, record: &mut Record<'_>, stream: Stream, parts: Option<(Text, Text)>, content: Text) {
         let name = self.name_of(stream);
         record.set_label(self.stream_label, Some(name));
@@ -195,10 +194,7 @@ impl Cri {
     }
 
     fn name_of(&self, stream: Stream) -> Text {
-        match stream {
-            Stream::Stdout => self.stdout,
-            Stream::Stderr => self.stderr,
-        }
+        self.names[stream as usize]
     }
 }
 

@@ -131,14 +131,14 @@ impl Drop {
                 None => {
                     let start = record.push(b"");
                     record.append(text);
-                    Text { end: start.start + text.len() as u32, ..start }
+                    start.and_behind(text.len())
                 }
                 Some(so_far) => {
                     let start = record.push(b"");
                     record.append(so_far);
-                    let separator = record.push(&self.separator);
+                    record.push(&self.separator);
                     record.append(text);
-                    Text { start: start.start, end: separator.end + text.len() as u32, ..start }
+                    start.and_behind(so_far.len() + self.separator.len() + text.len())
                 }
             });
         }

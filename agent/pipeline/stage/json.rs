@@ -113,6 +113,7 @@ impl Json {
                 let value = match found.get(path) {
                     None => Value::Nil,
                     Some(Span { kind: Kind::Text, start, end }) => Value::Text(text.slice(start, end)),
+                    Some(Span { kind: Kind::Number, start, end }) => Value::Number(text.slice(start, end)),
                     Some(span) => value_of(record, &mut self.spare, text, span),
                 };
                 record.set_value(slot, value);

@@ -2,7 +2,7 @@
 
 use super::{Flow, Run, StageConfig};
 use crate::diagnostic::Diagnostics;
-use crate::pipeline::{Context, Record, Scope};
+use crate::pipeline::{Context, LabelId, Record, Scope};
 use crate::yaml::{FromNode, Node};
 
 #[derive(Debug, PartialEq)]
@@ -18,19 +18,12 @@ impl StageConfig for LabelAllowConfig {
     }
 
     fn compile(&self, scope: &mut Scope<'_>) -> Option<LabelAllow> {
-        let mut allowed = Vec::new();
-        for name in &self.names {
-            let at = usize::from(scope.label(name).0);
-            allowed.resize(allowed.len().max(at + 1), false);
-            allowed[at] = true;
-        }
-        Some(LabelAllow { allowed })
+        Some(LabelAllow { allowed: self.names.iter().map(|name| scope.label(name)).collect() })
     }
 }
 
 pub struct LabelAllow {
-    /// By the numbers of the labels; those behind the last are not allowed.
-    allowed: Vec<bool>,
+    allowed: Vec<LabelId>,
 }
 
 impl Run for LabelAllow {

@@ -3,7 +3,7 @@
 use super::{Flow, Run, StageConfig};
 use crate::diagnostic::Diagnostics;
 use crate::labels::is_label_name;
-use crate::pipeline::{Context, LabelId, Record, Scope, Slot};
+use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Value};
 use crate::words;
 use crate::yaml::{FromNode, Node, Spanned};
 
@@ -53,16 +53,31 @@ pub struct Labels {
 }
 
 impl Run for Labels {
+    #[inline]
     fn process(&mut self, record: &mut Record<'_>, _context: &mut Context<'_>) -> Flow {
         for &(slot, label) in &self.pairs {
-            // What is missing or null leaves the label as it is; so does a text that is no UTF-8 (Promtail skips it,
-            // since Loki would refuse the stream).
-            let Some(text) = record.text(slot) else { continue };
-            let bytes = record.bytes(text);
-            if words::is_ascii(bytes) || str::from_utf8(bytes).is_ok() {
-                record.set_label(label, Some(text));
+            match record.value(slot) {
+                Value::Text(text) if is_short_ascii(record.bytes(text)) => record.set_label(label, Some(text)),
+                _ => set(record, label, slot),
             }
         }
         Flow::Next
+    }
+}
+
+/// Whether it is as most values are.
+#[inline]
+fn is_short_ascii(text: &[u8]) -> bool {
+    text.len() <= words::ENDS_BYTES_MAX && words::is_ascii(text)
+}
+
+/// What is missing or null leaves the label as it is; so does a text that is no UTF-8 (Promtail skips it, since Loki would
+/// refuse the stream).
+#[inline(never)]
+fn set(record: &mut Record<'_>, label: LabelId, slot: Slot) {
+    let Some(text) = record.text(slot) else { return };
+    let bytes = record.bytes(text);
+    if words::is_ascii(bytes) || str::from_utf8(bytes).is_ok() {
+        record.set_label(label, Some(text));
     }
 }

@@ -6,13 +6,9 @@
 use super::{Flow, Run, StageConfig};
 use crate::decode::json::{Expression, Extracted};
 use crate::diagnostic::Diagnostics;
-use crate::geoip::{Cache, Database, Field, Lookup};
+use crate::geoip::{self, Cache, Client, Field, Lookup};
 use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Value};
 use crate::yaml::{Fields, Node, Spanned};
-use foldhash::fast::RandomState;
-use std::hash::BuildHasher;
-use std::net::IpAddr;
-use std::sync::Arc;
 
 /// As Promtail's `city`: no country code.
 const CITY: &[Field] = &[
@@ -96,93 +92,66 @@ impl StageConfig for GeoIpConfig {
                 }
             }
         }
-        let (lookups, lookup_slots) = lookups.into_iter().unzip();
+        let label = |field: &Field| (*field, scope.label(&format!("geoip_{}", field.name())));
         Some(GeoIp {
+            asked: Asked { fields: fields.iter().map(label).collect(), lookups },
             source: scope.slot(&self.source),
-            labels: fields.iter().map(|field| scope.label(&format!("geoip_{}", field.name()))).collect(),
-            asked: Asked { fields, lookups },
-            lookup_slots,
-            cache: Cache::new(scope.geoip.handle(&self.db).reader(), Cache::<Arc<Answers>>::ENTRIES_DEFAULT),
-            shared: Shared::default(),
+            cache: Cache::new(scope.geoip.handle(&self.db).reader(), Cache::<Answers>::ENTRIES_DEFAULT),
         })
     }
 }
 
 pub struct GeoIp {
     source: Slot,
-    labels: Vec<LabelId>,
     asked: Asked,
-    lookup_slots: Vec<Slot>,
-    cache: Cache<Arc<Answers>>,
-    shared: Shared,
+    cache: Cache<Answers>,
 }
 
-/// What is asked of a record.
+/// What is asked of a record, and what becomes of the answers.
 struct Asked {
-    fields: &'static [Field],
-    lookups: Vec<Expression>,
+    fields: Vec<(Field, LabelId)>,
+    lookups: Vec<(Expression, Slot)>,
 }
 
-/// The answers for one address: their texts one behind another, and from where to where each of them stands, by its number
-/// among the labels and then the lookups. What has no answer is left out.
-#[derive(PartialEq, Hash)]
+/// The answers of one record: their texts one behind another, and where each of them ends. What has no answer is left out.
 struct Answers {
     texts: Box<[u8]>,
-    parts: Box<[(u32, u32, u32)]>,
+    ends: Box<[(Target, u32)]>,
+}
+
+#[derive(Clone, Copy)]
+enum Target {
+    Label(LabelId),
+    Value(Slot),
 }
 
 impl Answers {
-    fn of(answers: impl Iterator<Item = Option<String>>) -> Answers {
-        let (mut texts, mut parts) = (Vec::new(), Vec::new());
-        for (number, answer) in answers.enumerate() {
-            if let Some(text) = answer {
-                let start = texts.len() as u32;
-                texts.extend_from_slice(text.as_bytes());
-                parts.push((number as u32, start, texts.len() as u32));
-            }
-        }
-        Answers { texts: texts.into(), parts: parts.into() }
-    }
-}
-
-/// Addresses by the thousand have the same few answers: countries. These stand in memory once, near the processor; where each
-/// address has its own (cities, coordinates), the last ones of them are here for nothing.
-struct Shared {
-    recent: Vec<Option<Arc<Answers>>>,
-    hasher: RandomState,
-}
-
-const SHARED: usize = 512;
-
-impl Default for Shared {
-    fn default() -> Self {
-        Shared { recent: vec![None; SHARED], hasher: RandomState::default() }
-    }
-}
-
-impl Shared {
-    fn one_of(&mut self, answers: Answers) -> Arc<Answers> {
-        let place = self.hasher.hash_one(&answers) as usize % SHARED;
-        match &mut self.recent[place] {
-            Some(known) if **known == answers => Arc::clone(known),
-            other => Arc::clone(other.insert(Arc::new(answers))),
-        }
+    fn of(answers: impl Iterator<Item = (Target, String)>) -> Answers {
+        let mut texts = Vec::new();
+        let push = |(target, text): (Target, String)| {
+            texts.extend_from_slice(text.as_bytes());
+            (target, texts.len() as u32)
+        };
+        let ends = answers.map(push).collect();
+        Answers { texts: texts.into(), ends }
     }
 }
 
 impl Run for GeoIp {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         let Some(text) = record.text(self.source) else { return Flow::Next };
-        let (asked, shared, ip) = (&self.asked, &mut self.shared, record.address(text));
-        let derive = |db: &Database, ip| asked.answer(db, ip).map(|answers| shared.one_of(answers));
-        if let Lookup::Found(answers) = self.cache.get(ip, derive) {
+        let client = Client::of_short_text(record.bytes(text))
+            .or_else(|| record.address(text).map(Client::of_address));
+        if let Lookup::Found(answers) = self.cache.get(client, |found| self.asked.answers(found)) {
             let texts = record.push(&answers.texts);
-            for &(number, from, to) in &answers.parts {
-                let text = texts.slice(from as usize, to as usize);
-                match self.labels.get(number as usize) {
-                    Some(label) => record.set_label(*label, Some(text)),
-                    None => record.set_value(self.lookup_slots[number as usize - self.labels.len()], Value::Text(text)),
+            let mut start = 0;
+            for &(target, end) in &answers.ends {
+                let text = texts.slice(start, end as usize);
+                match target {
+                    Target::Label(label) => record.set_label(label, Some(text)),
+                    Target::Value(slot) => record.set_value(slot, Value::Text(text)),
                 }
+                start = end as usize;
             }
         }
         context.geoip.add(self.cache.take_counts());
@@ -191,18 +160,24 @@ impl Run for GeoIp {
 }
 
 impl Asked {
-    fn answer(&self, database: &Database, ip: IpAddr) -> Option<Answers> {
-        let found = database.lookup(ip)?;
-        let labels = self.fields.iter().map(|field| found.text(*field).map(|text| text.into_owned()));
+    /// `None` for a record that is asked for what can't be decoded.
+    fn answers(&self, found: &geoip::Record<'_>) -> Option<Answers> {
+        let labels = self.fields.iter().filter_map(|(field, label)| {
+            let text = found.text(*field)?;
+            Some((Target::Label(*label), text.into_owned()))
+        });
         if self.lookups.is_empty() {
             return Some(Answers::of(labels));
         }
         let document = found.json()?.to_string();
-        let results = self.lookups.iter().map(|lookup| match lookup.search(document.as_bytes()) {
-            Extracted::Nil | Extracted::Failed => None,
-            Extracted::Bool(yes) => Some(yes.to_string()),
-            Extracted::Number(number) => Some(number.to_string()),
-            Extracted::Text(text) => Some(text),
+        let results = self.lookups.iter().filter_map(|(lookup, slot)| {
+            let result = match lookup.search(document.as_bytes()) {
+                Extracted::Nil | Extracted::Failed => return None,
+                Extracted::Bool(yes) => yes.to_string(),
+                Extracted::Number(number) => number.to_string(),
+                Extracted::Text(text) => text,
+            };
+            Some((Target::Value(*slot), result))
         });
         Some(Answers::of(labels.chain(results)))
     }

@@ -193,6 +193,7 @@ impl Run for IngressNginx {
         for slot in [&mut self.remote_address, &mut self.status_class, &mut self.upstream_duration] {
             *slot = slot.filter(|slot| is_read(*slot));
         }
+        self.client.narrow(is_read);
         let sums = self.upstream_duration.is_some();
         let believes = self.resolver.believes();
         self.picker.narrow(&self.slots, |at| {

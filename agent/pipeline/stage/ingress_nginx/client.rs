@@ -44,7 +44,7 @@ impl ClientConfig {
                 hash = Some((hashed.compile(scope.diagnostics)?, Buffer::default()));
             }
         }
-        Some(Client { ipv4_prefix_bits, ipv6_prefix_bits, hash, slot: scope.slot("client") })
+        Some(Client { ipv4_prefix_bits, ipv6_prefix_bits, hash, slot: Some(scope.given_slot("client")) })
     }
 }
 
@@ -64,26 +64,33 @@ pub struct Client {
     ipv6_prefix_bits: u8,
     /// The hash, and room for its text.
     hash: Option<(Disguise, Buffer)>,
-    slot: Slot,
+    /// `None` where nobody reads it.
+    slot: Option<Slot>,
 }
 
 impl Client {
+    /// As `Run::narrow`.
+    pub fn narrow(&mut self, is_read: &dyn Fn(Slot) -> bool) {
+        self.slot = self.slot.filter(|slot| is_read(*slot));
+    }
+
     /// Extracts `client` from the text of an address. What is no address stands for itself, and is nobody where hashes
     /// are asked for.
     pub fn extract(&mut self, record: &mut Record<'_>, address: Text) {
+        let Some(slot) = self.slot else { return };
         // An IPv4 address in its usual form is its own name.
         let usual = self.ipv4_prefix_bits == 32
             && self.hash.is_none()
             && !has_colon(record.bytes(address));
         match if usual { None } else { record.address(address) } {
-            Some(ip) => self.extract_address(record, ip),
+            Some(ip) => self.extract_address(record, slot, ip),
             None if self.hash.is_some() => self.extract_nobody(record),
-            None => record.set_value(self.slot, Value::Text(address)),
+            None => record.set_value(slot, Value::Text(address)),
         }
     }
 
     /// As [`extract`](Self::extract), of an address.
-    fn extract_address(&mut self, record: &mut Record<'_>, ip: IpAddr) {
+    fn extract_address(&mut self, record: &mut Record<'_>, slot: Slot, ip: IpAddr) {
         let text = match &mut self.hash {
             None => {
                 record.build(|out| address::prefix_text(ip, self.ipv4_prefix_bits, self.ipv6_prefix_bits, out))
@@ -95,12 +102,14 @@ impl Client {
                 record.push(out.bytes())
             }
         };
-        record.set_value(self.slot, Value::Text(text));
+        record.set_value(slot, Value::Text(text));
     }
 
     /// Says that nobody knows the client: nil, so that no label of the target stands in for it.
     pub fn extract_nobody(&self, record: &mut Record<'_>) {
-        record.set_value(self.slot, Value::Nil);
+        if let Some(slot) = self.slot {
+            record.set_value(slot, Value::Nil);
+        }
     }
 }
 

@@ -28,8 +28,12 @@ impl IngressNginx {
         if self.is_without_method(record, is_json) {
             return self.forget_client(record);
         }
+        let believes = self.resolver.believes();
+        if self.resolver.is_plain(record.bytes(remote)) && !(believes && !self.field(record, PEER).is_empty()) {
+            return self.client.extract(record, remote);
+        }
         let mut addresses = Addresses { remote: record.address(remote), ..Addresses::default() };
-        if self.resolver.believes() {
+        if believes {
             addresses.peer = self.field(record, PEER);
             addresses.header = self.field(record, CLIENT_HEADER);
             addresses.forwarded_for = self.field(record, X_FORWARDED_FOR);

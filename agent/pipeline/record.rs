@@ -413,18 +413,23 @@ impl<'r> Record<'r> {
     /// duration, which gives seconds.
     #[inline]
     pub fn number(&self, slot: Slot) -> Option<f64> {
-        match self.text_bytes(slot) {
-            Some(text) => number::parse_f64(text).or_else(|| duration_seconds(text)),
-            None => self.number_of_other(slot),
+        match self.value(slot) {
+            Value::Missing | Value::Nil => None,
+            Value::Bool(yes) => Some(f64::from(u8::from(yes))),
+            Value::Float(number) => Some(number),
+            Value::Number(raw) => self.plain_number(raw),
+            Value::Text(text) => self.plain_number(text).or_else(|| duration_seconds(self.bytes(text))),
         }
     }
 
-    fn number_of_other(&self, slot: Slot) -> Option<f64> {
-        match self.value(slot) {
-            Value::Missing | Value::Nil | Value::Text(_) => None,
-            Value::Bool(yes) => Some(f64::from(u8::from(yes))),
-            Value::Float(number) => Some(number),
-            Value::Number(raw) => number::parse_f64(self.bytes(raw)),
+    /// The number that a text is, with no unit.
+    pub fn plain_number(&self, text: Text) -> Option<f64> {
+        match text {
+            // Nearly always a part of the line.
+            Text { place: Place::Input, start, end } => {
+                number::parse_f64_from(&self.input[..end as usize], start as usize)
+            }
+            text => number::parse_f64(self.bytes(text)),
         }
     }
 }

@@ -107,6 +107,9 @@ pub struct GeoIp {
     cache: Cache<Answers>,
 }
 
+/// Countries fit into one, cities into three.
+const BLOCK: usize = 32;
+
 /// What is asked of a record, and what becomes of the answers.
 struct Asked {
     fields: Vec<(Field, LabelId)>,
@@ -115,7 +118,8 @@ struct Asked {
 
 /// The answers of one record: their texts one behind another, and where each of them ends. What has no answer is left out.
 struct Answers {
-    texts: Box<[u8]>,
+    /// In blocks of a fixed size, zeros at the end: to copy a block takes no call.
+    texts: Box<[[u8; BLOCK]]>,
     ends: Box<[(Target, u32)]>,
 }
 
@@ -133,7 +137,8 @@ impl Answers {
             (target, texts.len() as u32)
         };
         let ends = answers.map(push).collect();
-        Answers { texts: texts.into(), ends }
+        texts.resize(texts.len().next_multiple_of(BLOCK), 0);
+        Answers { texts: texts.as_chunks().0.into(), ends }
     }
 }
 
@@ -143,7 +148,7 @@ impl Run for GeoIp {
         let client = Client::of_short_text(record.bytes(text))
             .or_else(|| record.address(text).map(Client::of_address));
         if let Lookup::Found(answers) = self.cache.get(client, |found| self.asked.answers(found)) {
-            let texts = record.push(&answers.texts);
+            let texts = record.build(|scratch| answers.texts.iter().for_each(|block| scratch.extend_from_slice(block)));
             let mut start = 0;
             for &(target, end) in &answers.ends {
                 let text = texts.slice(start, end as usize);

@@ -76,13 +76,19 @@ impl Client {
 
     /// Extracts `client` from the text of an address. What is no address stands for itself, and is nobody where hashes
     /// are asked for.
+    #[inline]
     pub fn extract(&mut self, record: &mut Record<'_>, address: Text) {
         let Some(slot) = self.slot else { return };
         // An IPv4 address in its usual form is its own name.
-        let usual = self.ipv4_prefix_bits == 32
-            && self.hash.is_none()
-            && !has_colon(record.bytes(address));
-        match if usual { None } else { record.address(address) } {
+        match self.ipv4_prefix_bits == 32 && self.hash.is_none() && !has_colon(record.bytes(address)) {
+            true => record.set_value(slot, Value::Text(address)),
+            false => self.extract_parsed(record, slot, address),
+        }
+    }
+
+    #[inline(never)]
+    fn extract_parsed(&mut self, record: &mut Record<'_>, slot: Slot, address: Text) {
+        match record.address(address) {
             Some(ip) => self.extract_address(record, slot, ip),
             None if self.hash.is_some() => self.extract_nobody(record),
             None => record.set_value(slot, Value::Text(address)),
@@ -114,6 +120,7 @@ impl Client {
 }
 
 /// Whether a colon is among these bytes, which are few.
+#[inline]
 fn has_colon(text: &[u8]) -> bool {
     const LOW: u64 = u64::from_le_bytes([1; 8]);
     // A byte is zero where it was a colon; the lowest of these borrows into its highest bit.

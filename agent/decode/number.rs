@@ -51,8 +51,13 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 #[inline]
 pub fn parse_f64_from(text: &[u8], start: usize) -> Option<f64> {
     let length = text.len() - start;
-    let eight = text.last_chunk().filter(|_| (1..=8).contains(&length));
-    eight.and_then(|eight| parse_last(u64::from_le_bytes(*eight), length)).or_else(|| parse_f64(&text[start..]))
+    if let Some(eight) = text.last_chunk()
+        && (1..=8).contains(&length)
+        && let Some(number) = parse_last(u64::from_le_bytes(*eight), length)
+    {
+        return Some(number);
+    }
+    parse_f64(&text[start..])
 }
 
 #[cold]

@@ -288,7 +288,7 @@ mod tests {
         let mut cache = fixture.cache(64);
         assert_eq!(ask(&mut cache, "10.0.0.1"), found("DE"));
         // All of one record.
-        let forms = ["10.0.0.1", "10.0.0.1:80", " 10.0.0.1", "10.0.0.1:81, 10.0.0.2", "10.0.0.1, 1:2::3", "10.9.9.9", "::ffff:10.0.0.2"];
+        let forms = ["10.0.0.1", "10.0.0.1:80", " 10.0.0.1", "10.0.0.1:81, 10.0.0.2", "10.0.0.1, 1:2::33", "10.9.9.9", "::ffff:10.0.0.2"];
         for form in forms.iter().chain(&forms) {
             assert_eq!(cache.get(client(form), never), Lookup::Found(&"DE".to_owned()), "{form}");
         }

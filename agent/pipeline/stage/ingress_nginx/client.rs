@@ -76,7 +76,7 @@ impl Client {
 
     /// Extracts `client` from the text of an address. What is no address stands for itself, and is nobody where hashes
     /// are asked for.
-    #[inline]
+    #[inline(always)]
     pub fn extract(&mut self, record: &mut Record<'_>, address: Text) {
         let Some(slot) = self.slot else { return };
         // An IPv4 address in its usual form is its own name.

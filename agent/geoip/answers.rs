@@ -13,6 +13,8 @@ pub(super) struct Answers<T> {
     numbers: HashTable<u32>,
 }
 
+/// Begins where a line of the processor's cache does.
+#[repr(align(64))]
 struct Known<T> {
     /// Where the record stands in the database: no other one stands there.
     offset: usize,

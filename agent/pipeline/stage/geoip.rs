@@ -92,9 +92,11 @@ impl StageConfig for GeoIpConfig {
                 }
             }
         }
-        let label = |field: &Field| (*field, scope.label(&format!("geoip_{}", field.name())));
+        let (lookups, slots): (Vec<_>, Vec<Slot>) = lookups.into_iter().unzip();
+        let label = |field: &Field| Target::Label(scope.label(&format!("geoip_{}", field.name())));
         Some(GeoIp {
-            asked: Asked { fields: fields.iter().map(label).collect(), lookups },
+            targets: fields.iter().map(label).chain(slots.into_iter().map(Target::Value)).collect(),
+            asked: Asked { fields, lookups },
             source: scope.slot(&self.source),
             cache: Cache::new(scope.geoip.handle(&self.db).reader(), Cache::<Answers>::ENTRIES_DEFAULT),
         })
@@ -104,23 +106,15 @@ impl StageConfig for GeoIpConfig {
 pub struct GeoIp {
     source: Slot,
     asked: Asked,
+    /// What the answers become, in their order.
+    targets: Vec<Target>,
     cache: Cache<Answers>,
 }
 
-/// Countries fit into one, cities into three.
-const BLOCK: usize = 32;
-
-/// What is asked of a record, and what becomes of the answers.
+/// What is asked of a record.
 struct Asked {
-    fields: Vec<(Field, LabelId)>,
-    lookups: Vec<(Expression, Slot)>,
-}
-
-/// The answers of one record: their texts one behind another, and where each of them ends. What has no answer is left out.
-struct Answers {
-    /// In blocks of a fixed size, zeros at the end: to copy a block takes no call.
-    texts: Box<[[u8; BLOCK]]>,
-    ends: Box<[(Target, u32)]>,
+    fields: &'static [Field],
+    lookups: Vec<Expression>,
 }
 
 #[derive(Clone, Copy)]
@@ -129,16 +123,50 @@ enum Target {
     Value(Slot),
 }
 
+/// The answers of one record: where the text of each ends (as u32, [`ABSENT`] where there is none), and the texts one behind
+/// another, in blocks, so that to copy them takes no call.
+enum Answers {
+    /// Of most records. There is no pointer to follow: most lines ask for a client whose answers are far from the processor.
+    Short { length: u8, bytes: [u8; SHORT] },
+    Long(Box<[u8]>),
+}
+
+/// Where no text ends.
+const ABSENT: u32 = u32::MAX;
+/// Bytes of a block of texts. Countries fit into one, cities into three.
+const BLOCK: usize = 32;
+/// Room for the ends of ten texts and four blocks of them.
+const SHORT: usize = 10 * size_of::<u32>() + 4 * BLOCK;
+
 impl Answers {
-    fn of(answers: impl Iterator<Item = (Target, String)>) -> Answers {
-        let mut texts = Vec::new();
-        let push = |(target, text): (Target, String)| {
-            texts.extend_from_slice(text.as_bytes());
-            (target, texts.len() as u32)
-        };
-        let ends = answers.map(push).collect();
+    fn of(answers: impl Iterator<Item = Option<String>>) -> Answers {
+        let (mut bytes, mut texts) = (Vec::new(), Vec::new());
+        for answer in answers {
+            texts.extend_from_slice(answer.as_deref().unwrap_or_default().as_bytes());
+            let end = if answer.is_some() { texts.len() as u32 } else { ABSENT };
+            bytes.extend_from_slice(&end.to_le_bytes());
+        }
         texts.resize(texts.len().next_multiple_of(BLOCK), 0);
-        Answers { texts: texts.as_chunks().0.into(), ends }
+        bytes.extend_from_slice(&texts);
+        let mut short = [0; SHORT];
+        match short.get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(&bytes);
+                Answers::Short { length: bytes.len() as u8, bytes: short }
+            }
+            None => Answers::Long(bytes.into()),
+        }
+    }
+
+    /// The ends of so many texts, and the texts.
+    #[inline]
+    fn parts(&self, count: usize) -> (&[[u8; 4]], &[[u8; BLOCK]]) {
+        let bytes = match self {
+            Answers::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Answers::Long(bytes) => bytes,
+        };
+        let (ends, texts) = bytes.split_at(count * size_of::<u32>());
+        (ends.as_chunks().0, texts.as_chunks().0)
     }
 }
 
@@ -148,15 +176,20 @@ impl Run for GeoIp {
         let client = Client::of_short_text(record.bytes(text))
             .or_else(|| record.address(text).map(Client::of_address));
         if let Lookup::Found(answers) = self.cache.get(client, |found| self.asked.answers(found)) {
-            let texts = record.build(|scratch| answers.texts.iter().for_each(|block| scratch.extend_from_slice(block)));
+            let (ends, blocks) = answers.parts(self.targets.len());
+            let texts = record.build(|scratch| blocks.iter().for_each(|block| scratch.extend_from_slice(block)));
             let mut start = 0;
-            for &(target, end) in &answers.ends {
-                let text = texts.slice(start, end as usize);
-                match target {
+            for (target, end) in self.targets.iter().zip(ends) {
+                let end = match u32::from_le_bytes(*end) {
+                    ABSENT => continue,
+                    end => end as usize,
+                };
+                let text = texts.slice(start, end);
+                match *target {
                     Target::Label(label) => record.set_label(label, Some(text)),
                     Target::Value(slot) => record.set_value(slot, Value::Text(text)),
                 }
-                start = end as usize;
+                start = end;
             }
         }
         context.geoip.add(self.cache.take_counts());
@@ -167,22 +200,16 @@ impl Run for GeoIp {
 impl Asked {
     /// `None` for a record that is asked for what can't be decoded.
     fn answers(&self, found: &geoip::Record<'_>) -> Option<Answers> {
-        let labels = self.fields.iter().filter_map(|(field, label)| {
-            let text = found.text(*field)?;
-            Some((Target::Label(*label), text.into_owned()))
-        });
+        let labels = self.fields.iter().map(|field| found.text(*field).map(|text| text.into_owned()));
         if self.lookups.is_empty() {
             return Some(Answers::of(labels));
         }
         let document = found.json()?.to_string();
-        let results = self.lookups.iter().filter_map(|(lookup, slot)| {
-            let result = match lookup.search(document.as_bytes()) {
-                Extracted::Nil | Extracted::Failed => return None,
-                Extracted::Bool(yes) => yes.to_string(),
-                Extracted::Number(number) => number.to_string(),
-                Extracted::Text(text) => text,
-            };
-            Some((Target::Value(*slot), result))
+        let results = self.lookups.iter().map(|lookup| match lookup.search(document.as_bytes()) {
+            Extracted::Nil | Extracted::Failed => None,
+            Extracted::Bool(yes) => Some(yes.to_string()),
+            Extracted::Number(number) => Some(number.to_string()),
+            Extracted::Text(text) => Some(text),
         });
         Some(Answers::of(labels.chain(results)))
     }

@@ -31,7 +31,6 @@ pub struct Cache<T> {
     answers: Answers<T>,
     /// Keyed at random: which clients share a set is not for one of them to choose.
     hasher: foldhash::fast::RandomState,
-    counts: Counts,
 }
 
 /// Its entries, the one last asked for first, and free ones last.
@@ -84,15 +83,6 @@ pub struct Counts {
     pub invalid: u64,
 }
 
-impl Counts {
-    pub fn add(&mut self, more: Counts) {
-        self.hits += more.hits;
-        self.misses += more.misses;
-        self.not_found += more.not_found;
-        self.invalid += more.invalid;
-    }
-}
-
 impl Client {
     const ADDRESS: u8 = 17;
 
@@ -128,13 +118,18 @@ impl<T> Cache<T> {
     pub fn new(reader: Reader, entries_max: usize) -> Self {
         let sets = vec![Set::FREE; entries_max.div_ceil(WAYS).next_power_of_two()].into();
         let hasher = foldhash::fast::RandomState::default();
-        Cache { reader, generation: 0, sets, answers: Answers::default(), hasher, counts: Counts::default() }
+        Cache { reader, generation: 0, sets, answers: Answers::default(), hasher }
     }
 
     /// What is known of a client, `None` standing for a text that names none. `derive` is called with the client's record when
     /// its answer is not in memory; `None` stands for a record that says nothing.
     #[inline]
-    pub fn get(&mut self, client: Option<Client>, derive: impl FnOnce(&Record<'_>) -> Option<T>) -> Lookup<&T> {
+    pub fn get(
+        &mut self,
+        client: Option<Client>,
+        counts: &mut Counts,
+        derive: impl FnOnce(&Record<'_>) -> Option<T>,
+    ) -> Lookup<&T> {
         if self.reader.database().is_none() {
             return Lookup::NoDatabase;
         }
@@ -142,17 +137,17 @@ impl<T> Cache<T> {
             self.forget();
         }
         let Some(client) = client else {
-            self.counts.invalid += 1;
+            counts.invalid += 1;
             return Lookup::Invalid;
         };
         let [first, last] = client.ends.map(u128::from);
         let index = self.hasher.hash_one(first << 64 | last) as usize & (self.sets.len() - 1);
         let answer = match self.sets[index].find(client) {
             Some(answer) => {
-                self.counts.hits += 1;
+                counts.hits += 1;
                 answer
             }
-            None => match self.ask(index, client, derive) {
+            None => match self.ask(index, client, counts, derive) {
                 Some(answer) => answer,
                 None => return Lookup::Invalid,
             },
@@ -160,7 +155,7 @@ impl<T> Cache<T> {
         match self.answers.get(answer) {
             Some(answer) => Lookup::Found(answer),
             None => {
-                self.counts.not_found += 1;
+                counts.not_found += 1;
                 Lookup::NotFound
             }
         }
@@ -168,12 +163,18 @@ impl<T> Cache<T> {
 
     /// Asks the database, and remembers the number of the answer. `None` for what is no address.
     #[cold]
-    fn ask(&mut self, index: usize, client: Client, derive: impl FnOnce(&Record<'_>) -> Option<T>) -> Option<u32> {
+    fn ask(
+        &mut self,
+        index: usize,
+        client: Client,
+        counts: &mut Counts,
+        derive: impl FnOnce(&Record<'_>) -> Option<T>,
+    ) -> Option<u32> {
         let Some(ip) = client.address() else {
-            self.counts.invalid += 1;
+            counts.invalid += 1;
             return None;
         };
-        self.counts.misses += 1;
+        counts.misses += 1;
         let record = self.reader.database().and_then(|database: &Database| database.lookup(ip));
         let answer = record.and_then(|record| self.answers.hold(record.offset(), || derive(&record)));
         let answer = answer.unwrap_or(NOT_FOUND);
@@ -187,11 +188,6 @@ impl<T> Cache<T> {
         self.generation = self.reader.generation();
         self.sets.fill(Set::FREE);
         self.answers.clear();
-    }
-
-    /// Counts since the last call.
-    pub fn take_counts(&mut self) -> Counts {
-        std::mem::take(&mut self.counts)
     }
 }
 
@@ -251,8 +247,28 @@ mod tests {
             self.geoip.check().expect("an event");
         }
 
-        fn cache(&self, entries_max: usize) -> Cache<String> {
-            Cache::new(self.geoip.reader(), entries_max)
+        fn cache(&self, entries_max: usize) -> Counting {
+            Counting { cache: Cache::new(self.geoip.reader(), entries_max), counts: Counts::default() }
+        }
+    }
+
+    struct Counting {
+        cache: Cache<String>,
+        counts: Counts,
+    }
+
+    impl Counting {
+        fn get(&mut self, text: &str, derive: fn(&Record<'_>) -> Option<String>) -> Lookup<String> {
+            match self.cache.get(client(text), &mut self.counts, derive) {
+                Lookup::Found(code) => Lookup::Found(code.clone()),
+                Lookup::NotFound => Lookup::NotFound,
+                Lookup::Invalid => Lookup::Invalid,
+                Lookup::NoDatabase => Lookup::NoDatabase,
+            }
+        }
+
+        fn take_counts(&mut self) -> Counts {
+            std::mem::take(&mut self.counts)
         }
     }
 
@@ -272,13 +288,8 @@ mod tests {
         Lookup::Found(code.to_owned())
     }
 
-    fn ask(cache: &mut Cache<String>, text: &str) -> Lookup<String> {
-        match cache.get(client(text), country) {
-            Lookup::Found(code) => Lookup::Found(code.clone()),
-            Lookup::NotFound => Lookup::NotFound,
-            Lookup::Invalid => Lookup::Invalid,
-            Lookup::NoDatabase => Lookup::NoDatabase,
-        }
+    fn ask(cache: &mut Counting, text: &str) -> Lookup<String> {
+        cache.get(text, country)
     }
 
     #[test]
@@ -288,15 +299,23 @@ mod tests {
         let mut cache = fixture.cache(64);
         assert_eq!(ask(&mut cache, "10.0.0.1"), found("DE"));
         // All of one record.
-        let forms = ["10.0.0.1", "10.0.0.1:80", " 10.0.0.1", "10.0.0.1:81, 10.0.0.2", "10.0.0.1, 1:2::33", "10.9.9.9", "::ffff:10.0.0.2"];
+        let forms = [
+            "10.0.0.1",
+            "10.0.0.1:80",
+            " 10.0.0.1",
+            "10.0.0.1:81, 10.0.0.2",
+            "10.0.0.1, 1:2::33",
+            "10.9.9.9",
+            "::ffff:10.0.0.2",
+        ];
         for form in forms.iter().chain(&forms) {
-            assert_eq!(cache.get(client(form), never), Lookup::Found(&"DE".to_owned()), "{form}");
+            assert_eq!(cache.get(form, never), found("DE"), "{form}");
         }
         // Both longer than 16 bytes: the address is remembered.
         assert_eq!(cache.take_counts(), Counts { hits: 9, misses: 6, ..Counts::default() });
         assert_eq!(ask(&mut cache, "2001:db8::1"), found("DE"));
         assert_eq!(ask(&mut cache, "192.0.2.1"), Lookup::NotFound);
-        assert_eq!(cache.get(client("192.0.2.1"), never), Lookup::NotFound);
+        assert_eq!(cache.get("192.0.2.1", never), Lookup::NotFound);
         for text in ["-", "", " ", "::1::", "1.2.3.4\0", "\0", &"1".repeat(46), &"1.".repeat(99_999)] {
             assert_eq!(ask(&mut cache, text), Lookup::Invalid);
         }
@@ -322,7 +341,7 @@ mod tests {
         let fixture = Fixture::new();
         fixture.load("DE");
         let mut cache = fixture.cache(WAYS);
-        assert_eq!(cache.sets.len(), 1);
+        assert_eq!(cache.cache.sets.len(), 1);
         for address in ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.1", "10.0.0.4"] {
             ask(&mut cache, address);
         }
@@ -343,9 +362,9 @@ mod tests {
             let text = std::net::Ipv4Addr::from_bits(0x0a00_0000 | number).to_string();
             assert_eq!(ask(&mut cache, &text), found("DE"));
         }
-        assert_eq!(cache.sets.len(), 64);
+        assert_eq!(cache.cache.sets.len(), 64);
         assert_eq!(cache.take_counts().misses, 5_000);
-        assert_eq!(cache.answers.held(), 1);
+        assert_eq!(cache.cache.answers.held(), 1);
     }
 
     #[test]
@@ -359,8 +378,10 @@ mod tests {
         let fixture = Fixture::new();
         let mut file = Mmdb::new("country");
         for network in 0..40 {
-            file = file.insert(&format!("10.0.{network}.0/24"), map([("country_code", text(&format!("C{}", network % 30)))]));
-            file = file.insert(&format!("2001:db8:{network}::/48"), map([("country_code", text(&format!("D{network}")))]));
+            file = file
+                .insert(&format!("10.0.{network}.0/24"), map([("country_code", text(&format!("C{}", network % 30)))]));
+            file =
+                file.insert(&format!("2001:db8:{network}::/48"), map([("country_code", text(&format!("D{network}")))]));
         }
         std::fs::write(fixture.geoip.path(), file.bytes()).expect("write");
         fixture.geoip.check().expect("an event");
@@ -382,9 +403,9 @@ mod tests {
                     },
                 };
                 prop_assert_eq!(ask(&mut cache, &text), told, "{}", text);
-                let in_use = cache.sets.iter().flat_map(|set| set.answers).filter(|answer| *answer != NOT_FOUND);
+                let in_use = cache.cache.sets.iter().flat_map(|set| set.answers).filter(|answer| *answer != NOT_FOUND);
                 let in_use: std::collections::BTreeSet<u32> = in_use.collect();
-                prop_assert_eq!(cache.answers.held(), in_use.len());
+                prop_assert_eq!(cache.cache.answers.held(), in_use.len());
             }
         });
     }

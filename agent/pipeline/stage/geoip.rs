@@ -123,50 +123,71 @@ enum Target {
     Value(Slot),
 }
 
-/// The answers of one record: where the text of each ends (as u32, [`ABSENT`] where there is none), and the texts one behind
-/// another, in blocks, so that to copy them takes no call.
+/// The answers of one record: the number of each among the [`Target`]s and where its text ends, and the texts one behind
+/// another in blocks, so that to copy them takes no call. What has no answer is left out.
 enum Answers {
     /// Of most records. There is no pointer to follow: most lines ask for a client whose answers are far from the processor.
-    Short { length: u8, bytes: [u8; SHORT] },
-    Long(Box<[u8]>),
+    Short { ends: [(u8, u8); ANSWERS], count: u8, blocks: u8, texts: [Block; BLOCKS] },
+    Long { ends: Box<[(usize, usize)]>, texts: Box<[Block]> },
 }
 
-/// Where no text ends.
-const ABSENT: u32 = u32::MAX;
-/// Bytes of a block of texts. Countries fit into one, cities into three.
-const BLOCK: usize = 32;
-/// Room for the ends of ten texts and four blocks of them.
-const SHORT: usize = 10 * size_of::<u32>() + 4 * BLOCK;
+/// Countries fit into one, cities into three.
+type Block = [u8; 32];
+/// Answers in short.
+const ANSWERS: usize = 10;
+const BLOCKS: usize = 4;
 
 impl Answers {
     fn of(answers: impl Iterator<Item = Option<String>>) -> Answers {
-        let (mut bytes, mut texts) = (Vec::new(), Vec::new());
-        for answer in answers {
-            texts.extend_from_slice(answer.as_deref().unwrap_or_default().as_bytes());
-            let end = if answer.is_some() { texts.len() as u32 } else { ABSENT };
-            bytes.extend_from_slice(&end.to_le_bytes());
-        }
-        texts.resize(texts.len().next_multiple_of(BLOCK), 0);
-        bytes.extend_from_slice(&texts);
-        let mut short = [0; SHORT];
-        match short.get_mut(..bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(&bytes);
-                Answers::Short { length: bytes.len() as u8, bytes: short }
+        let (mut ends, mut texts) = (Vec::new(), Vec::new());
+        for (number, answer) in answers.enumerate() {
+            if let Some(text) = answer {
+                texts.extend_from_slice(text.as_bytes());
+                ends.push((number, texts.len()));
             }
-            None => Answers::Long(bytes.into()),
         }
+        texts.resize(texts.len().next_multiple_of(size_of::<Block>()), 0);
+        let blocks = texts.as_chunks().0;
+        Answers::short(&ends, blocks).unwrap_or_else(|| Answers::Long { ends: ends.into(), texts: blocks.into() })
     }
 
-    /// The ends of so many texts, and the texts.
+    fn short(ends: &[(usize, usize)], blocks: &[Block]) -> Option<Answers> {
+        let (mut short_ends, mut texts) = ([(0, 0); ANSWERS], [[0; _]; BLOCKS]);
+        texts.get_mut(..blocks.len())?.copy_from_slice(blocks);
+        for (short, (number, end)) in short_ends.get_mut(..ends.len())?.iter_mut().zip(ends) {
+            *short = (u8::try_from(*number).ok()?, u8::try_from(*end).ok()?);
+        }
+        Some(Answers::Short { ends: short_ends, count: ends.len() as u8, blocks: blocks.len() as u8, texts })
+    }
+
     #[inline]
-    fn parts(&self, count: usize) -> (&[[u8; 4]], &[[u8; BLOCK]]) {
-        let bytes = match self {
-            Answers::Short { length, bytes } => &bytes[..usize::from(*length)],
-            Answers::Long(bytes) => bytes,
-        };
-        let (ends, texts) = bytes.split_at(count * size_of::<u32>());
-        (ends.as_chunks().0, texts.as_chunks().0)
+    fn give(&self, targets: &[Target], record: &mut Record<'_>) {
+        match self {
+            Answers::Short { ends, count, blocks, texts } => {
+                let ends = ends.iter().take(usize::from(*count)).map(|(number, end)| ((*number).into(), (*end).into()));
+                give(ends, texts.iter().take(usize::from(*blocks)), targets, record);
+            }
+            Answers::Long { ends, texts } => give(ends.iter().copied(), texts.iter(), targets, record),
+        }
+    }
+}
+
+#[inline(always)]
+fn give<'a>(
+    ends: impl Iterator<Item = (usize, usize)>,
+    blocks: impl Iterator<Item = &'a Block>,
+    targets: &[Target],
+    record: &mut Record<'_>,
+) {
+    let texts = record.build(|scratch| blocks.for_each(|block| scratch.extend_from_slice(block)));
+    let mut start = 0;
+    for (number, end) in ends {
+        let text = texts.slice(start, end);
+        match targets[number] {
+            Target::Label(label) => record.set_label(label, Some(text)),
+            Target::Value(slot) => record.set_value(slot, Value::Text(text)),
+        }
+        start = end;
     }
 }
 
@@ -175,24 +196,10 @@ impl Run for GeoIp {
         let Some(text) = record.text(self.source) else { return Flow::Next };
         let client = Client::of_short_text(record.bytes(text))
             .or_else(|| record.address(text).map(Client::of_address));
-        if let Lookup::Found(answers) = self.cache.get(client, |found| self.asked.answers(found)) {
-            let (ends, blocks) = answers.parts(self.targets.len());
-            let texts = record.build(|scratch| blocks.iter().for_each(|block| scratch.extend_from_slice(block)));
-            let mut start = 0;
-            for (target, end) in self.targets.iter().zip(ends) {
-                let end = match u32::from_le_bytes(*end) {
-                    ABSENT => continue,
-                    end => end as usize,
-                };
-                let text = texts.slice(start, end);
-                match *target {
-                    Target::Label(label) => record.set_label(label, Some(text)),
-                    Target::Value(slot) => record.set_value(slot, Value::Text(text)),
-                }
-                start = end;
-            }
+        let asked = &self.asked;
+        if let Lookup::Found(answers) = self.cache.get(client, context.geoip, |found| asked.answers(found)) {
+            answers.give(&self.targets, record);
         }
-        context.geoip.add(self.cache.take_counts());
         Flow::Next
     }
 }
@@ -212,5 +219,41 @@ impl Asked {
             Extracted::Text(text) => Some(text),
         });
         Some(Answers::of(labels.chain(results)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(answers: &Answers) -> (Vec<(usize, usize)>, Vec<u8>) {
+        match answers {
+            Answers::Short { ends, count, blocks, texts } => (
+                ends[..usize::from(*count)].iter().map(|(number, end)| ((*number).into(), (*end).into())).collect(),
+                texts[..usize::from(*blocks)].as_flattened().to_vec(),
+            ),
+            Answers::Long { ends, texts } => (ends.to_vec(), texts.as_flattened().to_vec()),
+        }
+    }
+
+    proptest! {
+        /// Few and many, short and long, with some missing and some empty.
+        #[test]
+        fn every_answer_is_found_again(
+            written in prop::collection::vec(prop::option::of(prop_oneof![".{0,12}", "[a-z]{0,70}", "x{250,260}"]), 0..14),
+            before in prop::sample::select(vec![0usize, 3, 250]),
+        ) {
+            let all = || std::iter::repeat_n(None, before).chain(written.iter().cloned());
+            let answers = Answers::of(all());
+            let (ends, texts) = parts(&answers);
+            let starts = std::iter::once(0).chain(ends.iter().map(|(_, end)| *end));
+            let found: Vec<_> = starts.zip(&ends).map(|(start, (number, end))| (*number, texts[start..*end].to_vec())).collect();
+            let wanted: Vec<_> = all().enumerate().filter_map(|(at, text)| Some((at, text?.into_bytes()))).collect();
+            let is_short = wanted.len() <= ANSWERS && texts.len() <= BLOCKS * size_of::<Block>()
+                && wanted.last().is_none_or(|(number, _)| *number < 256);
+            prop_assert_eq!(matches!(answers, Answers::Short { .. }), is_short);
+            prop_assert_eq!(found, wanted);
+        }
     }
 }

@@ -314,12 +314,15 @@ mod tests {
         // Both longer than 16 bytes: the address is remembered.
         assert_eq!(cache.take_counts(), Counts { hits: 9, misses: 6, ..Counts::default() });
         assert_eq!(ask(&mut cache, "2001:db8::1"), found("DE"));
+        // An address whose bytes are the text of another one.
+        let [first, last] = words::ends(b"10.0.0.1").map(u128::from);
+        assert_eq!(ask(&mut cache, &Ipv6Addr::from_bits(first << 64 | last).to_string()), Lookup::NotFound);
         assert_eq!(ask(&mut cache, "192.0.2.1"), Lookup::NotFound);
         assert_eq!(cache.get("192.0.2.1", never), Lookup::NotFound);
         for text in ["-", "", " ", "::1::", "1.2.3.4\0", "\0", &"1".repeat(46), &"1.".repeat(99_999)] {
             assert_eq!(ask(&mut cache, text), Lookup::Invalid);
         }
-        assert_eq!(cache.take_counts(), Counts { hits: 1, misses: 2, not_found: 2, invalid: 8 });
+        assert_eq!(cache.take_counts(), Counts { hits: 1, misses: 3, not_found: 3, invalid: 8 });
         assert_eq!(cache.take_counts(), Counts::default());
     }
 

@@ -32,7 +32,8 @@ impl IngressNginx {
             return self.forget_client(record);
         }
         let believes = self.resolver.believes();
-        if self.resolver.is_plain(record.bytes(remote)) && !(believes && !self.field(record, PEER).is_empty()) {
+        let has_peer = believes && !self.field(record, PEER).is_empty();
+        if !has_peer && self.resolver.is_plain(record.bytes(remote)) {
             return self.client.extract(record, remote);
         }
         let mut addresses = Addresses { remote: record.address(remote), ..Addresses::default() };

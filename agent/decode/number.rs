@@ -385,7 +385,10 @@ mod tests {
         }
 
         #[test]
-        fn a_number_in_a_line_is_read_as_alone(line in "[-+0-9.eE,:x]{0,20}", start in 0..20usize) {
+        fn a_number_in_a_line_is_read_as_alone(
+            line in "[-+0-9.eE,:x]{0,20}|[0-9]{4,12}\\.?[0-9]{0,6}|[ :][0-9]{5,9}[.x]?[0-9]{0,4}",
+            start in 0..20usize,
+        ) {
             let start = start.min(line.len());
             let (within, alone) = (parse_f64_from(line.as_bytes(), start), parse_f64(&line.as_bytes()[start..]));
             prop_assert_eq!(within.map(f64::to_bits), alone.map(f64::to_bits), "{:?}", &line[start..]);

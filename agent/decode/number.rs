@@ -46,6 +46,20 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     parse_eight(text).or_else(|| parse_longer(text))
 }
 
+/// As [`parse_f64`], of what stands behind the first `start` bytes of a text: with eight bytes at hand, most of them in
+/// front of the number, it is read in one piece. `start` is not behind the end.
+#[inline]
+pub fn parse_f64_from(text: &[u8], start: usize) -> Option<f64> {
+    let length = text.len() - start;
+    if let Some(eight) = text.last_chunk()
+        && (1..=8).contains(&length)
+        && let Some(number) = parse_last(u64::from_le_bytes(*eight), length)
+    {
+        return Some(number);
+    }
+    parse_f64(&text[start..])
+}
+
 #[cold]
 fn parse_longer(text: &[u8]) -> Option<f64> {
     parse_short_decimal(text).or_else(|| parse_any(text))
@@ -82,15 +96,21 @@ const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e1
 #[inline(always)]
 fn parse_eight(text: &[u8]) -> Option<f64> {
     let before = (1..=8).contains(&text.len()).then(|| 8 * (8 - text.len()))?;
+    parse_last(words::word(text)? << before, text.len())
+}
+
+/// As [`parse_eight`], of the last bytes of a word, one to eight of them.
+#[inline(always)]
+fn parse_last(word: u64, length: usize) -> Option<f64> {
     // The last byte of the text is the highest, and there are zeros before the first.
-    let digits = (words::word(text)? ^ 0x3030_3030_3030_3030) << before;
+    let digits = (word ^ 0x3030_3030_3030_3030) & u64::MAX << (8 * (8 - length));
     let others = words::above_nine(digits);
     if others == 0 {
         return Some(words::eight_digits(digits) as f64);
     }
     let at = others.trailing_zeros() & !7;
     let is_point = (digits >> at) as u8 == b'.' ^ b'0';
-    if !is_point || others & (others - 1) != 0 || text.len() == 1 {
+    if !is_point || others & (others - 1) != 0 || length == 1 {
         return None;
     }
     // What stands before the point moves up to its place.
@@ -362,6 +382,16 @@ mod tests {
             // And none that it may leave is left.
             let is_short = (1..=8).contains(&text.len()) && !text.starts_with('-');
             prop_assert_eq!(fast.is_some(), is_short && slow.is_some(), "{:?}", text);
+        }
+
+        #[test]
+        fn a_number_in_a_line_is_read_as_alone(
+            line in "[-+0-9.eE,:x]{0,20}|[0-9]{4,12}\\.?[0-9]{0,6}|[ :][0-9]{5,9}[.x]?[0-9]{0,4}",
+            start in 0..20usize,
+        ) {
+            let start = start.min(line.len());
+            let (within, alone) = (parse_f64_from(line.as_bytes(), start), parse_f64(&line.as_bytes()[start..]));
+            prop_assert_eq!(within.map(f64::to_bits), alone.map(f64::to_bits), "{:?}", &line[start..]);
         }
 
         #[test]

@@ -4,13 +4,14 @@
 //! [`Cache`] of its own, and what the cache keeps for an address is the caller's to choose (rendered label texts).
 
 pub mod address;
+mod answers;
 mod cache;
 mod database;
 mod handle;
 mod record;
 mod set;
 
-pub use cache::{Cache, Counts as LookupCounts, Lookup};
+pub use cache::{Cache, Client, Counts as LookupCounts, Lookup};
 pub use database::{Database, FILE_BYTES_MAX, Kind, LoadError};
 pub use handle::{Event, Facts, GeoIp, Reader};
 pub use record::{Field, Record};

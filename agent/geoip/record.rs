@@ -93,6 +93,11 @@ impl<'a> Record<'a> {
         Record { found }
     }
 
+    /// Where it stands in its database: addresses with the same record have the same.
+    pub(super) fn offset(&self) -> usize {
+        self.found.offset().unwrap_or_default()
+    }
+
     /// The field as the text of a label, numbers as Go prints them. `None` when it is absent, empty or of an odd type.
     pub fn text(&self, field: Field) -> Option<Cow<'a, str>> {
         match field {

@@ -4,7 +4,7 @@
 //! learned; a client cannot invent one past an ingress with a wildcard host, hence the bound.
 
 use crate::keep::{Entries, Reader, Slot, Table};
-use crate::words::is_same;
+use crate::words::{ends, is_same};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
@@ -24,7 +24,7 @@ pub struct IngressHosts {
     recent: Recent,
 }
 
-/// Places of hosts by a cheap mixture of their names' bytes: where a host is looked for first.
+/// Places of hosts by a cheap mixture of their names' and their ingresses' ends: where a host is looked for first.
 struct Recent([u16; HOSTS_MAX]);
 
 struct Host {
@@ -40,7 +40,7 @@ impl IngressHosts {
         if host.is_empty() || ingress.is_empty() {
             return;
         }
-        match self.position_again(host) {
+        match self.position_again(host, ingress) {
             Some(at) => {
                 let known = &mut self.hosts[at];
                 if !is_same(&known.ingress, ingress) && !known.ingress.is_empty() {
@@ -72,14 +72,14 @@ impl IngressHosts {
     }
 
     /// As [`position`](Self::position), where the host was a moment ago.
-    fn position_again(&mut self, host: &[u8]) -> Option<usize> {
-        let recent = self.recent.place_of(host);
+    fn position_again(&mut self, host: &[u8], ingress: &[u8]) -> Option<usize> {
+        let recent = self.recent.place_of(host, ingress);
         let at = usize::from(*recent);
         if self.hosts.get(at).is_some_and(|known| is_same(&known.name, host)) {
             return Some(at);
         }
         let at = self.position(host)?;
-        *self.recent.place_of(host) = at as u16;
+        *self.recent.place_of(host, ingress) = at as u16;
         Some(at)
     }
 
@@ -117,11 +117,10 @@ impl Default for Recent {
 }
 
 impl Recent {
-    /// Names of one place take turns in it.
-    fn place_of(&mut self, name: &[u8]) -> &mut u16 {
-        let (words, rest) = name.as_chunks::<8>();
-        let few = name.len() as u64 ^ rest.first().map_or(0, |byte| u64::from(*byte) << 8);
-        let all = words.iter().fold(few, |mixed, word| mixed.rotate_left(5) ^ u64::from_le_bytes(*word));
+    /// Names of one place take turns in it. Hosts of one domain differ in the middle, and then mostly in their ingresses.
+    fn place_of(&mut self, host: &[u8], ingress: &[u8]) -> &mut u16 {
+        let ([a, b], [c, d]) = (ends(host), ends(ingress));
+        let all = a ^ b.rotate_left(16) ^ c.rotate_left(32) ^ d.rotate_left(48) ^ host.len() as u64;
         &mut self.0[(all.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize % HOSTS_MAX]
     }
 }

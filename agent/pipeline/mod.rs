@@ -26,10 +26,10 @@ pub use kept::{Keeper, Kept, Rebound};
 pub use keyed_hash::KeyedHash;
 pub use origin::Origin;
 pub use rate::{Bucket, LINE_RATE_DROP, LineRate};
-pub use record::{Content, Record, State};
+pub use record::{Record, State};
 pub use restart::{Restored, STATE_DISCARDED};
 pub use scope::{LabelId, Names, ReasonId, Scope, Slot};
-pub use text::{Place, Text, Value};
+pub use text::{Content, Place, Text, Value};
 
 use crate::clock::UnixNanos;
 use crate::diagnostic::Diagnostics;

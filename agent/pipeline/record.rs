@@ -3,14 +3,14 @@
 use super::binding::Binding;
 use super::entry_labels::{EntryLabels, Marks};
 use super::scope::{LabelId, ReasonId, Slot};
-use super::text::{Place, Text, Value};
+use super::text::{Content, Place, Text, Value};
 use crate::clock::UnixNanos;
-use crate::decode::cri::Stream;
 use crate::decode::number;
 use crate::geoip::address;
 use crate::metrics::{LabelSet, Store};
 use crate::units::parse_seconds;
 use std::net::IpAddr;
+use std::ops::Range;
 
 /// Room for a float64 without an exponent: 309 digits and what stands around them.
 const NUMBER_BYTES: usize = 352;
@@ -39,15 +39,6 @@ pub struct State {
     address: Option<(Text, Option<IpAddr>)>,
     entry_labels: EntryLabels,
     label_marks: Marks,
-}
-
-/// What a container runtime's line holds behind its prefix, joined with the pieces before it.
-#[derive(Clone, Copy, Debug)]
-pub struct Content {
-    pub text: Text,
-    /// Bytes at its end that this very line holds, up to the end of the line.
-    pub own: usize,
-    pub stream: Stream,
 }
 
 /// One line, its labels and what was extracted from it so far.
@@ -418,18 +409,21 @@ impl<'r> Record<'r> {
     /// duration, which gives seconds.
     #[inline]
     pub fn number(&self, slot: Slot) -> Option<f64> {
-        match self.text_bytes(slot) {
-            Some(text) => number::parse_f64(text).or_else(|| duration_seconds(text)),
-            None => self.number_of_other(slot),
+        match self.value(slot) {
+            Value::Missing | Value::Nil => None,
+            Value::Bool(yes) => Some(f64::from(u8::from(yes))),
+            Value::Float(number) => Some(number),
+            Value::Number(raw) => self.plain_number(raw),
+            Value::Text(text) => self.plain_number(text).or_else(|| duration_seconds(self.bytes(text))),
         }
     }
 
-    fn number_of_other(&self, slot: Slot) -> Option<f64> {
-        match self.value(slot) {
-            Value::Missing | Value::Nil | Value::Text(_) => None,
-            Value::Bool(yes) => Some(f64::from(u8::from(yes))),
-            Value::Float(number) => Some(number),
-            Value::Number(raw) => number::parse_f64(self.bytes(raw)),
+    /// The number that a text is, with no unit.
+    pub fn plain_number(&self, text: Text) -> Option<f64> {
+        let Range { start, end } = text.range();
+        match text.is_input() {
+            true => number::parse_f64_from(&self.input[..end], start),
+            false => number::parse_f64(self.bytes(text)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Texts and values as ranges: what a stage extracts is never copied, it is pointed at.
 
+use crate::decode::cri::Stream;
 use std::num::NonZeroU64;
 use std::ops::Range;
 
@@ -127,6 +128,15 @@ impl Value {
     pub fn is_present(&self) -> bool {
         !matches!(self, Value::Missing)
     }
+}
+
+/// What a container runtime's line holds behind its prefix, joined with the pieces before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Content {
+    pub text: Text,
+    /// Bytes at its end that this very line holds, up to the end of the line.
+    pub own: usize,
+    pub stream: Stream,
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! A line that a stage could read is never touched, nor is one that was cut to the limit. Text lines have no place that
 //! is safe, so a torn one is one line with the one behind it; so is a line torn right behind its header.
 
-use super::record::Content;
+use super::text::Content;
 use super::{JOINED_BYTES_MAX, Record, Text};
 use crate::decode::cri::{Stream, parse_rfc3339_nanos};
 use memchr::{memchr2, memmem};

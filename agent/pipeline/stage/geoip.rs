@@ -6,13 +6,9 @@
 use super::{Flow, Run, StageConfig};
 use crate::decode::json::{Expression, Extracted};
 use crate::diagnostic::Diagnostics;
-use crate::geoip::{Cache, Database, Field, Lookup};
+use crate::geoip::{self, Cache, Client, Field, Lookup};
 use crate::pipeline::{Context, LabelId, Record, Scope, Slot, Value};
 use crate::yaml::{Fields, Node, Spanned};
-use foldhash::fast::RandomState;
-use std::hash::BuildHasher;
-use std::net::IpAddr;
-use std::sync::Arc;
 
 /// As Promtail's `city`: no country code.
 const CITY: &[Field] = &[
@@ -96,25 +92,23 @@ impl StageConfig for GeoIpConfig {
                 }
             }
         }
-        let (lookups, lookup_slots) = lookups.into_iter().unzip();
+        let (lookups, slots): (Vec<_>, Vec<Slot>) = lookups.into_iter().unzip();
+        let label = |field: &Field| Target::Label(scope.label(&format!("geoip_{}", field.name())));
         Some(GeoIp {
-            source: scope.slot(&self.source),
-            labels: fields.iter().map(|field| scope.label(&format!("geoip_{}", field.name()))).collect(),
+            targets: fields.iter().map(label).chain(slots.into_iter().map(Target::Value)).collect(),
             asked: Asked { fields, lookups },
-            lookup_slots,
-            cache: Cache::new(scope.geoip.handle(&self.db).reader(), Cache::<Arc<Answers>>::ENTRIES_DEFAULT),
-            shared: Shared::default(),
+            source: scope.slot(&self.source),
+            cache: Cache::new(scope.geoip.handle(&self.db).reader(), Cache::<Answers>::ENTRIES_DEFAULT),
         })
     }
 }
 
 pub struct GeoIp {
     source: Slot,
-    labels: Vec<LabelId>,
     asked: Asked,
-    lookup_slots: Vec<Slot>,
-    cache: Cache<Arc<Answers>>,
-    shared: Shared,
+    /// What the answers become, in their order.
+    targets: Vec<Target>,
+    cache: Cache<Answers>,
 }
 
 /// What is asked of a record.
@@ -123,76 +117,96 @@ struct Asked {
     lookups: Vec<Expression>,
 }
 
-/// The answers for one address: their texts one behind another, and from where to where each of them stands, by its number
-/// among the labels and then the lookups. What has no answer is left out.
-#[derive(PartialEq, Hash)]
-struct Answers {
-    texts: Box<[u8]>,
-    parts: Box<[(u32, u32, u32)]>,
+#[derive(Clone, Copy)]
+enum Target {
+    Label(LabelId),
+    Value(Slot),
 }
+
+/// The answers of one record: the number of each among the [`Target`]s and where its text ends, and the texts one behind
+/// another in blocks, so that to copy them takes no call. What has no answer is left out.
+enum Answers {
+    /// Of most records. There is no pointer to follow: most lines ask for a client whose answers are far from the processor.
+    Short { ends: [(u8, u8); ANSWERS], count: u8, blocks: u8, texts: [Block; BLOCKS] },
+    Long { ends: Box<[(usize, usize)]>, texts: Box<[Block]> },
+}
+
+/// Countries fit into one, cities into three.
+type Block = [u8; 32];
+/// Answers in short.
+const ANSWERS: usize = 10;
+const BLOCKS: usize = 4;
 
 impl Answers {
     fn of(answers: impl Iterator<Item = Option<String>>) -> Answers {
-        let (mut texts, mut parts) = (Vec::new(), Vec::new());
+        let (mut ends, mut texts) = (Vec::new(), Vec::new());
         for (number, answer) in answers.enumerate() {
             if let Some(text) = answer {
-                let start = texts.len() as u32;
                 texts.extend_from_slice(text.as_bytes());
-                parts.push((number as u32, start, texts.len() as u32));
+                ends.push((number, texts.len()));
             }
         }
-        Answers { texts: texts.into(), parts: parts.into() }
+        texts.resize(texts.len().next_multiple_of(size_of::<Block>()), 0);
+        let blocks = texts.as_chunks().0;
+        Answers::short(&ends, blocks).unwrap_or_else(|| Answers::Long { ends: ends.into(), texts: blocks.into() })
     }
-}
 
-/// Addresses by the thousand have the same few answers: countries. These stand in memory once, near the processor; where each
-/// address has its own (cities, coordinates), the last ones of them are here for nothing.
-struct Shared {
-    recent: Vec<Option<Arc<Answers>>>,
-    hasher: RandomState,
-}
-
-const SHARED: usize = 512;
-
-impl Default for Shared {
-    fn default() -> Self {
-        Shared { recent: vec![None; SHARED], hasher: RandomState::default() }
-    }
-}
-
-impl Shared {
-    fn one_of(&mut self, answers: Answers) -> Arc<Answers> {
-        let place = self.hasher.hash_one(&answers) as usize % SHARED;
-        match &mut self.recent[place] {
-            Some(known) if **known == answers => Arc::clone(known),
-            other => Arc::clone(other.insert(Arc::new(answers))),
+    fn short(ends: &[(usize, usize)], blocks: &[Block]) -> Option<Answers> {
+        let (mut short_ends, mut texts) = ([(0, 0); ANSWERS], [[0; _]; BLOCKS]);
+        texts.get_mut(..blocks.len())?.copy_from_slice(blocks);
+        for (short, (number, end)) in short_ends.get_mut(..ends.len())?.iter_mut().zip(ends) {
+            *short = (u8::try_from(*number).ok()?, u8::try_from(*end).ok()?);
         }
+        Some(Answers::Short { ends: short_ends, count: ends.len() as u8, blocks: blocks.len() as u8, texts })
+    }
+
+    #[inline]
+    fn give(&self, targets: &[Target], record: &mut Record<'_>) {
+        match self {
+            Answers::Short { ends, count, blocks, texts } => {
+                let ends = ends.iter().take(usize::from(*count)).map(|(number, end)| ((*number).into(), (*end).into()));
+                give(ends, texts.iter().take(usize::from(*blocks)), targets, record);
+            }
+            Answers::Long { ends, texts } => give(ends.iter().copied(), texts.iter(), targets, record),
+        }
+    }
+}
+
+#[inline(always)]
+fn give<'a>(
+    ends: impl Iterator<Item = (usize, usize)>,
+    blocks: impl Iterator<Item = &'a Block>,
+    targets: &[Target],
+    record: &mut Record<'_>,
+) {
+    let texts = record.build(|scratch| blocks.for_each(|block| scratch.extend_from_slice(block)));
+    let mut start = 0;
+    for (number, end) in ends {
+        let text = texts.slice(start, end);
+        match targets[number] {
+            Target::Label(label) => record.set_label(label, Some(text)),
+            Target::Value(slot) => record.set_value(slot, Value::Text(text)),
+        }
+        start = end;
     }
 }
 
 impl Run for GeoIp {
     fn process(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) -> Flow {
         let Some(text) = record.text(self.source) else { return Flow::Next };
-        let (asked, shared, ip) = (&self.asked, &mut self.shared, record.address(text));
-        let derive = |db: &Database, ip| asked.answer(db, ip).map(|answers| shared.one_of(answers));
-        if let Lookup::Found(answers) = self.cache.get(ip, derive) {
-            let texts = record.push(&answers.texts);
-            for &(number, from, to) in &answers.parts {
-                let text = texts.slice(from as usize, to as usize);
-                match self.labels.get(number as usize) {
-                    Some(label) => record.set_label(*label, Some(text)),
-                    None => record.set_value(self.lookup_slots[number as usize - self.labels.len()], Value::Text(text)),
-                }
-            }
+        let client = Client::of_short_text(record.bytes(text))
+            .or_else(|| record.address(text).map(Client::of_address));
+        let asked = &self.asked;
+        if let Lookup::Found(answers) = self.cache.get(client, context.geoip, |found| asked.answers(found)) {
+            answers.give(&self.targets, record);
         }
-        context.geoip.add(self.cache.take_counts());
         Flow::Next
     }
 }
 
 impl Asked {
-    fn answer(&self, database: &Database, ip: IpAddr) -> Option<Answers> {
-        let found = database.lookup(ip)?;
+    /// `None` for a record that is asked for what can't be decoded.
+    fn answers(&self, found: &geoip::Record<'_>) -> Option<Answers> {
         let labels = self.fields.iter().map(|field| found.text(*field).map(|text| text.into_owned()));
         if self.lookups.is_empty() {
             return Some(Answers::of(labels));
@@ -205,5 +219,41 @@ impl Asked {
             Extracted::Text(text) => Some(text),
         });
         Some(Answers::of(labels.chain(results)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(answers: &Answers) -> (Vec<(usize, usize)>, Vec<u8>) {
+        match answers {
+            Answers::Short { ends, count, blocks, texts } => (
+                ends[..usize::from(*count)].iter().map(|(number, end)| ((*number).into(), (*end).into())).collect(),
+                texts[..usize::from(*blocks)].as_flattened().to_vec(),
+            ),
+            Answers::Long { ends, texts } => (ends.to_vec(), texts.as_flattened().to_vec()),
+        }
+    }
+
+    proptest! {
+        /// Few and many, short and long, with some missing and some empty.
+        #[test]
+        fn every_answer_is_found_again(
+            written in prop::collection::vec(prop::option::of(prop_oneof![".{0,12}", "[a-z]{0,70}", "x{250,260}"]), 0..14),
+            before in prop::sample::select(vec![0usize, 3, 250]),
+        ) {
+            let all = || std::iter::repeat_n(None, before).chain(written.iter().cloned());
+            let answers = Answers::of(all());
+            let (ends, texts) = parts(&answers);
+            let starts = std::iter::once(0).chain(ends.iter().map(|(_, end)| *end));
+            let found: Vec<_> = starts.zip(&ends).map(|(start, (number, end))| (*number, texts[start..*end].to_vec())).collect();
+            let wanted: Vec<_> = all().enumerate().filter_map(|(at, text)| Some((at, text?.into_bytes()))).collect();
+            let is_short = wanted.len() <= ANSWERS && texts.len() <= BLOCKS * size_of::<Block>()
+                && wanted.last().is_none_or(|(number, _)| *number < 256);
+            prop_assert_eq!(matches!(answers, Answers::Short { .. }), is_short);
+            prop_assert_eq!(found, wanted);
+        }
     }
 }

@@ -38,9 +38,8 @@ const METHODS: [&str; 16] = [
 /// The classes of statuses; the first is that of a status that is none.
 const CLASSES: [&str; 6] = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// The fields that this stage itself looks at.
-const OWN: [usize; 10] =
-    [CLIENT_IP, METHOD, STATUS, HOST, NAMESPACE, INGRESS, SERVICE, REQUEST_BYTES, UPSTREAM_ADDR, UPSTREAM_NAME];
+/// The fields that this stage itself looks at, in every line.
+const OWN: [usize; 6] = [CLIENT_IP, METHOD, STATUS, HOST, NAMESPACE, INGRESS];
 
 /// Stands for whatever is outside a bounded set.
 const OTHER: &str = "__other__";
@@ -116,9 +115,12 @@ impl StageConfig for IngressNginxConfig {
         let slots = NAMES.map(|(name, _)| scope.given_slot(name));
         let mut picker = Picker::new(&self.fields);
         picker.narrow(&slots, |_| true);
+        let mut target_picker = Box::new(Picker::new(&self.fields));
+        target_picker.narrow(&slots, |at| origin::LOOKED_AT.contains(&at));
         Some(IngressNginx {
             format: self.format,
             picker,
+            target_picker,
             slots,
             resolver: self.resolver.compile(),
             client: self.client.compile(scope)?,
@@ -126,10 +128,9 @@ impl StageConfig for IngressNginxConfig {
             private_client: scope.given_slot("private_client"),
             one: scope.constant("1"),
             status_class: Some(scope.given_slot("status_class")),
-            classes: CLASSES.map(|class| scope.constant(class)),
+            classes: CLASSES.map(|class| Value::Text(scope.constant(class))),
             upstream_duration: Some(scope.given_slot("upstream_duration")),
-            methods: METHODS.map(|method| scope.constant(method)),
-            other_method: scope.constant(OTHER),
+            other_method: Value::Text(scope.constant(OTHER)),
             refused: (self.other == Other::Refuse).then(|| scope.reason("not_access_line")),
         })
     }
@@ -153,6 +154,8 @@ pub(super) fn read_other(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Other 
 pub struct IngressNginx {
     format: Format,
     picker: Picker,
+    /// Of what tells whether a request went anywhere; few lines are asked.
+    target_picker: Box<Picker>,
     slots: [Slot; N],
     resolver: Resolver,
     client: Client,
@@ -161,10 +164,9 @@ pub struct IngressNginx {
     private_client: Slot,
     one: Text,
     status_class: Option<Slot>,
-    classes: [Text; CLASSES.len()],
+    classes: [Value; CLASSES.len()],
     upstream_duration: Option<Slot>,
-    methods: [Text; METHODS.len()],
-    other_method: Text,
+    other_method: Value,
     refused: Option<ReasonId>,
 }
 
@@ -177,14 +179,18 @@ impl Run for IngressNginx {
         let len = whole.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
         let line = line.slice(0, len);
         let as_json = self.format == Format::Json || self.format == Format::Auto && json;
-        let read = if as_json { self.picker.pick(record, line, &self.slots) } else { self.read_text(record, line) };
+        let read = if as_json {
+            self.picker.pick(record, line, &self.slots)
+        } else {
+            read_text(&self.picker, &self.slots, record, line)
+        };
         if !read {
             if let Some(reason) = self.refused {
                 record.refuse(reason);
             }
             return Flow::Next;
         }
-        self.find_client(record, as_json);
+        self.find_client(record, line, as_json);
         self.derive(record, context);
         Flow::Next
     }
@@ -193,6 +199,7 @@ impl Run for IngressNginx {
         for slot in [&mut self.remote_address, &mut self.status_class, &mut self.upstream_duration] {
             *slot = slot.filter(|slot| is_read(*slot));
         }
+        self.client.narrow(is_read);
         let sums = self.upstream_duration.is_some();
         let believes = self.resolver.believes();
         self.picker.narrow(&self.slots, |at| {
@@ -206,28 +213,27 @@ impl Run for IngressNginx {
     }
 }
 
-impl IngressNginx {
-    // Out of line, so that the registers that it needs are not saved for lines in JSON.
-    #[inline(never)]
-    fn read_text(&mut self, record: &mut Record<'_>, line: Text) -> bool {
-        let (whole, values) = record.bytes_and_values(line);
-        let Some(access) = nginx::parse_upstreaminfo(whole).or_else(|| nginx::parse_combined(whole)) else {
-            return false;
-        };
-        for &at in self.picker.picked() {
-            // What the format does not say is nil, as in JSON.
-            let part = part_of(&access, at);
-            let value = if part.is_empty() { Value::Nil } else { Value::Text(line.part(whole, part)) };
-            values[usize::from(self.slots[at].0)] = value;
-        }
-        true
+// Out of line, so that the registers that it needs are not saved for lines in JSON.
+#[inline(never)]
+fn read_text(picker: &Picker, slots: &[Slot; N], record: &mut Record<'_>, line: Text) -> bool {
+    let (whole, values) = record.bytes_and_values(line);
+    let Some(access) = nginx::parse_upstreaminfo(whole).or_else(|| nginx::parse_combined(whole)) else {
+        return false;
+    };
+    for &at in picker.picked() {
+        // What the format does not say is nil, as in JSON.
+        let part = part_of(&access, at);
+        let value = if part.is_empty() { Value::Nil } else { Value::Text(line.part(whole, part)) };
+        values[usize::from(slots[at].0)] = value;
     }
+    true
+}
 
+impl IngressNginx {
     /// What follows from the fields: bounded forms for labels, and the ingress of the host.
     fn derive(&mut self, record: &mut Record<'_>, context: &mut Context<'_>) {
-        if let Some(method) = record.text_bytes(self.slots[METHOD]) {
-            let known = self.method(method);
-            record.set_value(self.slots[METHOD], Value::Text(known));
+        if record.text_bytes(self.slots[METHOD]).is_some_and(is_invented) {
+            record.set_value(self.slots[METHOD], self.other_method);
         }
         if let Some(status_class) = self.status_class
             && let Some(status) = record.text_bytes(self.slots[STATUS])
@@ -236,27 +242,26 @@ impl IngressNginx {
                 Some(digit @ b'1'..=b'5') => usize::from(digit - b'0'),
                 _ => 0,
             };
-            record.set_value(status_class, Value::Text(self.classes[class]));
+            record.set_value(status_class, self.classes[class]);
         }
         if let Some(upstream_duration) = self.upstream_duration
-            && let Some(times) = record.text_bytes(self.slots[UPSTREAM_RESPONSE_TIME])
-            && let Some(seconds) = list_sum(times)
+            && let Value::Text(times) = record.value(self.slots[UPSTREAM_RESPONSE_TIME])
+            // Nearly always there was one attempt.
+            && let Some(seconds) = record.plain_number(times).or_else(|| list_sum(record.bytes(times)))
         {
             record.set_value(upstream_duration, Value::Float(seconds));
         }
-        let [host, namespace, ingress] =
-            [HOST, NAMESPACE, INGRESS].map(|at| record.text_bytes(self.slots[at]).unwrap_or_default());
-        context.hosts.learn(host, namespace, ingress);
-    }
-
-    fn method(&self, method: &[u8]) -> Text {
-        // A request that was refused before its method was read has none.
-        if method.is_empty() {
-            return Text::EMPTY;
+        let [host, namespace, ingress] = [HOST, NAMESPACE, INGRESS].map(|at| record.text_bytes(self.slots[at]));
+        if let (Some(host), Some(ingress)) = (host, ingress) {
+            context.hosts.learn(host, namespace.unwrap_or_default(), ingress);
         }
-        let known = METHODS.iter().position(|known| known.as_bytes() == method);
-        known.map_or(self.other_method, |at| self.methods[at])
     }
+}
+
+/// Whether a method is none of those that nginx knows. A request that was refused before its method was read has none.
+#[inline]
+fn is_invented(method: &[u8]) -> bool {
+    !method.is_empty() && !METHODS.iter().any(|known| known.as_bytes() == method)
 }
 
 /// The part of a text line by its number among [`NAMES`]; nothing where the format does not say it.
@@ -300,12 +305,9 @@ fn query_of(target: &[u8]) -> &[u8] {
 
 /// The sum of nginx's lists, `0.003, 0.010 : 0.001`: attempts are separated by commas, internal redirects by colons,
 /// and `-` stands for an attempt without a number.
+#[cold]
 fn list_sum(list: &[u8]) -> Option<f64> {
-    // Nearly always there was one attempt.
-    let mut sum = number::parse_f64(list);
-    if sum.is_some() {
-        return sum;
-    }
+    let mut sum = None;
     for item in list.split(|b| matches!(b, b',' | b':' | b' ')) {
         if let Some(seconds) = number::parse_f64(item) {
             sum = Some(sum.unwrap_or(0.0) + seconds);

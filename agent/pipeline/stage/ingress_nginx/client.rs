@@ -44,7 +44,7 @@ impl ClientConfig {
                 hash = Some((hashed.compile(scope.diagnostics)?, Buffer::default()));
             }
         }
-        Some(Client { ipv4_prefix_bits, ipv6_prefix_bits, hash, slot: scope.slot("client") })
+        Some(Client { ipv4_prefix_bits, ipv6_prefix_bits, hash, slot: Some(scope.given_slot("client")) })
     }
 }
 
@@ -64,26 +64,39 @@ pub struct Client {
     ipv6_prefix_bits: u8,
     /// The hash, and room for its text.
     hash: Option<(Disguise, Buffer)>,
-    slot: Slot,
+    /// `None` where nobody reads it.
+    slot: Option<Slot>,
 }
 
 impl Client {
+    /// As `Run::narrow`.
+    pub fn narrow(&mut self, is_read: &dyn Fn(Slot) -> bool) {
+        self.slot = self.slot.filter(|slot| is_read(*slot));
+    }
+
     /// Extracts `client` from the text of an address. What is no address stands for itself, and is nobody where hashes
     /// are asked for.
+    #[inline(always)]
     pub fn extract(&mut self, record: &mut Record<'_>, address: Text) {
+        let Some(slot) = self.slot else { return };
         // An IPv4 address in its usual form is its own name.
-        let usual = self.ipv4_prefix_bits == 32
-            && self.hash.is_none()
-            && !has_colon(record.bytes(address));
-        match if usual { None } else { record.address(address) } {
-            Some(ip) => self.extract_address(record, ip),
+        match self.ipv4_prefix_bits == 32 && self.hash.is_none() && !has_colon(record.bytes(address)) {
+            true => record.set_value(slot, Value::Text(address)),
+            false => self.extract_parsed(record, slot, address),
+        }
+    }
+
+    #[inline(never)]
+    fn extract_parsed(&mut self, record: &mut Record<'_>, slot: Slot, address: Text) {
+        match record.address(address) {
+            Some(ip) => self.extract_address(record, slot, ip),
             None if self.hash.is_some() => self.extract_nobody(record),
-            None => record.set_value(self.slot, Value::Text(address)),
+            None => record.set_value(slot, Value::Text(address)),
         }
     }
 
     /// As [`extract`](Self::extract), of an address.
-    fn extract_address(&mut self, record: &mut Record<'_>, ip: IpAddr) {
+    fn extract_address(&mut self, record: &mut Record<'_>, slot: Slot, ip: IpAddr) {
         let text = match &mut self.hash {
             None => {
                 record.build(|out| address::prefix_text(ip, self.ipv4_prefix_bits, self.ipv6_prefix_bits, out))
@@ -95,16 +108,19 @@ impl Client {
                 record.push(out.bytes())
             }
         };
-        record.set_value(self.slot, Value::Text(text));
+        record.set_value(slot, Value::Text(text));
     }
 
     /// Says that nobody knows the client: nil, so that no label of the target stands in for it.
     pub fn extract_nobody(&self, record: &mut Record<'_>) {
-        record.set_value(self.slot, Value::Nil);
+        if let Some(slot) = self.slot {
+            record.set_value(slot, Value::Nil);
+        }
     }
 }
 
 /// Whether a colon is among these bytes, which are few.
+#[inline]
 fn has_colon(text: &[u8]) -> bool {
     const LOW: u64 = u64::from_le_bytes([1; 8]);
     // A byte is zero where it was a colon; the lowest of these borrows into its highest bit.

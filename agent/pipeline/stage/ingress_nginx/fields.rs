@@ -125,7 +125,14 @@ impl Picker {
         self.wanted = self.picked.iter().map(|at| 1 << at).sum();
     }
 
+    /// As [`pick`](Self::pick), out of the way of the other lines.
+    #[cold]
+    pub fn pick_again(&mut self, record: &mut Record<'_>, line: Text, slots: &[Slot; N]) -> bool {
+        self.pick(record, line, slots)
+    }
+
     /// Whether the line is an access line: an object with a status and a client. Then the record has what it gives.
+    #[inline(always)]
     pub fn pick(&mut self, record: &mut Record<'_>, line: Text, slots: &[Slot; N]) -> bool {
         let (whole, values) = record.bytes_and_values(line);
         let Ok(found) = self.picker.pick(whole) else { return false };

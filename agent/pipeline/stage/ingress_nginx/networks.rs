@@ -1,5 +1,6 @@
 //! Sets of networks, and those that have names.
 
+use crate::words;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -140,6 +141,22 @@ impl Networks {
             IpAddr::V6(v6) => within(&self.v6, v6.to_bits()),
         }
     }
+
+    /// Whether none of them can have the address that a text names: by the number in front of the first point, without
+    /// reading on. "No" where that is not enough to know.
+    #[inline]
+    pub fn rule_out(&self, text: &[u8]) -> bool {
+        let Some(head) = text.first_chunk::<4>() else { return false };
+        let digits = u64::from(u32::from_le_bytes(*head) ^ 0x3030_3030);
+        // The bits in front of what is no digit: of one to three digits, then, where that is a point.
+        let bits = words::above_nine(digits).trailing_zeros() & !7;
+        if !(8..=24).contains(&bits) || (digits >> bits) as u8 != b'.' ^ b'0' {
+            return false;
+        }
+        let [hundreds, tens, ones, ..] = (digits << (24 - bits)).to_le_bytes().map(usize::from);
+        let byte = hundreds * 100 + tens * 10 + ones;
+        self.v4_first_bytes.get(byte / 64).is_some_and(|bytes| bytes >> (byte % 64) & 1 == 0)
+    }
 }
 
 /// Ranges in their order, those that touch or overlap made one.
@@ -164,6 +181,7 @@ fn within<N: Ord + Copy>(ranges: &[(N, N)], number: N) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geoip::address::parse_client;
     use proptest::prelude::*;
 
     fn network(text: &str) -> Network {
@@ -262,6 +280,27 @@ mod tests {
             for address in asked.into_iter().chain(edges) {
                 let naive = networks.iter().any(|network| has_prefix(address, *network));
                 prop_assert_eq!(set.contain(address), naive, "{} in {:?}", address, networks);
+            }
+        }
+
+        /// Whatever forms of addresses there are, and what looks like one.
+        #[test]
+        fn what_is_ruled_out_is_not_contained(
+            written in prop::collection::vec(address(), 0..6),
+            text in "[ \\[]?(::ffff:)?[0-9]{1,4}\\.[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}([:, ][0-9]{0,3})?|[0-9a-f.: ,\\[\\]]{0,16}",
+        ) {
+            let texts: Vec<String> = written.iter().map(IpAddr::to_string).chain([text]).collect();
+            let set = Networks::new(written.into_iter().map(|first| match first.to_canonical() {
+                IpAddr::V4(v4) => Network { first: IpAddr::from([v4.octets()[0], 0, 0, 0]), bits: 8 },
+                v6 => Network { first: v6, bits: 128 },
+            }));
+            for text in texts {
+                let ip = parse_client(text.as_bytes());
+                prop_assert!(!set.rule_out(text.as_bytes()) || !ip.is_some_and(|ip| set.contain(ip)), "{text:?}");
+                // And of an address as nginx writes it, it is always known.
+                if let Ok(v4) = text.parse::<Ipv4Addr>() {
+                    prop_assert_eq!(set.rule_out(text.as_bytes()), !set.contain(v4.into()));
+                }
             }
         }
 

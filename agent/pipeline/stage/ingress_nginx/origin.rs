@@ -5,8 +5,8 @@
 
 use super::resolver::Addresses;
 use super::{CLIENT_HEADER, CLIENT_IP, INGRESS, METHOD, NAMESPACE, PEER, REQUEST_BYTES, SERVICE, STATUS};
-use super::{IngressNginx, UPSTREAM_ADDR, UPSTREAM_NAME, X_FORWARDED_FOR};
-use crate::pipeline::{Record, Value};
+use super::{IngressNginx, UPSTREAM_ADDR, UPSTREAM_NAME, X_FORWARDED_FOR, read_text};
+use crate::pipeline::{Record, Text, Value};
 
 /// What nginx answers by itself while it reads headers (ngx_http_request.c): 405 to TRACE, 421 to a wrong host on a
 /// connection with a client's certificate, 501 to an unknown transfer encoding. 494 to 497 are nginx's own codes, which
@@ -16,10 +16,13 @@ const STATUSES_BEFORE_HEADERS: [&[u8]; 13] = [
 ];
 /// Where a request went; nowhere if it was refused before its headers were read.
 const TARGETS: [usize; 5] = [NAMESPACE, INGRESS, SERVICE, UPSTREAM_ADDR, UPSTREAM_NAME];
+/// What is looked at to know where a request went, and what every access line has.
+pub(super) const LOOKED_AT: [usize; 8] =
+    [STATUS, CLIENT_IP, REQUEST_BYTES, NAMESPACE, INGRESS, SERVICE, UPSTREAM_ADDR, UPSTREAM_NAME];
 
 impl IngressNginx {
     /// Finds the client. What was extracted as its address is the remote one up to here.
-    pub(super) fn find_client(&mut self, record: &mut Record<'_>, is_json: bool) {
+    pub(super) fn find_client(&mut self, record: &mut Record<'_>, line: Text, is_json: bool) {
         let remote = record.value(self.slots[CLIENT_IP]);
         if let Some(remote_address) = self.remote_address {
             record.set_value(remote_address, remote);
@@ -28,8 +31,13 @@ impl IngressNginx {
         if self.is_without_method(record, is_json) {
             return self.forget_client(record);
         }
+        let believes = self.resolver.believes();
+        let has_peer = believes && !self.field(record, PEER).is_empty();
+        if !has_peer && self.resolver.is_plain(record.bytes(remote)) {
+            return self.client.extract(record, remote);
+        }
         let mut addresses = Addresses { remote: record.address(remote), ..Addresses::default() };
-        if self.resolver.believes() {
+        if believes {
             addresses.peer = self.field(record, PEER);
             addresses.header = self.field(record, CLIENT_HEADER);
             addresses.forwarded_for = self.field(record, X_FORWARDED_FOR);
@@ -37,7 +45,7 @@ impl IngressNginx {
         let (other, is_private) = self.resolver.resolve(&addresses);
         if is_private {
             // A client without a proxy in front is not private, and a refused one of its own stays its own.
-            if self.went_nowhere(record, is_json) {
+            if self.went_nowhere(record, line, is_json) {
                 return self.forget_client(record);
             }
             record.set_value(self.private_client, Value::Text(self.one));
@@ -55,20 +63,30 @@ impl IngressNginx {
 
     /// Whether nginx refused the request line itself.
     fn is_without_method(&self, record: &Record<'_>, is_json: bool) -> bool {
-        // The text formats say it, other than a format in JSON that has no such key.
-        record.text_bytes(self.slots[METHOD]).map_or(!is_json, <[u8]>::is_empty)
+        match record.value(self.slots[METHOD]) {
+            Value::Text(method) => method.is_empty(),
+            // The text formats say it, other than a format in JSON that has no such key.
+            _ => !is_json,
+        }
     }
 
     /// Whether nginx refused the request at one of its headers: by the status, and because the request got no further.
-    fn went_nowhere(&self, record: &Record<'_>, is_json: bool) -> bool {
+    #[inline(never)]
+    fn went_nowhere(&mut self, record: &mut Record<'_>, line: Text, is_json: bool) -> bool {
+        if !STATUSES_BEFORE_HEADERS.contains(&self.field(record, STATUS)) {
+            return false;
+        }
+        // Up to here nobody may have needed them.
+        match is_json {
+            true => self.target_picker.pick_again(record, line, &self.slots),
+            false => read_text(&self.target_picker, &self.slots, record, line),
+        };
         let tells = match is_json {
             true => TARGETS.iter().any(|at| matches!(record.value(self.slots[*at]), Value::Text(_))),
             // The combined format does not tell; it has no length either.
             false => !self.field(record, REQUEST_BYTES).is_empty(),
         };
-        tells
-            && TARGETS.iter().all(|at| self.field(record, *at).is_empty())
-            && STATUSES_BEFORE_HEADERS.contains(&self.field(record, STATUS))
+        tells && TARGETS.iter().all(|at| self.field(record, *at).is_empty())
     }
 
     /// A field of the line; empty where it has none.

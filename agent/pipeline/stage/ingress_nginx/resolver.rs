@@ -135,6 +135,14 @@ impl Resolver {
         !self.trusted.is_empty()
     }
 
+    /// Whether the text of the remote address is enough to know that nobody else is the client, and that it is neither a
+    /// private address nor a proxy: its beginning tells this of most. What it leads to is what [`resolve`](Self::resolve)
+    /// answers where there is no peer.
+    #[inline]
+    pub fn is_plain(&self, remote: &[u8]) -> bool {
+        self.proxies.rule_out(remote)
+    }
+
     /// The client, if it is another one than the remote address says; and whether the client is a private address or a
     /// proxy.
     #[inline]

@@ -13,8 +13,10 @@ fn resolver(trusted: &[&str], sources: &[Source]) -> Resolver {
 /// The client as text, `-` where it is the remote address, with `!` behind it where it is private or a proxy.
 fn client(resolver: &Resolver, peer: &str, remote: &str, header: &str, forwarded_for: &str) -> String {
     let [peer, remote, header, forwarded_for] = [peer, remote, header, forwarded_for].map(str::as_bytes);
+    let is_plain = resolver.is_plain(remote);
     let remote = address::parse_client(remote);
     let (client, is_private) = resolver.resolve(&Addresses { peer, remote, header, forwarded_for });
+    assert!(!is_plain || !peer.is_empty() || (client, is_private) == (None, false));
     client.map_or("-".to_owned(), |ip| ip.to_string()) + if is_private { "!" } else { "" }
 }
 

@@ -169,6 +169,23 @@ proptest! {
         }
     }
 
+    /// Told by the numbers alone: the hash that is compared before would hide a mistake.
+    #[test]
+    fn numbers_are_those_of_a_row_or_not(
+        ours in prop::collection::vec(2..4u32, 0..=NUMBERS_MAX),
+        theirs in prop::option::of(prop::collection::vec(2..4u32, 0..NUMBERS_MAX + 6)),
+        cut in 0..4usize,
+        room in 0..3usize,
+    ) {
+        // Mostly nearly the same.
+        let theirs = theirs.unwrap_or_else(|| ours[..ours.len().saturating_sub(cut)].to_vec());
+        let mut row = vec![[NONE; 4]; theirs.len().div_ceil(4) + room];
+        row.as_flattened_mut()[..theirs.len()].copy_from_slice(&theirs);
+        let mut numbers = Numbers::default();
+        numbers.take(ours.iter().map(|id| (*id, 1)));
+        prop_assert_eq!(numbers.are(&row), ours == theirs, "{:?} {:?}", ours, row);
+    }
+
     /// Series end, and what numbered their labels comes to mean others.
     #[test]
     fn a_number_that_was_given_up_means_nothing_any_more(

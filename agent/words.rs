@@ -17,18 +17,6 @@ pub fn word(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// As [`word`], of up to sixteen bytes.
-#[inline]
-pub fn double_word(text: &[u8]) -> Option<u128> {
-    match (text.first_chunk(), text.last_chunk()) {
-        (Some(first), Some(last)) if text.len() <= 16 => {
-            let [first, last] = [first, last].map(|part| u128::from(u64::from_le_bytes(*part)));
-            Some(first | last << (8 * (text.len() - 8)))
-        }
-        _ => word(text).map(u128::from),
-    }
-}
-
 /// Texts of up to so many bytes are known by their [`ends`].
 pub const ENDS_BYTES_MAX: usize = 16;
 
@@ -170,7 +158,6 @@ mod tests {
             let mut bytes = [0; 20];
             bytes[..text.len()].copy_from_slice(&text);
             let wanted = u128::from_le_bytes(bytes[..16].try_into().unwrap());
-            prop_assert_eq!(double_word(&text), (text.len() <= 16).then_some(wanted));
             prop_assert_eq!(word(&text), (text.len() <= 8).then_some(wanted as u64));
             if text.len() <= 16 {
                 prop_assert_eq!(&text_of_ends(ends(&text), text.len())[..text.len()], &text);

@@ -84,13 +84,15 @@ pub struct Counts {
 }
 
 impl Client {
-    const ADDRESS: u8 = 17;
+    const ADDRESS: u8 = words::ENDS_BYTES_MAX as u8 + 1;
 
     /// A client by a text that is short enough to be remembered as it is written, as every IPv4 address is: so it need not be
     /// parsed to be known again.
     #[inline]
     pub fn of_short_text(text: &[u8]) -> Option<Client> {
-        (1..=16).contains(&text.len()).then(|| Client { ends: words::ends(text), length: text.len() as u8 })
+        (1..=words::ENDS_BYTES_MAX)
+            .contains(&text.len())
+            .then(|| Client { ends: words::ends(text), length: text.len() as u8 })
     }
 
     pub fn of_address(ip: IpAddr) -> Client {

@@ -4,10 +4,10 @@
 //! which is kept and encoded elsewhere.
 //!
 //! ```text
-//! line → LabelValue, LabelSet → Store::row_of (a hash lookup) → Cells (all metrics with these labels, side by side)
-//!                                                          │ Store::cut ── Snapshot::changes_since → slots
-//!                                  Own (prometheus crate) ─┴─ encode → text 0.0.4 | OpenMetrics      │
-//!                                                                        Store::restore ◄────────────┘
+//! line → LabelValue, LabelSet → Store::cells_of (a hash lookup) → Cells (all metrics with these labels, side by side)
+//!                                                            │ Store::cut ── Snapshot::changes_since → slots
+//!                                    Own (prometheus crate) ─┴─ encode → text 0.0.4 | OpenMetrics      │
+//!                                                                          Store::restore ◄────────────┘
 //! ```
 //!
 //! Prometheus does not count the first value that it sees of a series, and counts all of a value that went down. So a

@@ -57,12 +57,10 @@ impl Label {
 /// A value as it is in a key. Values are short, and short ones are compared at once.
 #[derive(Debug)]
 enum Text {
-    /// Of up to [`SHORT_MAX`] bytes, by their [`words::ends`].
+    /// Of up to [`words::ENDS_BYTES_MAX`] bytes, by their [`words::ends`].
     Short([u64; 2]),
     Long(Box<[u8]>),
 }
-
-const SHORT_MAX: usize = 16;
 
 impl Default for Text {
     fn default() -> Self {
@@ -165,7 +163,7 @@ impl Term {
     fn new(hash: u64, entry: &[u8]) -> Term {
         let Some((name, value)) = entry_parts(entry) else { return Term::default() };
         let text = match value.len() {
-            ..=SHORT_MAX => Text::Short(words::ends(value)),
+            ..=words::ENDS_BYTES_MAX => Text::Short(words::ends(value)),
             _ => Text::Long(value.into()),
         };
         Term { text, hash, label: Label::new(name, value.len()), rows: 0 }

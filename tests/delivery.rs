@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
-use support::agent::Agent;
+use support::agent::{Agent, Page};
 use support::loki::agent_run::{Client, LINES, Run, Writer, expected};
 use support::loki::chaos::{ChaosProxy, Ending};
 use support::loki::limits::{DAY, HOUR, SECOND};
@@ -201,6 +201,36 @@ fn what_loki_refuses_of_a_batch_takes_nothing_else_with_it() {
     run.assert_held(&agent, &but_for(&[&writer], |line| line.len() > 1000));
     let after = run.server.with(|loki| loki.requests.len());
     assert!(after <= before + 5, "{} pushes for ten lines", after - before);
+}
+
+/// Loki has room for one stream, and another pod begins to write. The agent is killed meanwhile.
+#[test]
+fn streams_that_loki_has_no_room_for_hold_nobody_up() {
+    let run = Run::new(loki());
+    let (mut old, mut new) = (run.writer("old"), run.writer("new"));
+    let agent = run.start();
+    old.lines(100);
+    run.assert_delivered(&agent, &[&old]);
+    agent.kill();
+    run.server.with(|loki| loki.limits.streams_max = Some(1));
+    for kill in [true, false] {
+        let agent = run.start();
+        for _ in 0..5 {
+            new.lines(20);
+            old.lines(20);
+            run.assert_counted(&agent, &[&old, &new]);
+        }
+        run.assert_held(&agent, &expected(&old.written));
+        let waits = |page: &Page| page.get("weir_client_set_aside_entries", &[]) == new.written.len() as f64;
+        agent.until("what has no room is set aside", waits);
+        if kill {
+            agent.kill();
+        } else {
+            run.server.with(|loki| loki.limits.streams_max = None);
+            run.assert_delivered(&agent, &[&old, &new]);
+            agent.until("nothing is aside", |page| page.get("weir_client_set_aside_entries", &[]) == 0.0);
+        }
+    }
 }
 
 /// Fault 50.

@@ -20,8 +20,8 @@ use weir::keep::Entries;
 use weir::metrics::Shown;
 use weir::sink::lane::{DeadLetter, Lane, Outcome, Report, Step, Trouble};
 use weir::sink::{
-    Answer, BUFFER_FULL, Batch, Collector, EntryLimits, Forwarder, LaneConfig, Outbox, Outboxes, Spool, SpoolLimits,
-    WhenFull,
+    Answer, BUFFER_FULL, Batch, Collector, EntryLimits, Forwarder, LaneConfig, Lot, Outbox, Outboxes, Spool,
+    SpoolLimits, WhenFull,
 };
 use weir::source::MemFs;
 
@@ -216,7 +216,9 @@ impl Agent {
                 Step::Idle => {
                     let Some(batch) = self.outbox.take("") else { return };
                     let packed = self.outbox.packed(&batch).expect("it can be read");
-                    self.lane.take(packed, batch.lines, batch.bytes);
+                    let lot = Lot { entries: batch.lines, bytes: batch.bytes };
+                    let ended = self.lane.take(packed, lot, now);
+                    assert_eq!(ended, None, "this Loki has room");
                     self.flight = Some(batch);
                 }
                 Step::Wait(_) => return,

@@ -84,6 +84,7 @@ impl Published {
         let own = &self.own;
         for gauges in [
             &own.client_pending_entries,
+            &own.client_set_aside_entries,
             &own.client_pending_bytes,
             &own.client_memory_bytes,
             &own.client_spool_bytes,
@@ -101,6 +102,7 @@ impl Published {
                 raise_to(&own.client_dropped.with_label_values(&[client[0], reason]), lot.entries);
             }
             own.client_pending_entries.with_label_values(client).set(gauge(facts.pending_entries));
+            own.client_set_aside_entries.with_label_values(client).set(gauge(facts.aside_entries));
             own.client_pending_bytes.with_label_values(client).set(gauge(facts.pending_bytes));
             let age = facts.oldest.map_or(0.0, |oldest| sender.now().saturating_sub(oldest).as_secs_f64());
             own.client_oldest_pending_age_seconds.with_label_values(client).set(age);

@@ -162,6 +162,8 @@ own_metrics! {
     client_dropped: IntCounterVec = "weir_client_dropped_entries_total" ["client", "reason"];
     /// Entries that wait for a client: its lag in lines.
     client_pending_entries: IntGaugeVec = "weir_client_pending_entries" ["client"];
+    /// Entries among these of streams that the client's server has no room for: they are tried again, and hold nothing up.
+    client_set_aside_entries: IntGaugeVec = "weir_client_set_aside_entries" ["client"];
     /// Bytes of the lines that wait for a client: its lag in bytes.
     client_pending_bytes: IntGaugeVec = "weir_client_pending_bytes" ["client"];
     /// Age of the oldest entry that waits for a client: its lag in seconds.

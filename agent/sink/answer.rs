@@ -1,5 +1,6 @@
 //! What came of a push, before anyone has judged it.
 
+use bytes::Bytes;
 use std::ops::AddAssign;
 use std::time::Duration;
 
@@ -30,6 +31,22 @@ impl Answer {
             Answer::None(_) => None,
         }
     }
+
+    /// How long the server asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Answer::Status { retry_after, .. } => *retry_after,
+            Answer::None(_) => None,
+        }
+    }
+
+    /// What it says, or why there is none.
+    pub fn text(&self) -> &str {
+        match self {
+            Answer::Status { body, .. } => body,
+            Answer::None(why) => why,
+        }
+    }
 }
 
 /// How a whole batch ended.
@@ -39,6 +56,17 @@ pub struct Settled {
     pub acknowledged: u64,
     /// Entries that it will never have, by reason: how many, and the bytes of their lines.
     pub dropped: Vec<(&'static str, Lot)>,
+    /// Entries that it has no room for at present.
+    pub aside: Option<Aside>,
+}
+
+/// Entries that are to be tried again later, while others go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// The whole batch, as it is.
+    Whole,
+    /// Some of it, as one snappy block.
+    Part { packed: Bytes, lot: Lot },
 }
 
 impl Settled {

@@ -1,5 +1,6 @@
 //! A batch: entries of one tenant that are pushed together, as the protobuf message that Loki takes.
 
+use super::answer::Lot;
 use super::collector::Sealed;
 use bytes::Bytes;
 use std::mem;
@@ -43,6 +44,13 @@ impl Batch {
     pub fn of(id: u64, sealed: Sealed) -> Self {
         let Sealed { tenant, lines, bytes, begun, repeatable, message } = sealed;
         Batch { repeatable, ..Batch::new(id, tenant, lines, bytes, begun, message) }
+    }
+
+    /// Entries of a batch that was sent, to be sent once more. Sent it was, so the lines need no cut any more.
+    pub fn part_of(whole: &Batch, id: u64, packed: Bytes, lot: Lot) -> Self {
+        let body = Mutex::new(Body::Packed(packed));
+        let tenant = Arc::clone(&whole.tenant);
+        Batch { id, tenant, lines: lot.entries, bytes: lot.bytes, begun: whole.begun, repeatable: true, body }
     }
 
     /// One that an earlier run left on disk.

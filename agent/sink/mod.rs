@@ -20,7 +20,7 @@ pub mod spool;
 pub mod transport;
 pub mod wire;
 
-pub use answer::{Answer, Lot, Settled};
+pub use answer::{Answer, Aside, Lot, Settled};
 pub use batch::Batch;
 pub use client_books::ClientBooks;
 pub use client_config::{BackoffConfig, ClientConfig};

@@ -115,17 +115,20 @@ impl Sender {
                 Step::Idle => {
                     let mut changed = pin!(self.outbox.changed());
                     changed.as_mut().enable();
-                    let Some(batch) = self.outbox.take(&tenant) else {
-                        changed.await;
+                    let Some(batch) = self.next_batch(&tenant, &mut lane) else {
+                        let until = lane.again_at().map_or(Duration::MAX, |at| at.saturating_sub(self.now()));
+                        let _ = tokio::time::timeout(until, changed).await;
                         continue;
                     };
                     let under_way = Flight { outbox: Arc::clone(&self.outbox), batch };
-                    match self.packed(&under_way.batch).await {
-                        Some(packed) => {
-                            lane.take(packed, under_way.batch.lines, under_way.batch.bytes);
-                            flight = Some(under_way);
-                        }
-                        None => self.outbox.settle(under_way.batch.id, &damaged(&under_way.batch)),
+                    let Batch { id, lines, bytes, .. } = *under_way.batch;
+                    let ended = match self.packed(&under_way.batch).await {
+                        None => Some(damaged(&under_way.batch)),
+                        Some(packed) => lane.take(packed, Lot { entries: lines, bytes }, self.now()),
+                    };
+                    match ended {
+                        Some(settled) => self.outbox.settle(id, &settled),
+                        None => flight = Some(under_way),
                     }
                 }
                 Step::Wait(until) => tokio::time::sleep(until.saturating_sub(self.now())).await,
@@ -141,6 +144,14 @@ impl Sender {
                     }
                 }
             }
+        }
+    }
+
+    /// The batch that comes next.
+    fn next_batch(&self, tenant: &str, lane: &mut Lane) -> Option<Arc<Batch>> {
+        match lane.wants_aside(self.now(), self.outbox.aside(tenant)) {
+            true => self.outbox.take_aside(tenant),
+            false => self.outbox.take(tenant),
         }
     }
 
@@ -216,7 +227,7 @@ impl Report for Told<'_> {
             lot: self.push.lot,
             accepted: outcome == Outcome::Accepted,
         });
-        if matches!(outcome, Outcome::Retried | Outcome::Split) {
+        if matches!(outcome, Outcome::Retried | Outcome::Split | Outcome::Aside) {
             metrics.retried(client, host, self.tenant, code);
         }
     }
@@ -248,5 +259,5 @@ impl Report for Told<'_> {
 /// How a batch ends that cannot be read any more.
 fn damaged(batch: &Batch) -> Settled {
     let lot = Lot { entries: batch.lines, bytes: batch.bytes };
-    Settled { acknowledged: 0, dropped: vec![(SPOOL_DAMAGED, lot)] }
+    Settled { dropped: vec![(SPOOL_DAMAGED, lot)], ..Settled::default() }
 }

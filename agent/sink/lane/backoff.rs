@@ -39,6 +39,11 @@ impl Backoff {
         pause.max(asked.unwrap_or_default().min(ASKED_MAX))
     }
 
+    /// The same where what waits holds nothing up: no longer than the longest pause that is configured.
+    pub fn idle_pause(&mut self, asked: Option<Duration>) -> Duration {
+        self.slow_pause(asked).min(self.max.max(asked.unwrap_or_default()))
+    }
+
     /// What is tried next is not what failed.
     pub fn reset(&mut self) {
         self.failures = 0;

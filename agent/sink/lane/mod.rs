@@ -7,6 +7,7 @@
 //! - What failed for the moment is sent again for ever, or as often as the configuration says.
 //! - What no line can be the cause of is kept whatever the configuration says, and tried slowly.
 //! - What is too big goes in halves.
+//! - What belongs to streams that Loki has no room for is set aside, and the rest goes on ([`crowded`]).
 //! - Where Loki tells how many entries it refused, the rest is acknowledged. Where it doesn't, the part is cut in two,
 //!   again and again, until each half is either taken or one entry. Entries that arrive twice that way are one in Loki,
 //!   because their bytes are equal.
@@ -14,7 +15,9 @@
 //! Loki's word is taken where it speaks of its ingester, though it speaks of one stream of a push only, the last one.
 
 mod backoff;
+mod crowded;
 mod dead_letters;
+mod follow;
 mod judge;
 mod parts;
 mod rate;
@@ -27,10 +30,10 @@ pub use report::{Outcome, Report, Trouble};
 
 use super::{Answer, ClientConfig, Lot, Settled};
 use bytes::Bytes;
+use crowded::Crowded;
 use judge::Verdict;
 use parts::Parts;
 use rate::{Rate, Size};
-use refusal::Refusal;
 use report::TroubleLog;
 use std::time::Duration;
 
@@ -108,6 +111,11 @@ pub struct Lane {
     size: Size,
     trouble: TroubleLog,
     search: Search,
+    crowded: Crowded,
+    /// With this batch it shows which streams Loki has room for.
+    sorting: bool,
+    /// Something is set aside, or will be with this batch.
+    lacks_room: bool,
 }
 
 /// For the entries that Loki refuses without saying which and why.
@@ -134,6 +142,9 @@ impl Lane {
             size: Size::default(),
             trouble: TroubleLog::default(),
             search: Search::default(),
+            crowded: Crowded::default(),
+            sorting: false,
+            lacks_room: false,
         }
     }
 
@@ -147,13 +158,35 @@ impl Lane {
     }
 
     /// Takes the next batch: its message as one snappy block, and its numbers. Only when [idle](Self::is_idle): another
-    /// batch would be forgotten.
-    pub fn take(&mut self, packed: Bytes, lines: u64, bytes: u64) {
+    /// batch would be forgotten. The batch's end, if all of it belongs to streams that Loki has no room for.
+    pub fn take(&mut self, packed: Bytes, lot: Lot, now: Duration) -> Option<Settled> {
         debug_assert!(self.is_idle());
-        self.search.on = false;
         self.begun = None;
+        self.search.on = false;
+        self.sorting = self.crowded.is_on(now);
+        self.lacks_room = self.crowded.lacks_room();
         // A batch without entries has nothing to be refused, and is pushed all the same: whoever made it wants an end.
-        self.parts = Some(Parts::new(packed, lines, bytes));
+        let mut parts = Parts::new(packed, lot);
+        if self.sorting {
+            parts.arrange(|labels| self.crowded.way_of(labels, now));
+        }
+        if parts.next().is_none() {
+            let pause = self.backoff.idle_pause(None);
+            self.crowded.ended(true, now, pause);
+            return Some(parts.settled());
+        }
+        self.parts = Some(parts);
+        None
+    }
+
+    /// When what is set aside is to be tried again; nothing while nothing is.
+    pub fn again_at(&self) -> Option<Duration> {
+        self.crowded.again_at()
+    }
+
+    /// Whether the next batch is the oldest that is set aside, of so many. Otherwise it is the oldest of the others.
+    pub fn wants_aside(&mut self, now: Duration, aside: usize) -> bool {
+        self.crowded.is_round(now, aside)
     }
 
     /// `now` counts from wherever it likes, and never goes back.
@@ -184,10 +217,12 @@ impl Lane {
             self.rate.accepted(lot.bytes, begun, now);
             self.size.accepted(lot.bytes);
             self.search.refusals = 0;
-            self.trouble.succeeded(now, report);
+            if !self.lacks_room {
+                self.trouble.succeeded(now, report);
+            }
         }
         let outcome = match verdict {
-            Verdict::Accepted => self.accepted(),
+            Verdict::Accepted => self.accepted(now),
             Verdict::Refused(refusal) => self.refused(&refusal),
             Verdict::Hopeless(reason) => self.hopeless(reason),
             Verdict::Unexplained => self.unexplained(&answer, now, report),
@@ -196,7 +231,12 @@ impl Lane {
             Verdict::Stuck(trouble) => self.stuck(trouble, &answer, now, report),
         };
         report.request(answer.code(), outcome);
-        self.parts.take_if(|parts| parts.next().is_none()).map(|parts| parts.settled)
+        let settled = self.parts.take_if(|parts| parts.next().is_none())?.settled();
+        let pause = self.backoff.idle_pause(answer.retry_after());
+        if self.crowded.ended(settled.aside.is_some(), now, pause) {
+            self.trouble.succeeded(now, report);
+        }
+        Some(settled)
     }
 
     /// Gives the batch up, wherever it stands: what is left of it counts as dropped for this reason. Nothing when idle.
@@ -206,160 +246,13 @@ impl Lane {
         while parts.next().is_some() {
             parts.drop_next(reason);
         }
-        Some(parts.settled)
+        parts.drop_aside(reason);
+        Some(parts.settled())
     }
 }
 
-/// What follows from each verdict, for the next part.
-impl Lane {
-    fn accepted(&mut self) -> Outcome {
-        if let Some(parts) = &mut self.parts {
-            parts.acknowledge(&[]);
-        }
-        Outcome::Accepted
-    }
-
-    fn refused(&mut self, refusal: &Refusal) -> Outcome {
-        let Some(parts) = &mut self.parts else { return Outcome::Refused };
-        let Some(part) = parts.next() else { return Outcome::Refused };
-        let (entries, stored) = (part.lot.entries, part.stored);
-        // What Loki stored before, and has become too old for by what it stored after it, is there.
-        let counted = |reason: &str| !(stored && [refusal::TOO_FAR_BEHIND, refusal::OUT_OF_ORDER].contains(&reason));
-        let one_stream = refusal.of_stream && parts.streams() == Some(1);
-        let all_streams = refusal.certain && refusal.counts.is_empty() && parts.streams() == Some(refusal.streams);
-        if entries <= 1 || one_stream || all_streams {
-            if counted(refusal.first) {
-                parts.drop_next(refusal.first);
-            } else {
-                parts.acknowledge(&[]);
-            }
-            return Outcome::Refused;
-        }
-        let possible = (1..=entries).contains(&refusal.sum());
-        if !(refusal.certain && refusal.streams == 0 && possible) {
-            if let Some(part) = parts.next_mut() {
-                part.stored |= refusal.rest_stored;
-            }
-            if parts.halve_by_streams() {
-                return Outcome::Split;
-            }
-        }
-        let counts: Vec<_> = refusal.counts.iter().copied().filter(|(reason, _)| counted(reason)).collect();
-        match possible {
-            true => parts.acknowledge(&counts),
-            // It can't be split either: nobody will know how much of it there is.
-            false => parts.drop_next(refusal.first),
-        }
-        Outcome::Refused
-    }
-
-    fn hopeless(&mut self, reason: &'static str) -> Outcome {
-        if let Some(parts) = &mut self.parts {
-            parts.drop_next(reason);
-        }
-        Outcome::Refused
-    }
-
-    fn unexplained(&mut self, answer: &Answer, now: Duration, report: &mut dyn Report) -> Outcome {
-        if !self.parts.as_mut().is_some_and(Parts::halve) {
-            return self.give_up_entry(REJECTED, answer, now, report);
-        }
-        if !self.search.on {
-            let earliest = self.search.last_began.map_or(now, |last| last + SEARCH_PERIOD);
-            let begin = earliest.max(now);
-            (self.search.on, self.search.last_began) = (true, Some(begin));
-            self.wait_until = self.wait_until.max(begin);
-        }
-        self.doubt(answer, now, report);
-        Outcome::Split
-    }
-
-    fn too_large(&mut self, answer: &Answer, now: Duration, report: &mut dyn Report) -> Outcome {
-        let Some(parts) = &mut self.parts else { return Outcome::Refused };
-        let bytes = parts.next().map_or(0, |part| part.lot.bytes);
-        if !parts.halve() {
-            return self.give_up_entry(TOO_LARGE, answer, now, report);
-        }
-        self.size.refused(bytes);
-        Outcome::Split
-    }
-
-    /// The next part is one entry, or can't be read.
-    fn give_up_entry(
-        &mut self,
-        reason: &'static str,
-        answer: &Answer,
-        now: Duration,
-        report: &mut dyn Report,
-    ) -> Outcome {
-        if let Some(parts) = &mut self.parts {
-            let (labels, timestamp, line) =
-                parts.entry().map_or(("", (0, 0), &[][..]), |entry| (entry.labels, entry.timestamp, entry.line));
-            let (code, text) = (answer.code().unwrap_or_default(), text_of(answer));
-            report.dead_letter(DeadLetter::new(labels, timestamp, line, reason, code, text));
-            parts.drop_next(reason);
-        }
-        self.doubt(answer, now, report);
-        Outcome::Refused
-    }
-
-    /// A server that refuses everything would soon have cost everything: from some point on it is asked slowly.
-    fn doubt(&mut self, answer: &Answer, now: Duration, report: &mut dyn Report) {
-        self.search.refusals = self.search.refusals.saturating_add(1);
-        if self.search.refusals > REFUSALS_BELIEVED {
-            let told = (answer.code(), text_of(answer));
-            self.trouble.failed(Trouble::RefusesAll, true, told, now, report);
-            self.wait_until = self.wait_until.max(now + self.backoff.slow_pause(retry_after(answer)));
-        }
-    }
-
-    fn later(&mut self, trouble: Trouble, answer: &Answer, now: Duration, report: &mut dyn Report) -> Outcome {
-        self.trouble.failed(trouble, false, (answer.code(), text_of(answer)), now, report);
-        let Some(parts) = &mut self.parts else { return Outcome::Dropped };
-        let Some(part) = parts.next_mut() else { return Outcome::Dropped };
-        part.failures += 1;
-        let limited = answer.code() == Some(429);
-        let attempts_max = self.config.max_retries.filter(|attempts| *attempts > 0);
-        if (limited && self.config.drop_rate_limited) || attempts_max.is_some_and(|max| part.failures >= max) {
-            parts.drop_next(if limited { RATE_LIMITED } else { INGESTER_ERROR });
-            self.backoff.reset();
-            return Outcome::Dropped;
-        }
-        let mut outcome = Outcome::Retried;
-        if trouble == Trouble::RateLimited {
-            self.rate.refused(now);
-            part.refusals += 1;
-            let bytes = part.lot.bytes;
-            if part.refusals >= REFUSALS_UNTIL_HALVED && self.size.refused(bytes) && parts.halve() {
-                self.backoff.reset();
-                outcome = Outcome::Split;
-            }
-        }
-        self.wait_until = now.saturating_add(self.backoff.pause(retry_after(answer)));
-        outcome
-    }
-
-    fn stuck(&mut self, trouble: Trouble, answer: &Answer, now: Duration, report: &mut dyn Report) -> Outcome {
-        self.trouble.failed(trouble, true, (answer.code(), text_of(answer)), now, report);
-        self.wait_until = now.saturating_add(self.backoff.slow_pause(retry_after(answer)));
-        Outcome::Retried
-    }
-}
-
-fn text_of(answer: &Answer) -> &str {
-    match answer {
-        Answer::Status { body, .. } => body,
-        Answer::None(why) => why,
-    }
-}
-
-fn retry_after(answer: &Answer) -> Option<Duration> {
-    match answer {
-        Answer::Status { retry_after, .. } => *retry_after,
-        Answer::None(_) => None,
-    }
-}
-
+#[cfg(test)]
+mod crowded_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! A batch on its way, in one piece or in parts that are sent one after another.
 
+use super::crowded::Way;
 use crate::sink::wire::{self, Entry, Message};
-use crate::sink::{Lot, Settled};
+use crate::sink::{Aside, Lot, Settled};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -13,7 +14,16 @@ pub struct Parts {
     message: Unpacked,
     /// The next one at the end.
     parts: Vec<Part>,
-    pub settled: Settled,
+    settled: Settled,
+    aside: SetAside,
+}
+
+/// Entries that are to be tried later.
+#[derive(Default)]
+struct SetAside {
+    /// A message of them.
+    message: Vec<u8>,
+    lot: Lot,
 }
 
 /// Entries that are pushed together.
@@ -38,17 +48,29 @@ enum Unpacked {
 }
 
 impl Parts {
-    pub fn new(packed: Bytes, lines: u64, bytes: u64) -> Self {
+    pub fn new(packed: Bytes, lot: Lot) -> Self {
         let whole = Part {
             // No message has more entries than memory has bytes.
-            entries: 0..usize::try_from(lines).unwrap_or(usize::MAX),
-            lot: Lot { entries: lines, bytes },
+            entries: 0..usize::try_from(lot.entries).unwrap_or(usize::MAX),
+            lot,
             body: Some(packed.clone()),
             failures: 0,
             refusals: 0,
             stored: false,
         };
-        Parts { packed, lines, message: Unpacked::NotYet, parts: vec![whole], settled: Settled::default() }
+        let (message, parts) = (Unpacked::NotYet, vec![whole]);
+        Parts { packed, lines: lot.entries, message, parts, settled: Settled::default(), aside: SetAside::default() }
+    }
+
+    /// What became of the batch, once there is no next part.
+    pub fn settled(self) -> Settled {
+        let aside = match self.aside.lot {
+            Lot { entries: 0, .. } => None,
+            // The same bytes and the same number in the spool, however often it is tried.
+            Lot { entries, .. } if entries == self.lines => Some(Aside::Whole),
+            lot => Some(Aside::Part { packed: wire::pack(&self.aside.message), lot }),
+        };
+        Settled { aside, ..self.settled }
     }
 
     pub fn next(&self) -> Option<&Part> {
@@ -86,6 +108,75 @@ impl Parts {
             Unpacked::Message(message) => Some(message.streams_of(self.parts.last()?.entries.clone())),
             Unpacked::NotYet | Unpacked::Never => None,
         }
+    }
+
+    /// Sorts the streams of a batch that nothing was pushed of: what goes together, what goes by itself, what is set aside.
+    pub fn arrange(&mut self, way_of: impl Fn(&str) -> Way) {
+        self.unpack();
+        let Unpacked::Message(message) = &self.message else { return };
+        let streams: Vec<_> = message.streams().map(|(labels, entries)| (way_of(labels), entries)).collect();
+        let of = |way: Way| streams.iter().filter(move |stream| stream.0 == way).map(|stream| stream.1.clone());
+        if streams.len() <= 1 && of(Way::Aside).next().is_none() || of(Way::Together).count() == streams.len() {
+            return;
+        }
+        let Some(whole) = self.parts.pop() else { return };
+        for entries in of(Way::Aside) {
+            self.aside.message.extend(message.part(entries.clone()));
+            self.aside.lot += lot_of(message, entries);
+        }
+        let rest = of(Way::Together).chain(of(Way::Alone)).flat_map(|entries| message.part(entries)).collect();
+        // It is read as it was written.
+        let Ok(rest) = Message::read(rest) else { return self.parts.push(whole) };
+        let alone: Vec<_> = rest.streams().map(|(_, entries)| entries).skip(of(Way::Together).count()).collect();
+        let together = 0..alone.first().map_or(rest.len(), |first| first.start);
+        let parts = std::iter::once(together).chain(alone).filter(|entries| !entries.is_empty());
+        let part = |entries: Range<usize>| Part { lot: lot_of(&rest, entries.clone()), entries, body: None, ..whole };
+        self.parts = parts.map(part).collect();
+        self.parts.reverse();
+        self.message = Unpacked::Message(rest);
+    }
+
+    /// Cuts the next part into its streams; false: it has one only, or can't be read.
+    pub fn cut_into_streams(&mut self) -> bool {
+        self.unpack();
+        let Unpacked::Message(message) = &self.message else { return false };
+        let Some(next) = self.parts.last().map(|part| part.entries.clone()) else { return false };
+        let own = |entries: Range<usize>| entries.start.max(next.start)..entries.end.min(next.end);
+        let streams = message.streams().map(|(_, entries)| own(entries)).filter(|entries| !entries.is_empty());
+        let streams: Vec<_> = streams.collect();
+        if streams.len() <= 1 {
+            return false;
+        }
+        let Some(whole) = self.parts.pop() else { return false };
+        let part = |entries: Range<usize>| Part { lot: lot_of(message, entries.clone()), entries, body: None, ..whole };
+        self.parts.extend(streams.into_iter().rev().map(part));
+        true
+    }
+
+    /// Sets the next part aside.
+    pub fn set_next_aside(&mut self) {
+        let Some(part) = self.parts.pop() else { return };
+        // One that can't be read was never cut: it is the whole.
+        if let Unpacked::Message(message) = &self.message {
+            self.aside.message.extend(message.part(part.entries));
+        }
+        self.aside.lot += part.lot;
+    }
+
+    /// The labels of the next part's streams; none if it can't be read.
+    pub fn labels(&mut self) -> impl Iterator<Item = &str> {
+        self.unpack();
+        let message = if let Unpacked::Message(message) = &self.message { Some(message) } else { None };
+        let next = self.parts.last().map(|part| &part.entries);
+        message.zip(next).into_iter().flat_map(|(message, next)| {
+            let own = |entries: &Range<usize>| entries.start < next.end && next.start < entries.end;
+            message.streams().filter(move |(_, entries)| own(entries)).map(|(labels, _)| labels)
+        })
+    }
+
+    /// Nobody will ever have what was set aside.
+    pub fn drop_aside(&mut self, reason: &'static str) {
+        self.settled.drop_lot(reason, std::mem::take(&mut self.aside).lot);
     }
 
     /// The first entry of the next part; nothing if it can't be read.
@@ -146,6 +237,11 @@ impl Parts {
     }
 }
 
+/// What these entries are in numbers.
+fn lot_of(message: &Message, entries: Range<usize>) -> Lot {
+    Lot { entries: entries.len() as u64, bytes: message.bytes_of(entries) }
+}
+
 fn middle(entries: &Range<usize>) -> usize {
     entries.start + entries.len() / 2
 }
@@ -163,11 +259,11 @@ mod tests {
 
     #[test]
     fn no_more_is_refused_than_there_is() {
-        let mut parts = Parts::new(Bytes::new(), 10, 1000);
+        let mut parts = Parts::new(Bytes::new(), Lot { entries: 10, bytes: 1000 });
         parts.acknowledge(&[("some", 3), ("many", 100), ("none", 1)]);
         let lot = |entries| Lot { entries, bytes: entries * 100 };
         let dropped = vec![("some", lot(3)), ("many", lot(7))];
-        assert_eq!(parts.settled, Settled { acknowledged: 0, dropped });
         assert!(parts.next().is_none());
+        assert_eq!(parts.settled(), Settled { dropped, ..Settled::default() });
     }
 }

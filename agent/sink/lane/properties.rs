@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::env;
 
-fn cases(few: u32) -> u32 {
+pub fn cases(few: u32) -> u32 {
     env::var("WEIR_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(few)
 }
 

@@ -27,6 +27,8 @@ pub enum Outcome {
     Split,
     /// It is sent again as it is.
     Retried,
+    /// It is sent again later, while others go on.
+    Aside,
     /// It is given up, as the configuration says.
     Dropped,
 }

@@ -60,8 +60,12 @@ impl Rig {
 
     pub fn take(&mut self, streams: &[(&str, Vec<String>)]) -> u64 {
         let (message, lines, bytes) = message(streams);
-        self.lane.take(wire::pack(&message), lines, bytes);
+        assert_eq!(self.take_packed(wire::pack(&message), Lot { entries: lines, bytes }), None);
         lines
+    }
+
+    pub fn take_packed(&mut self, packed: Bytes, lot: Lot) -> Option<Settled> {
+        self.lane.take(packed, lot, self.now)
     }
 
     /// One stream of so many lines, each of so many bytes and none like another.

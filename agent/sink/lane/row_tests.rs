@@ -11,7 +11,7 @@ fn row_204_acknowledges_all() {
     let mut rig = Rig::new(config());
     let lines = rig.take_lines(10, 8);
     let settled = rig.run(1, |_| accepted()).unwrap();
-    assert_eq!(settled, Settled { acknowledged: lines, dropped: Vec::new() });
+    assert_eq!(settled, Settled { acknowledged: lines, ..Settled::default() });
     assert_eq!(rig.seen.requests, [(Some(204), Outcome::Accepted)]);
     assert_eq!(rig.lane.next(rig.now), Step::Idle);
 }
@@ -342,11 +342,16 @@ fn row_429_of_a_stream_is_retried_whole() {
 #[test]
 fn row_429_of_too_many_streams_is_told_by_its_own_name() {
     let mut rig = Rig::new(config());
-    rig.take_lines(1000, 1000);
-    assert_eq!(rig.run(10, |_| status(429, "Maximum active stream limit exceeded when trying to create stream")), None);
+    for _ in 0..10 {
+        rig.take_lines(1000, 1000);
+        let settled = rig.run(1, |_| status(429, "Maximum active stream limit exceeded when trying to create stream"));
+        assert_eq!(settled, Some(Settled { aside: Some(crate::sink::Aside::Whole), ..Settled::default() }));
+        rig.now += Duration::from_secs(60);
+        assert!(!rig.lane.wants_aside(rig.now, 0), "it was given up");
+    }
     assert_eq!(rig.lane.trouble(), Some(Trouble::StreamLimit));
     assert_eq!(rig.seen.troubles.len(), 1);
-    assert!(rig.seen.requests.iter().all(|(_, outcome)| *outcome == Outcome::Retried));
+    assert!(rig.seen.requests.iter().all(|(_, outcome)| *outcome == Outcome::Aside));
 }
 
 #[test]
@@ -409,7 +414,7 @@ fn a_batch_that_can_not_be_read_is_sent_and_judged_as_a_whole() {
         // No block at all; and one of fewer lines than the batch should have.
         for packed in [Bytes::from_static(b"\xff\xff\xff\xff\xff\xff"), crate::sink::wire::pack(&message(&[]).0)] {
             let mut rig = Rig::new(config());
-            rig.lane.take(packed.clone(), 10, 100);
+            assert_eq!(rig.take_packed(packed.clone(), Lot { entries: 10, bytes: 100 }), None);
             let Step::Push(push) = rig.lane.next(rig.now) else { panic!() };
             assert_eq!(push.body, packed);
             let settled = rig.lane.answered(answer.clone(), rig.now, &mut rig.seen).unwrap();

@@ -7,9 +7,9 @@
 mod kept;
 mod state;
 
-use super::{Batch, ClientBooks, Lot, Sealed, Settled, Spool};
+use super::{Aside, Batch, ClientBooks, Lot, Sealed, Settled, Spool};
 use state::State;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub type ByTenant = BTreeMap<(Arc<str>, String), Lot>;
 pub struct OutboxFacts {
     pub books: ClientBooks,
     pub pending_entries: u64,
+    /// Of these, what belongs to streams that Loki has no room for.
+    pub aside_entries: u64,
     pub pending_bytes: u64,
     pub pending_batches: u64,
     pub memory_bytes: u64,
@@ -186,6 +188,22 @@ impl Outbox {
         Some(batch)
     }
 
+    /// Batches of a tenant that are set aside.
+    pub fn aside(&self, tenant: &str) -> usize {
+        self.lock().aside.get(tenant).map_or(0, VecDeque::len)
+    }
+
+    /// The oldest of them, as [`take`](Self::take).
+    pub fn take_aside(&self, tenant: &str) -> Option<Arc<Batch>> {
+        let state = &mut *self.lock();
+        let id = state.aside.get_mut(tenant)?.pop_front()?;
+        let unsettled = state.unsettled.get_mut(&id)?;
+        unsettled.flying = true;
+        let batch = Arc::clone(&unsettled.batch);
+        self.measure(state);
+        Some(batch)
+    }
+
     /// Whether a batch waits for a cut.
     pub fn wants_cut(&self) -> bool {
         let state = self.lock();
@@ -232,16 +250,26 @@ impl Outbox {
         Some(packed)
     }
 
-    /// A batch ended.
+    /// A batch ended, or is to be tried again later. What is set aside of one becomes a batch of its own.
     pub fn settle(&self, id: u64, settled: &Settled) {
         {
             let state = &mut *self.lock();
+            if settled.aside == Some(Aside::Whole) {
+                state.set_aside(id);
+                self.measure(state);
+                return;
+            }
             let Some(unsettled) = state.remove(id) else { return };
-            if !settled.dropped.is_empty() {
+            let mut rest = unsettled.batch.lines;
+            if let Some(Aside::Part { packed, lot }) = &settled.aside {
+                let lot = Lot { entries: lot.entries.min(rest), ..*lot };
+                rest -= lot.entries;
+                state.set_part_aside(&unsettled.batch, packed.clone(), lot);
+            }
+            if !settled.dropped.is_empty() || settled.aside.is_some() {
                 state.settled.pop();
                 state.lossy[0].push(id);
             }
-            let mut rest = unsettled.batch.lines;
             for (reason, lot) in &settled.dropped {
                 let lot = Lot { entries: lot.entries.min(rest), ..*lot };
                 rest -= lot.entries;
@@ -344,6 +372,12 @@ impl Outbox {
         OutboxFacts {
             books: state.books.clone(),
             pending_entries: batches().map(|batch| batch.lines).sum(),
+            aside_entries: state
+                .aside
+                .values()
+                .flatten()
+                .filter_map(|id| Some(state.unsettled.get(id)?.batch.lines))
+                .sum(),
             pending_bytes: batches().map(|batch| batch.bytes).sum(),
             pending_batches: state.unsettled.len() as u64,
             memory_bytes: state.memory_bytes() as u64,

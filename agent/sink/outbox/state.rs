@@ -2,6 +2,7 @@
 
 use super::ByTenant;
 use crate::sink::{Batch, ClientBooks, Lot};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -11,11 +12,13 @@ pub(super) struct State {
     pub(super) unsettled: BTreeMap<u64, Unsettled>,
     /// Those that nobody is sending, by tenant, oldest first.
     pub(super) waiting: BTreeMap<Arc<str>, VecDeque<u64>>,
+    /// Those that Loki has no room for at present, in the same way: in no other list.
+    pub(super) aside: BTreeMap<Arc<str>, VecDeque<u64>>,
     /// Those that take memory.
     pub(super) resident: BTreeSet<u64>,
     /// Settled since the spool was written last.
     pub(super) settled: Vec<u64>,
-    /// Settled with entries that were dropped, since the last cut, and since the one before. The spool learns of them only
+    /// Settled with entries that were dropped or set aside, since the last cut, and since the one before. The spool learns of them only
     /// when a cut that counts their entries is durable: until then they would be sent and refused again.
     pub(super) lossy: [Vec<u64>; 2],
     pub(super) books: ClientBooks,
@@ -59,13 +62,33 @@ impl State {
         self.resident.remove(&id);
         self.settled.push(id);
         let tenant = &unsettled.batch.tenant;
-        if let Some(waiting) = self.waiting.get_mut(tenant) {
-            waiting.retain(|other| *other != id);
-            if waiting.is_empty() {
-                self.waiting.remove(&**tenant);
+        for list in [&mut self.waiting, &mut self.aside] {
+            if let Some(ids) = list.get_mut(tenant) {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    list.remove(&**tenant);
+                }
             }
         }
         Some(unsettled)
+    }
+
+    /// A batch under way is set aside, behind those that are.
+    pub(super) fn set_aside(&mut self, id: u64) {
+        if let Some(unsettled) = self.unsettled.get_mut(&id) {
+            unsettled.flying = false;
+            self.aside.entry(Arc::clone(&unsettled.batch.tenant)).or_default().push_back(id);
+        }
+    }
+
+    /// A part of a batch becomes one of its own, which is set aside.
+    pub(super) fn set_part_aside(&mut self, from: &Batch, packed: Bytes, lot: Lot) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let batch = Batch::part_of(from, id, packed, lot);
+        self.unsettled.insert(id, Unsettled { batch: Arc::new(batch), stored: false, flying: true });
+        self.resident.insert(id);
+        self.set_aside(id);
     }
 
     /// Gives a batch up; one that is being sent goes on from memory.

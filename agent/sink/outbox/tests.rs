@@ -39,7 +39,7 @@ fn attach(outbox: &Outbox, disk: &SimDisk, limits: SpoolLimits) -> u64 {
 }
 
 fn accepted(entries: u64) -> Settled {
-    Settled { acknowledged: entries, dropped: Vec::new() }
+    Settled { acknowledged: entries, ..Settled::default() }
 }
 
 /// A cut of the outbox, as its slots.
@@ -81,6 +81,84 @@ fn each_tenant_gets_its_batches_in_their_order() {
     let facts = balanced(&outbox);
     assert_eq!((facts.books.acknowledged, facts.pending_entries, facts.pending_batches), (1, 5, 2));
     assert_eq!(outbox.tenants_unsettled(), 2);
+}
+
+fn aside(entries: u64, text: &str) -> Option<Aside> {
+    Some(Aside::Part { packed: text.as_bytes().to_vec().into(), lot: Lot { entries, bytes: entries * 10 } })
+}
+
+#[test]
+fn what_is_set_aside_lets_others_by_and_keeps_its_order() {
+    let outbox = outbox();
+    for lines in [3, 4, 5] {
+        outbox.put(sealed("a", lines, "x"));
+    }
+    let (first, second) = (outbox.take("a").expect("one"), outbox.take("a").expect("one"));
+    outbox.settle(first.id, &Settled { acknowledged: 1, aside: aside(2, "y"), ..Settled::default() });
+    outbox.settle(second.id, &Settled { aside: Some(Aside::Whole), ..Settled::default() });
+    // Whoever sent it has let go of it.
+    outbox.give_back(second.id);
+    let facts = balanced(&outbox);
+    assert_eq!((facts.books.acknowledged, facts.pending_entries, facts.aside_entries), (1, 2 + 4 + 5, 2 + 4));
+    let third = outbox.take("a").expect("the last one");
+    assert_eq!((third.lines, outbox.take("a").is_none()), (5, true));
+    assert_eq!((outbox.aside("a"), outbox.aside("b")), (2, 0));
+    let part = outbox.take_aside("a").expect("a part");
+    assert_eq!((part.lines, part.bytes, part.begun), (2, 20, first.begun));
+    assert_eq!(outbox.packed(&part).as_deref(), Some(&b"y"[..]));
+    assert_eq!(outbox.take_aside("a").map(|whole| whole.id), Some(second.id));
+    assert!(outbox.take_aside("a").is_none());
+    outbox.settle(part.id, &accepted(2));
+    outbox.settle(second.id, &accepted(4));
+    let facts = balanced(&outbox);
+    assert_eq!((facts.books.acknowledged, facts.pending_entries, facts.aside_entries), (7, 5, 0));
+}
+
+#[test]
+fn what_is_set_aside_gives_way_like_any_other() {
+    let outbox = outbox();
+    outbox.put(sealed("a", 3, "x"));
+    let first = outbox.take("a").expect("one");
+    outbox.settle(first.id, &Settled { acknowledged: 1, aside: aside(2, &noise(600)), ..Settled::default() });
+    for _ in 0..3 {
+        outbox.put(sealed("a", 1, &noise(300)));
+    }
+    outbox.relieve();
+    let facts = balanced(&outbox);
+    assert_eq!((facts.books.dropped[BUFFER_FULL].entries, facts.aside_entries), (2, 0));
+    assert!(outbox.take_aside("a").is_none());
+}
+
+#[test]
+fn what_is_set_aside_is_there_once_over_a_kill() {
+    let disk = SimDisk::new(1);
+    let before = outbox();
+    attach(&before, &disk, LIMITS);
+    before.put(sealed("a", 5, "x"));
+    let old = cut(&before);
+    before.save(true).expect("a sound disk");
+    let batch = before.take("a").expect("one");
+    before.settle(batch.id, &Settled { acknowledged: 3, aside: aside(2, "y"), ..Settled::default() });
+    before.save(true).expect("a sound disk");
+    // Killed before a cut knows of the part: the whole is sent again, and the part is in it.
+    disk.crash();
+    let after = outbox();
+    after.restore(&old);
+    attach(&after, &disk, LIMITS);
+    let facts = balanced(&after);
+    assert_eq!((facts.pending_entries, facts.pending_batches, facts.books.acknowledged), (5, 1, 0));
+    let batch = after.take("a").expect("the same");
+    after.settle(batch.id, &Settled { acknowledged: 3, aside: aside(2, "y"), ..Settled::default() });
+    let new = cut(&after);
+    after.save(true).expect("a sound disk");
+    disk.crash();
+    let last = outbox();
+    last.restore(&new);
+    attach(&last, &disk, LIMITS);
+    let facts = balanced(&last);
+    assert_eq!((facts.pending_entries, facts.pending_batches, facts.books.acknowledged), (2, 1, 3));
+    let part = last.take("a").expect("the part");
+    assert_eq!(last.packed(&part).as_deref(), Some(&b"y"[..]));
 }
 
 #[test]
@@ -308,7 +386,7 @@ fn entries_that_were_refused_are_counted_once_over_a_kill() {
     before.put(sealed("a", 5, "x"));
     let old = cut(&before);
     before.save(true).expect("a sound disk");
-    let refused = Settled { acknowledged: 3, dropped: vec![("too_old", Lot { entries: 2, bytes: 20 })] };
+    let refused = Settled { acknowledged: 3, dropped: vec![("too_old", Lot { entries: 2, bytes: 20 })], aside: None };
     let batch = before.take("a").expect("one");
     before.settle(batch.id, &refused);
     before.save(true).expect("a sound disk");

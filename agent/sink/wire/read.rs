@@ -98,10 +98,8 @@ impl Message {
     /// Nothing for a number past the last.
     pub fn entry(&self, number: usize) -> Option<Entry<'_>> {
         let entry = self.entries.get(number)?;
-        let labels = self.slice(&self.streams.get(entry.stream)?.labels);
         Some(Entry {
-            // Looked at when it was read.
-            labels: std::str::from_utf8(labels).unwrap_or_default(),
+            labels: self.labels(self.streams.get(entry.stream)?),
             timestamp: entry.timestamp,
             line: self.slice(&entry.line),
             field: self.slice(&entry.field),
@@ -126,6 +124,11 @@ impl Message {
         inside.filter(|start| entries.start < *start && *start < entries.end).min_by_key(|start| start.abs_diff(middle))
     }
 
+    /// The streams, one after another: their labels, and which entries are theirs.
+    pub fn streams(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        self.streams.iter().map(|stream| (self.labels(stream), stream.entries.clone()))
+    }
+
     /// A message of these entries alone; the streams keep their order.
     pub fn part(&self, entries: Range<usize>) -> Vec<u8> {
         let mut out = Vec::new();
@@ -145,6 +148,11 @@ impl Message {
             out.extend_from_slice(body);
         }
         out
+    }
+
+    fn labels(&self, stream: &StreamPlace) -> &str {
+        // Looked at when it was read.
+        std::str::from_utf8(self.slice(&stream.labels)).unwrap_or_default()
     }
 
     fn slice(&self, range: &Range<u32>) -> &[u8] {

@@ -4,6 +4,7 @@ use super::committer::Verdict;
 use crate::discovery::kubernetes::{Notice as PodNotice, PodEvent};
 use crate::geoip::Event;
 use crate::sink::SenderEvent;
+use crate::sink::lane::Trouble;
 use crate::source::Notice;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -112,6 +113,9 @@ pub fn sender(client: &str, event: &SenderEvent<'_>) {
         SenderEvent::Trouble { tenant, trouble, code, text } => {
             let code = code.map_or(-1, i32::from);
             let help = match code {
+                _ if *trouble == Trouble::StreamLimit => {
+                    "only new streams wait; max_global_streams_per_user of Loki, or labels with fewer values"
+                }
                 200..=259 | 261..=299 => "Loki answers 204; if this server is no Loki: delivery.accept_200",
                 _ => "",
             };

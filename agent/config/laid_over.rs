@@ -140,4 +140,23 @@ mod tests {
         assert_eq!(labels(0), "host=mine zone=1 ");
         assert_eq!((labels(1), labels(2)), ("host=h zone=1 ".into(), "host=h zone=1 ".into()));
     }
+
+    #[test]
+    fn labels_of_the_single_client_go_to_every_client_and_without_an_address_it_is_no_more() {
+        for (url, clients) in [("url: http://c/, ", 3), ("", 2)] {
+            let text = format!(
+                "client: {{{url}batchwait: 7s, external_labels: {{host: c, zone: 1}}}}\nscrape_configs: []\n\
+                 clients: [{{url: 'http://a/', external_labels: {{host: mine}}}}, {{url: http://b/}}]\n"
+            );
+            let (config, findings) = read(&text, &[], &[]);
+            assert!(!findings.contains("error"), "{findings}");
+            assert_eq!(findings.contains("`client` has no `url`"), url.is_empty(), "{findings}");
+            let labels = config.clients.iter().map(|client| {
+                let labels = client.external_labels.iter();
+                labels.map(|(name, value)| format!("{}={} ", name.value, value.value)).collect::<String>()
+            });
+            let labels: Vec<String> = labels.collect();
+            assert_eq!(labels, ["host=mine zone=1 ", "host=c zone=1 ", "host=c zone=1 "][..clients]);
+        }
+    }
 }

@@ -124,12 +124,31 @@ impl Config {
 /// `clients`, and the single `client` of old files; without any, the agent counts and forwards nothing.
 fn read_clients(fields: &mut Fields<'_>, d: &mut Diagnostics) -> Vec<ClientConfig> {
     let mut clients: Vec<ClientConfig> = fields.list("clients", d);
-    if let Some(node) = fields.node("client").filter(|node| !node.is_null()) {
-        let span = fields.key_span("client").unwrap_or(node.span);
-        d.warning(span, "`client` is deprecated").help("write a list: `clients: [{url: …}]`");
-        clients.extend(ClientConfig::from_node(node, d));
+    let Some(node) = fields.node("client").filter(|node| !node.is_null()) else { return clients };
+    let span = fields.key_span("client").unwrap_or(node.span);
+    // As in Promtail: the rest of a block without an address is for a client of the command line's.
+    if !clients.is_empty() && node.get("url").is_none() {
+        d.warning(span, "`client` has no `url`: of all it says only its `external_labels` count, for every client")
+            .help("write them in each of `clients`");
+        let labels = node.get("external_labels").and_then(|labels| Vec::from_node(labels, d));
+        add_labels(&mut clients, &labels.unwrap_or_default());
+        return clients;
+    }
+    d.warning(span, "`client` is deprecated").help("write a list: `clients: [{url: …}]`");
+    if let Some(client) = ClientConfig::from_node(node, d) {
+        add_labels(&mut clients, &client.external_labels);
+        clients.push(client);
     }
     clients
+}
+
+/// The single client's labels are every client's, but for those that say another value themselves.
+fn add_labels(clients: &mut [ClientConfig], labels: &[(Spanned<String>, Spanned<String>)]) {
+    for client in clients {
+        let own: HashSet<&str> = client.external_labels.iter().map(|(name, _)| name.value.as_str()).collect();
+        let more: Vec<_> = labels.iter().filter(|(name, _)| !own.contains(name.value.as_str())).cloned().collect();
+        client.external_labels.extend(more);
+    }
 }
 
 /// Blocks of Promtail's that have nothing to do with what is counted or sent.

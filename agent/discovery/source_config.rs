@@ -5,7 +5,7 @@ use super::pod_directory::PodDirectoryConfig;
 use super::static_config::StaticConfig;
 use crate::diagnostic::Diagnostics;
 use crate::span::Span;
-use crate::yaml::Fields;
+use crate::yaml::{Fields, Value};
 
 /// One item of one of the lists.
 #[derive(Clone, Debug)]
@@ -64,7 +64,11 @@ impl SourceConfig {
             named |= fields.key_span(key).is_some();
         }
         for (key, instead) in UNSUPPORTED {
-            if fields.node(key).is_some() {
+            // Nothing at all, and a list of nothing, is no source to Promtail either.
+            if fields
+                .node(key)
+                .is_some_and(|node| !node.is_null() && !matches!(&node.value, Value::List(items) if items.is_empty()))
+            {
                 named = true;
                 diagnostics.error(place(fields, key), format!("`{key}` is not supported")).help(instead);
             }

@@ -128,10 +128,11 @@ impl<'i> Builder<'i, '_> {
                 Event::DocumentStart(_) => {
                     documents += 1;
                     if documents > 1 {
+                        // Promtail stops here, too, and does not look at what follows.
                         self.diagnostics
-                            .error(place(mark), "a second YAML document in one file")
-                            .help("one file holds one configuration: remove the `---`");
-                        return None;
+                            .warning(place(mark), "a second YAML document: only the first is read, by Promtail too")
+                            .help("one file holds one configuration: remove the `---`, or what follows it");
+                        return Some(root);
                     }
                 }
                 event => root = self.node(event, mark, 0)?,
@@ -272,6 +273,15 @@ mod tests {
         let root = tree("x: &d {a: 1, b: 2}\ny:\n  <<: *d\n  b: 3\n");
         let y = root.get("y").unwrap();
         assert_eq!((y.get("a").unwrap().text(), y.get("b").unwrap().text()), (Some("1"), Some("3")));
+    }
+
+    /// Promtail reads as far as the second `---`, whatever comes then.
+    #[test]
+    fn of_several_documents_the_first_is_read_with_a_warning() {
+        let text = "---\na: 1\n---\na: [\n";
+        assert!(complaint(text).starts_with("f:3:1: warning: a second YAML document: only the first is read"));
+        let root = parse(text, &mut Diagnostics::new()).expect("the first one");
+        assert_eq!(root.get("a").and_then(Node::text), Some("1"));
     }
 
     #[test]

@@ -151,9 +151,12 @@ impl<'t> Expander<'t> {
         }
     }
 
-    /// The value of a variable; an unset one is empty, with a warning.
+    /// The value of a variable; an unset one is empty, with a warning where it is not only talked about.
     fn value(&mut self, name: &str, start: usize) -> String {
         (self.variable)(name).unwrap_or_else(|| {
+            if self.text[..start].rsplit('\n').next().is_some_and(|line| line.trim_start().starts_with('#')) {
+                return String::new();
+            }
             let span = self.span(start - 2, self.at);
             let number = name.bytes().all(|b| b.is_ascii_digit());
             let finding = self.diagnostics.warning(span, format!("`{name}` is not set in the environment: empty here"));
@@ -324,6 +327,12 @@ mod tests {
         ] {
             assert_eq!(run(text), (expected.to_string(), String::new()), "{text}");
         }
+    }
+
+    #[test]
+    fn a_line_that_is_a_comment_is_not_warned_of() {
+        assert_eq!(run("a: b\n  # url: ${UNSET}/${VAR}\n"), ("a: b\n  # url: /AbcDEF\n".into(), String::new()));
+        assert!(run("a: ${UNSET} # ${VAR}").1.contains("`UNSET` is not set"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::yaml::{Fields, Node, Spanned};
 
 #[derive(Debug)]
 pub struct RegexConfig {
-    /// RE2 syntax; searched for, not anchored. It must name at least one group.
+    /// RE2 syntax; searched for, not anchored. Without a named group it does nothing.
     pub expression: Spanned<String>,
     /// The extracted value to read instead of the line.
     pub source: Option<String>,
@@ -39,11 +39,11 @@ impl StageConfig for RegexConfig {
         let named = compiled.group_names().iter().enumerate().filter_map(|(at, name)| Some((at, name.as_ref()?)));
         let groups: Vec<(usize, Slot)> = named.map(|(at, name)| (at, scope.slot(name))).collect();
         if groups.is_empty() {
+            // Promtail runs it, and so does nothing here: no reason to refuse all else that the file says.
             scope
                 .diagnostics
-                .error(self.expression.span, "the expression names no group, so it extracts nothing")
-                .help("name what you want: `(?P<name>…)`");
-            return None;
+                .warning(self.expression.span, "the expression names no group, so it extracts nothing")
+                .help("name what you want: `(?P<name>…)`; leave the stage out if it is for nothing");
         }
         let captures = compiled.captures_buffer();
         let source = self.source.as_ref().map(|source| scope.slot(source));

@@ -8,7 +8,7 @@ use crate::yaml::{Fields, Node, Spanned};
 
 #[derive(Debug)]
 pub struct RegexConfig {
-    /// RE2 syntax; searched for, not anchored. It must name at least one group.
+    /// RE2 syntax; searched for, not anchored. Without a named group it extracts nothing.
     pub expression: Spanned<String>,
     /// The extracted value to read instead of the line.
     pub source: Option<String>,
@@ -41,9 +41,8 @@ impl StageConfig for RegexConfig {
         if groups.is_empty() {
             scope
                 .diagnostics
-                .error(self.expression.span, "the expression names no group, so it extracts nothing")
+                .warning(self.expression.span, "the expression names no group, so it extracts nothing")
                 .help("name what you want: `(?P<name>…)`");
-            return None;
         }
         let captures = compiled.captures_buffer();
         let source = self.source.as_ref().map(|source| scope.slot(source));

@@ -3,7 +3,7 @@
 use super::entry_labels::SeriesNames;
 use super::keyed_hash::KeyedHash;
 use super::origin::Origin;
-use super::scope::Names;
+use super::scope::{LabelId, Names, Slot};
 use super::text::{Place, Text, Value};
 use crate::labels::Labels;
 use crate::metrics::Store;
@@ -22,6 +22,8 @@ pub struct Binding {
     /// numbers; in the others a value of an older line may stand, which nobody looks at.
     pub(super) slots: Vec<Value>,
     pub(super) slot_count: usize,
+    /// Labels and the extracted values of the same names, of those that a stage reads.
+    pub(super) namesakes: Vec<(LabelId, Slot)>,
     /// What series call the labels.
     pub(super) series_names: SeriesNames,
     /// Names the source by its labels: the same in every process, and whatever number its binding has.
@@ -55,6 +57,10 @@ impl Binding {
         };
         let initial: Vec<Option<Text>> = names.iter().map(|name| place(name)).collect();
         let slot_count = slots.len();
+        let label_of = |name: &str| names.iter().position(|label| &**label == name);
+        let namesakes = slots.iter().take(slots_read).enumerate();
+        let namesakes =
+            namesakes.filter_map(|(slot, name)| Some((LabelId(label_of(name)? as u16), Slot(slot as u16)))).collect();
         let slots = slots.iter().take(slots_read);
         let slots = slots.map(|name| place(name).map_or(Value::Missing, Value::Text)).collect();
         let mut order: Vec<u16> = (0..names.len() as u16).collect();
@@ -63,7 +69,7 @@ impl Binding {
         let parts = labels.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let identity = KeyedHash::PLAIN.of(parts);
         let origin = Origin::next();
-        Binding { bytes, labels: initial, names, order, slots, slot_count, series_names, identity, origin }
+        Binding { bytes, labels: initial, names, order, slots, slot_count, namesakes, series_names, identity, origin }
     }
 
     /// Which source this is, for what is remembered of it over a restart.

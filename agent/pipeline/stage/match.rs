@@ -4,7 +4,7 @@
 
 use super::{AnyConfig, Flow, Held, Run, Stage, StageConfig, When, compile_stages, first_due, read_stages, release_from, run};
 use crate::diagnostic::Diagnostics;
-use crate::pipeline::{Context, LabelId, Origin, ReasonId, Record, Scope, Text};
+use crate::pipeline::{Context, LabelId, Origin, ReasonId, Record, Scope, Text, Value};
 use crate::selector::{LineFilter, Matcher, Selector};
 use crate::yaml::{Fields, Node, Spanned};
 
@@ -78,7 +78,14 @@ impl Run for Match {
         }
         match self.drop {
             Some(reason) => Flow::Drop(reason),
-            None => run(&mut self.stages, record, context),
+            None => {
+                // The inner stages are a pipeline of their own in Promtail, and each begins with its labels as values.
+                for &(label, slot) in &record.binding().namesakes {
+                    let Some(text) = record.label(label) else { continue };
+                    record.set_value(slot, Value::Text(text));
+                }
+                run(&mut self.stages, record, context)
+            }
         }
     }
 

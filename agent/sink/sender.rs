@@ -127,7 +127,11 @@ impl Sender {
                         Some(packed) => lane.take(packed, Lot { entries: lines, bytes }, self.now()),
                     };
                     match ended {
-                        Some(settled) => self.outbox.settle(id, &settled),
+                        Some(settled) => {
+                            self.outbox.settle(id, &settled);
+                            // There may be many such, one after another.
+                            tokio::task::yield_now().await;
+                        }
                         None => flight = Some(under_way),
                     }
                 }

@@ -187,6 +187,15 @@ fn a_batch_that_can_not_be_read_is_set_aside_whole() {
 }
 
 #[test]
+fn the_rest_of_a_stream_without_room_does_not_overtake_it() {
+    let mut rig = Rig::new(config());
+    rig.take_lines(100, 100);
+    let mut answers = [status(413, ""), status(429, "Maximum active stream limit exceeded")].into_iter();
+    let settled = rig.run(2, |_| answers.next().unwrap());
+    assert_eq!(settled, Some(Settled { aside: Some(Aside::Whole), ..Settled::default() }));
+}
+
+#[test]
 fn a_batch_that_is_given_up_counts_what_was_set_aside() {
     let mut rig = Rig::new(config());
     rig.take(&[("{a}", lines("a", 0, 2)), ("{b}", lines("b", 0, 3))]);

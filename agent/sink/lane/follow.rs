@@ -1,5 +1,6 @@
 //! What follows from an answer, for the part of the batch that was pushed.
 
+use super::crowded::Way;
 use super::parts::Parts;
 use super::refusal::{self, Refusal};
 use super::{
@@ -159,6 +160,10 @@ impl Lane {
         }
         parts.labels().for_each(|labels| self.crowded.refused(labels, now));
         parts.set_next_aside();
+        // What is left of the stream, where it was too large for one part, must not overtake it.
+        while parts.labels().next().is_some_and(|labels| self.crowded.way_of(labels, now) == Way::Aside) {
+            parts.set_next_aside();
+        }
         Outcome::Aside
     }
 

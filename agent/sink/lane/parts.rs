@@ -114,19 +114,19 @@ impl Parts {
     pub fn arrange(&mut self, way_of: impl Fn(&str) -> Way) {
         self.unpack();
         let Unpacked::Message(message) = &self.message else { return };
-        let streams: Vec<_> = message.streams().map(|(labels, entries)| (way_of(labels), entries)).collect();
+        let streams = message.streams().filter(|(_, entries)| !entries.is_empty());
+        let streams: Vec<_> = streams.map(|(labels, entries)| (way_of(labels), entries)).collect();
         let of = |way: Way| streams.iter().filter(move |stream| stream.0 == way).map(|stream| stream.1.clone());
         if streams.len() <= 1 && of(Way::Aside).next().is_none() || of(Way::Together).count() == streams.len() {
             return;
         }
-        let Some(whole) = self.parts.pop() else { return };
+        let rest = of(Way::Together).chain(of(Way::Alone)).flat_map(|entries| message.part(entries)).collect();
+        // It is read as it was written.
+        let (Ok(rest), Some(whole)) = (Message::read(rest), self.parts.pop()) else { return };
         for entries in of(Way::Aside) {
             self.aside.message.extend(message.part(entries.clone()));
             self.aside.lot += lot_of(message, entries);
         }
-        let rest = of(Way::Together).chain(of(Way::Alone)).flat_map(|entries| message.part(entries)).collect();
-        // It is read as it was written.
-        let Ok(rest) = Message::read(rest) else { return self.parts.push(whole) };
         let alone: Vec<_> = rest.streams().map(|(_, entries)| entries).skip(of(Way::Together).count()).collect();
         let together = 0..alone.first().map_or(rest.len(), |first| first.start);
         let parts = std::iter::once(together).chain(alone).filter(|entries| !entries.is_empty());

@@ -46,8 +46,9 @@ CLIENTS = row(
     ),
     series(
         "Entries waiting",
-        "Entries that wait, in memory and in the spool.",
+        "Entries that wait, in memory and in the spool, and those of streams that Loki has no room for.",
         prom(gauge("weir_client_pending_entries", "sum", "client, instance"), "{{client}} {{instance}}"),
+        prom(gauge("weir_client_set_aside_entries", "sum", "client"), "{{client}} set aside"),
     ),
     series(
         "Never delivered",
